@@ -1,0 +1,11 @@
+"""From touches to credits. Pure: no clock, no randomness, no floats in money.
+
+>>> attribution = attribute(touches, deal, model)     # doctest: +SKIP
+>>> sum(credit.value for credit in attribution.credits) == deal.value   # doctest: +SKIP
+True
+"""
+
+from trackflow_core.attribution.ledger import Attribution, attribute
+from trackflow_core.attribution.models import BUILTIN_RULES, Journey, Model, Rule
+
+__all__ = ["BUILTIN_RULES", "Attribution", "Journey", "Model", "Rule", "attribute"]

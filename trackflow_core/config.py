@@ -1,0 +1,32 @@
+"""The settings of one host: each field is documented once and has a reader."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from datetime import timedelta
+
+from trackflow_core.attribution.models import BUILTIN_RULES, Model
+from trackflow_core.errors import ConfigError
+from trackflow_core.model import Context
+
+_RULES = {rule.name: rule for rule in BUILTIN_RULES}
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """What an engine works by.
+
+    `model` splits deals that choose no model of their own.
+    `session_gap` is the pause that ends a session. Referrers on `own_hosts` make no source.
+    `keys` sign visitor ids, the last one being current. `context` tells hooks where they run.
+    """
+
+    model: Model = field(default_factory=lambda: Model(_RULES["linear"]))
+    session_gap: timedelta = timedelta(minutes=30)
+    own_hosts: frozenset[str] = frozenset()
+    keys: tuple[str, ...] = field(default=(), repr=False)
+    context: Context = field(default_factory=Context)
+
+    def __post_init__(self) -> None:
+        if self.session_gap <= timedelta(0):
+            raise ConfigError("session_gap must be longer than zero.")

@@ -1,0 +1,295 @@
+"""The frozen facts that cross a boundary between host, engine, store and plugins.
+
+All datetimes are aware; naive ones raise `InvalidEvent`. All money is an integer in the
+currency's minor unit (cents for EUR, yen for JPY, fils for KWD).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from datetime import datetime, timezone
+from enum import Enum
+
+from trackflow_core.errors import InvalidEvent
+
+UNATTRIBUTED = "Unattributed"
+
+
+class Verdict(str, Enum):
+    """Who is behind a hit, judged from its user agent and request."""
+
+    HUMAN = "human"
+    BOT = "bot"
+    PREVIEW = "preview"
+    UNKNOWN = "unknown"
+
+
+class DealStatus(str, Enum):
+    """Where a deal stands in its CRM."""
+
+    OPEN = "open"
+    WON = "won"
+    LOST = "lost"
+
+
+def _utc(owner: str, name: str, moment: datetime) -> datetime:
+    if moment.tzinfo is None:
+        raise InvalidEvent(f"{owner}.{name} has no time zone: pass an aware datetime.")
+    return moment.astimezone(timezone.utc)
+
+
+@dataclass(frozen=True, slots=True)
+class Agent:
+    """What a user agent tells of its owner: `reason` says in words why `verdict` was given."""
+
+    verdict: Verdict
+    reason: str
+    device: str = ""
+    browser: str = ""
+    os: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """Where a visit came from, in the field's terms; `channel` is the default channel group."""
+
+    source: str = ""
+    medium: str = ""
+    campaign: str = ""
+    channel: str = "Direct"
+    content: str = ""
+    term: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Link:
+    """A marketer's tracked link as the redirect and the click's classification need it."""
+
+    code: str
+    destination: str
+    source: str = ""
+    medium: str = ""
+    campaign: str = ""
+    content: str = ""
+    term: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Click:
+    """One answered redirect, exactly as it was observed; nothing is judged yet.
+
+    `event_id` is unique for ever; recording it again changes nothing. `destination` is the URL
+    the visitor was sent to. `ip` is already anonymised. `visitor_id` is None where consent or a
+    missing cookie left the click without a visitor. `internal` marks staff. `prefetch` marks a
+    request that a browser or previewer made ahead of a person.
+    """
+
+    event_id: str
+    occurred_at: datetime
+    link_code: str
+    destination: str
+    visitor_id: str | None = None
+    ip: str = ""
+    user_agent: str = ""
+    referrer: str = ""
+    internal: bool = False
+    prefetch: bool = False
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "occurred_at", _utc("Click", "occurred_at", self.occurred_at))
+
+
+@dataclass(frozen=True, slots=True)
+class ClickEvent:
+    """A click after classification, with the session it belongs to (None without a visitor)."""
+
+    click: Click
+    agent: Agent
+    source: Source
+    session_id: str | None = None
+
+    @property
+    def counts(self) -> bool:
+        """Whether this click is a person from outside: only such clicks become touches."""
+        return not self.click.internal and self.agent.verdict in (Verdict.HUMAN, Verdict.UNKNOWN)
+
+
+@dataclass(frozen=True, slots=True)
+class Session:
+    """One visit: a visitor's hits without a long pause. `id` is the event that opened it."""
+
+    id: str
+    visitor_id: str
+    started_at: datetime
+    ended_at: datetime
+    hits: int
+    source: Source
+    agent: Agent
+    entry_page: str = ""
+    exit_page: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Touch:
+    """One contact with marketing that may earn credit. Journeys are ordered by `order_key`."""
+
+    id: str
+    occurred_at: datetime
+    channel: str
+    source: str = ""
+    medium: str = ""
+    campaign: str = ""
+    content: str = ""
+    term: str = ""
+    visitor_id: str = ""
+    link_code: str = ""
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "occurred_at", _utc("Touch", "occurred_at", self.occurred_at))
+
+    @property
+    def order_key(self) -> tuple[datetime, str]:
+        """Time first, then id, so that equal times still have one order."""
+        return (self.occurred_at, self.id)
+
+
+@dataclass(frozen=True, slots=True)
+class Lead:
+    """A lead as its CRM last told it.
+
+    `ref` is the host-wide reference. `occurred_at` is when this state was true, `event_id` which
+    fact told it. `created_at` is when the lead came in (defaults to `occurred_at`).
+    `visitor_token` is an unverified token that came with the lead; the engine turns it into a
+    visitor id or drops it.
+    """
+
+    ref: str
+    event_id: str
+    occurred_at: datetime
+    created_at: datetime | None = None
+    visitor_ids: frozenset[str] = frozenset()
+    name: str = ""
+    contact_name: str = ""
+    email: str = ""
+    phone: str = ""
+    company: str = ""
+    visitor_token: str = field(default="", repr=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "occurred_at", _utc("Lead", "occurred_at", self.occurred_at))
+        created = self.created_at or self.occurred_at
+        object.__setattr__(self, "created_at", _utc("Lead", "created_at", created))
+
+    @property
+    def came_in_at(self) -> datetime:
+        """`created_at`, which is never None once the lead is built."""
+        return self.created_at or self.occurred_at
+
+    def merged_with(self, other: Lead) -> Lead:
+        """The state after both facts, whichever arrived first: the later fact's fields, the
+        earlier creation, every visitor of both."""
+        newest = max(self, other, key=lambda lead: (lead.occurred_at, lead.event_id))
+        return replace(
+            newest,
+            created_at=min(self.came_in_at, other.came_in_at),
+            visitor_ids=self.visitor_ids | other.visitor_ids,
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Deal:
+    """A deal (opportunity) as its CRM last told it.
+
+    `value` is in the minor unit of `currency`, which has `digits` decimal places. `created_at` is
+    when the deal came to be, `closed_at` when it was won or lost.
+    """
+
+    ref: str
+    event_id: str
+    occurred_at: datetime
+    value: int
+    currency: str
+    lead_ref: str = ""
+    digits: int = 2
+    created_at: datetime | None = None
+    closed_at: datetime | None = None
+    status: DealStatus = DealStatus.OPEN
+    name: str = ""
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "occurred_at", _utc("Deal", "occurred_at", self.occurred_at))
+        created = self.created_at or self.occurred_at
+        object.__setattr__(self, "created_at", _utc("Deal", "created_at", created))
+        if self.status is DealStatus.OPEN:
+            object.__setattr__(self, "closed_at", None)
+        else:
+            closed = self.closed_at or self.occurred_at
+            object.__setattr__(self, "closed_at", _utc("Deal", "closed_at", closed))
+
+    @property
+    def began_at(self) -> datetime:
+        """`created_at`, which is never None once the deal is built."""
+        return self.created_at or self.occurred_at
+
+    @property
+    def won_at(self) -> datetime | None:
+        """When the deal was won; None while it is open or lost."""
+        return self.closed_at if self.status is DealStatus.WON else None
+
+    def merged_with(self, other: Deal) -> Deal:
+        """The state after both facts, whichever arrived first."""
+        newest = max(self, other, key=lambda deal: (deal.occurred_at, deal.event_id))
+        return replace(
+            newest,
+            created_at=min(self.began_at, other.began_at),
+            lead_ref=newest.lead_ref or self.lead_ref or other.lead_ref,
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class LeadSummary:
+    """What the touches before a lead say of it, frozen on the lead: first, last and how many."""
+
+    first: Touch | None = None
+    last: Touch | None = None
+    touch_count: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Conversion:
+    """A lead that came in (`kind` "lead") or a deal that was won ("won").
+
+    `ref` is the lead's or deal's reference; one ref has at most one conversion of each kind.
+    `touch` is the last touch before it. `value` is in minor units of `currency`.
+    """
+
+    ref: str
+    kind: str
+    occurred_at: datetime
+    touch: Touch | None = None
+    value: int = 0
+    currency: str = ""
+    digits: int = 2
+
+
+@dataclass(frozen=True, slots=True)
+class Credit:
+    """One touch's share of a deal. `value` (minor units) is exact; `weight` (0 to 1) is for display.
+
+    `touch` is None for the one `Unattributed` credit of a journey without touches. `position` is
+    first, middle, last or only.
+    """
+
+    touch: Touch | None
+    channel: str
+    weight: float
+    value: int
+    position: str
+
+
+@dataclass(frozen=True, slots=True)
+class Context:
+    """What a hook may know of its host: which one, and which database or tenant."""
+
+    host: str = "memory"
+    tenant: str = ""

@@ -1,0 +1,182 @@
+"""What the engine needs from a host: somewhere to keep facts, and a way to read a CRM's events.
+
+A host implements `Store`; a CRM integration implements `Connector`. Both are checked by the
+contract kits in `trackflow_core.testing`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any, Protocol, runtime_checkable
+
+from trackflow_core.attribution import Attribution, Model
+from trackflow_core.model import (
+    Click,
+    ClickEvent,
+    Conversion,
+    Deal,
+    Lead,
+    LeadSummary,
+    Link,
+    Session,
+    Touch,
+)
+
+Clock = Callable[[], datetime]
+"""Returns the present as an aware datetime; only hosts own one."""
+
+
+class Store(Protocol):
+    """Keeps TrackFlow's facts in the host's own transaction: it never commits.
+
+    Every method takes and returns batches and runs a constant number of queries for a batch.
+    Writing the same fact twice changes nothing. Any ref under which a lead or deal is known may be
+    passed in; the leads and deals that come back carry the store's one canonical ref.
+    """
+
+    def atomic(self) -> AbstractContextManager[object]:
+        """A part of the transaction that takes effect wholly or not at all.
+
+        Errors of the database about the data itself leave it as `InvalidEvent`.
+        """
+
+    def after_commit(self, callback: Callable[[], None]) -> None:
+        """Run `callback` once the host's transaction has committed; never if it rolls back."""
+
+    # -- clicks ---------------------------------------------------------------------------
+
+    def append_click(self, click: Click) -> None:
+        """Add one row to the click queue; nothing else is read or written."""
+
+    def claim_clicks(
+        self, limit: int, visitor_ids: Collection[str] | None = None
+    ) -> Sequence[Click]:
+        """Take up to `limit` queued clicks, oldest first, only of `visitor_ids` where given.
+
+        A claimed click stays queued until `save_visits` or `reject_click` settles it, and is not
+        given to another worker meanwhile. Clicks already recorded are settled here.
+        """
+
+    def has_queued_clicks(self, visitor_ids: Collection[str]) -> bool:
+        """Whether clicks of these visitors still wait, for instance in another worker's hands."""
+
+    def reject_click(self, click: Click, reason: str) -> None:
+        """Set a click aside with the reason, in words; it is never claimed again by itself."""
+
+    def links(self, codes: Collection[str]) -> Mapping[str, Link]:
+        """The links of these codes; a code that does not exist is left out."""
+
+    def sessions(self, visitor_ids: Collection[str]) -> Sequence[Session]:
+        """All sessions of these visitors, in any order."""
+
+    def save_visits(self, events: Sequence[ClickEvent], sessions: Sequence[Session]) -> None:
+        """Keep classified clicks, their visitors, the changed sessions and the counters of links,
+        and settle the clicks in the queue."""
+
+    # -- leads and deals -------------------------------------------------------------------
+
+    def save_leads(self, leads: Sequence[Lead]) -> Sequence[Lead]:
+        """Keep leads (merging each with what is held of it) and bind their visitors.
+
+        Returns the resulting state of each, in the given order.
+        """
+
+    def save_deals(self, deals: Sequence[Deal]) -> Sequence[Deal]:
+        """Keep deals (merging each with what is held of it); returns each resulting state."""
+
+    def leads(self, refs: Collection[str]) -> Sequence[Lead]:
+        """The leads of these refs; unknown and merged-away refs are left out."""
+
+    def leads_of_visitors(self, visitor_ids: Collection[str]) -> Collection[str]:
+        """The refs of all leads bound to any of these visitors."""
+
+    def mark_stale(self, lead_refs: Collection[str]) -> None:
+        """Remember that these leads must be refreshed by the next run of the click job."""
+
+    def take_stale(self, limit: int) -> Collection[str]:
+        """Up to `limit` refs marked stale; they are unmarked when the transaction commits."""
+
+    def deals_of_leads(self, lead_refs: Collection[str]) -> Sequence[Deal]:
+        """All deals that came from these leads or from leads merged into them."""
+
+    def deals(self, refs: Collection[str] | None = None) -> Sequence[Deal]:
+        """The deals of these refs, or every deal."""
+
+    def touches(self, lead_refs: Collection[str]) -> Mapping[str, Sequence[Touch]]:
+        """Each lead's touches: the clicks that count of every visitor bound to it or to a lead
+        merged into it. A ref without any may be left out. In any order."""
+
+    def save_summaries(self, summaries: Mapping[str, LeadSummary]) -> None:
+        """Freeze first and last touch and their number on these leads."""
+
+    def models(self, deal_refs: Collection[str]) -> Mapping[str, Model]:
+        """The model of each deal that has chosen its own."""
+
+    def replace_credits(self, attributions: Sequence[Attribution]) -> None:
+        """Make these the only credits of their deals."""
+
+    def replace_conversions(
+        self, keys: Collection[tuple[str, str]], conversions: Iterable[Conversion]
+    ) -> None:
+        """Of the conversions named by `keys` (ref of the lead or deal, kind), keep only these."""
+
+    def merge_leads(self, winner: str, losers: Collection[str]) -> None:
+        """Give `winner` the visitors and deals of `losers`, whose refs now mean `winner`."""
+
+    def forget(self, visitor_id: str) -> None:
+        """Erase a visitor with clicks and sessions, and every binding to leads."""
+
+
+Event = Lead | Deal
+"""What a connector makes of a CRM's event."""
+
+
+@runtime_checkable
+class Connector(Protocol):
+    """Maps a CRM's own records or payloads to leads and deals. Pure: no network, no clock."""
+
+    name: str
+    """Stable, unique, lower case; part of every ref and of the webhook's address."""
+
+    title: str
+    """The CRM's name as people write it."""
+
+    def map_events(self, payload: Mapping[str, Any], namespace: str) -> Sequence[Event]:
+        """The leads and deals told by one payload; each `ref` begins with `namespace` + "/".
+
+        Raises InvalidEvent, naming the field and the remedy.
+        """
+
+
+@dataclass(frozen=True, slots=True)
+class IncomingRequest:
+    """A webhook request as it came over the wire; header names are lower case."""
+
+    body: bytes
+    headers: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Delivery:
+    """A verified webhook: `event_id` is the same each time the sender repeats it."""
+
+    event_id: str
+    payload: Mapping[str, Any]
+
+
+@runtime_checkable
+class WebhookConnector(Connector, Protocol):
+    """A connector whose CRM calls us."""
+
+    def verify(self, request: IncomingRequest, secrets: Sequence[str], now: datetime) -> Delivery:
+        """Check signature and timestamp, then decode; nothing is trusted before.
+
+        `secrets` are the valid ones, newest first, so that they can be rotated.
+        Raises InvalidEvent when the request is not authentic, is stale, or cannot be decoded.
+        """
+
+    def new_secret(self) -> str:
+        """A fresh signing secret in the form that this connector's senders expect."""

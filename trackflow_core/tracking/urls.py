@@ -1,0 +1,152 @@
+"""Short codes, UTM parameters, click ids, and destinations that survive byte for byte.
+
+A stored destination is never parsed and written again: it is only cut at "#" and "?" and joined,
+so that order, blanks and encoding stay as the marketer wrote them.
+
+Collision rule of the pass-through: what the marketer stored wins. First the stored query, then the
+link's own UTM parameters, then the visitor's parameters; a name that is already there (compared
+decoded, UTM names without regard to case) is not added again, though a visitor may repeat a name
+of their own.
+"""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from urllib.parse import quote_plus, unquote_plus, urlsplit
+
+from trackflow_core.errors import InvalidEvent
+
+# No 0/O, 1/l/I: people read codes aloud and type them from print.
+ALPHABET = "23456789ABCDEFGHJKLMNPQRSTUVWXYZabcdefghijkmnopqrstuvwxyz"
+UTM_FIELDS = ("source", "medium", "campaign", "term", "content")
+CLICK_IDS = (
+    "gclid",
+    "wbraid",
+    "gbraid",
+    "dclid",
+    "fbclid",
+    "msclkid",
+    "ttclid",
+    "li_fat_id",
+    "twclid",
+    "ScCid",
+    "rdt_cid",
+    "epik",
+    "yclid",
+)
+MAX_QUERY = 8192
+_MAX_UTM = 255
+
+
+def new_code(length: int = 7, choose: Callable[[str], str] = secrets.choice) -> str:
+    """A short code of `length` characters from the system's secure random source."""
+    return "".join(choose(ALPHABET) for _ in range(length))
+
+
+def safe_destination(url: str) -> str:
+    """`url` unchanged, when it is one that a redirect may lead to.
+
+    Raises InvalidEvent unless it is an absolute http or https URL with a host and without
+    control characters.
+    """
+    if any(ord(character) < 0x20 or ord(character) == 0x7F for character in url):
+        raise InvalidEvent("The destination contains control characters: remove them.")
+    try:
+        parts = urlsplit(url)
+        host = parts.hostname
+    except ValueError:
+        raise InvalidEvent(f"{url:.80} is not a valid URL.") from None
+    if parts.scheme.lower() not in ("http", "https") or not host:
+        raise InvalidEvent(
+            f"{url:.80} cannot be a destination: it must begin with http:// or https://."
+        )
+    return url
+
+
+def build_destination(
+    stored: str, utm: Mapping[str, str] | None = None, incoming_query: str = ""
+) -> str:
+    """Where a click goes: `stored`, then missing UTM parameters, then the visitor's own.
+
+    `utm` maps names of `UTM_FIELDS` to values. `incoming_query` is the raw query string of the
+    request; over `MAX_QUERY` characters it is dropped whole.
+    """
+    base, hash_mark, fragment = stored.partition("#")
+    path, question_mark, stored_query = base.partition("?")
+    present = {_key(piece) for piece in _pieces(stored_query)}
+    own = [
+        f"utm_{name}={quote_plus(value)}"
+        for name, value in (utm or {}).items()
+        if value and f"utm_{name}" not in present
+    ]
+    present |= {_key(piece) for piece in own}
+    visitors: list[str] = []
+    if len(incoming_query) <= MAX_QUERY:
+        visitors = [
+            _printable(piece) for piece in _pieces(incoming_query) if _key(piece) not in present
+        ]
+    added = "&".join(own + visitors)
+    if not added:
+        return stored
+    if not question_mark:
+        glue = "?"
+    elif stored_query and not stored_query.endswith("&"):
+        glue = "&"
+    else:
+        glue = ""
+    return f"{path}{question_mark}{stored_query}{glue}{added}{hash_mark}{fragment}"
+
+
+def parse_utm(url: str) -> dict[str, str]:
+    """The UTM fields in `url`'s query, by their names without prefix.
+
+    Names are compared without regard to case, the last of repeated ones wins, values are trimmed
+    and cut at 255 characters. Values that are an unfilled template macro, such as `{campaignid}`,
+    are ignored.
+    """
+    found: dict[str, str] = {}
+    for name, value in query_pairs(url):
+        field = name.lower().removeprefix("utm_")
+        if name.lower().startswith("utm_") and field in UTM_FIELDS:
+            value = value.strip()[:_MAX_UTM]
+            if value and not (value[0] in "{[<" and value[-1] in "}]>"):
+                found[field] = value
+    return found
+
+
+def parse_click_ids(url: str) -> dict[str, str]:
+    """The ad networks' click ids in `url`'s query, by parameter name."""
+    known = {name.lower(): name for name in CLICK_IDS}
+    return {
+        known[name.lower()]: value[:_MAX_UTM]
+        for name, value in query_pairs(url)
+        if name.lower() in known and value
+    }
+
+
+def query_pairs(url: str) -> Iterable[tuple[str, str]]:
+    """The decoded query parameters of `url` in order; undecodable bytes become U+FFFD."""
+    query = url.partition("#")[0].partition("?")[2]
+    for piece in _pieces(query):
+        name, _, value = piece.partition("=")
+        yield unquote_plus(name), unquote_plus(value).replace("\0", "")
+
+
+def _pieces(query: str) -> Sequence[str]:
+    return [piece for piece in query.split("&") if piece]
+
+
+def _key(piece: str) -> str:
+    name = unquote_plus(piece.partition("=")[0])
+    return name.lower() if name.lower().startswith("utm_") else name
+
+
+def _printable(piece: str) -> str:
+    # What may not stand in a header is encoded; all else stays as the visitor sent it.
+    return "".join(
+        character
+        if "!" <= character <= "~" and character not in '"<>\\^`{|}#'
+        else quote_plus(character)
+        for character in piece
+    )

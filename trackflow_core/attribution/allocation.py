@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from decimal import ROUND_HALF_UP, Decimal, InvalidOperation
+from decimal import ROUND_HALF_UP, Decimal
 
 from trackflow_core.errors import InvalidEvent
 
@@ -32,7 +32,7 @@ def to_minor_units(amount: Decimal | int | float | str, digits: int) -> int:
     try:
         exact = Decimal(str(amount))
         return int(exact.scaleb(digits).quantize(Decimal(1), rounding=ROUND_HALF_UP))
-    except (InvalidOperation, ValueError, OverflowError) as error:
+    except (ArithmeticError, ValueError) as error:
         raise InvalidEvent(
             f"{amount!r} is not an amount of money: send a number such as 250.00."
         ) from error

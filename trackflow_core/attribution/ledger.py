@@ -57,6 +57,8 @@ class Attribution:
                     touch.source,
                     touch.medium,
                     touch.campaign,
+                    touch.content,
+                    touch.term,
                 ]
                 for touch in (credit.touch for credit in self.credits)
                 if touch is not None

@@ -1,0 +1,91 @@
+"""A receipt can be checked: it is the same for the same inputs and changes with any of them."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import timedelta
+from decimal import Decimal
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from trackflow_core.attribution import BUILTIN_RULES, Model, attribute
+from trackflow_core.model import Touch
+from trackflow_core.testing.facts import at, deal, touch
+
+RULES = {rule.name: rule for rule in BUILTIN_RULES}
+LINEAR = Model(RULES["linear"])
+JOURNEY = (
+    touch("c1", 1, source="google", medium="cpc", campaign="spring"),
+    touch("c2", 4, "Email", source="newsletter", medium="email"),
+    touch("c3", 9, "Direct"),
+)
+
+
+def test_the_digest_is_pinned() -> None:
+    """Receipts kept for years are compared by digest: this value must never change."""
+    assert attribute(JOURNEY, deal(), LINEAR).digest == (
+        "982dc1824938036fcca9fdb6a7be6f47a151ba53d7884873da07545d91cfd897"
+    )
+
+
+def test_the_digest_changes_with_every_input() -> None:
+    before = attribute(JOURNEY, deal(), LINEAR).digest
+    others = [
+        attribute(JOURNEY, deal(value=10_001), LINEAR),
+        attribute(JOURNEY, deal(currency="USD"), LINEAR),
+        attribute(JOURNEY, deal(created_at=at(11)), LINEAR),
+        attribute(JOURNEY[:2], deal(), LINEAR),
+        attribute((*JOURNEY[:2], replace(JOURNEY[2], channel="SMS")), deal(), LINEAR),
+        attribute(JOURNEY, deal(), Model(RULES["last_touch"])),
+        attribute(JOURNEY, deal(), Model(replace(RULES["linear"], version="2"))),
+        attribute(JOURNEY, deal(), Model(RULES["linear"], lookback=timedelta(days=30))),
+        attribute(JOURNEY, deal(), Model(RULES["time_decay"])),
+        attribute(JOURNEY, deal(), Model(RULES["time_decay"], {"half_life_days": Decimal(8)})),
+    ]
+    digests = {before, *(other.digest for other in others)}
+    assert len(digests) == len(others) + 1
+
+
+def test_explain_is_a_receipt() -> None:
+    text = attribute(JOURNEY, deal(), LINEAR).explain()
+    lines = text.splitlines()
+    assert lines[0] == "Deal crm/deal-1: 100.00 EUR"
+    assert lines[1] == "Rule linear v1"
+    assert lines[2] == "Window 90 days before 2026-03-14T09:00:00+00:00 (deal created)"
+    assert "33.34" in lines[5]
+    assert "Paid Search (google / cpc / spring)" in lines[5]
+    assert "Direct (- / - / -)" in lines[7]
+    assert "Sum 100.00 EUR" in lines
+    assert "Unattributed" in attribute((), deal(), LINEAR).explain()
+    decay = attribute(JOURNEY, deal(), Model(RULES["time_decay"])).explain()
+    assert "Rule time_decay v1 (half_life_days=7)" in decay
+
+
+journeys = st.lists(
+    st.builds(
+        lambda number, minutes: touch(f"t{number}", 0, occurred_at=at(0, minutes)),
+        st.integers(0, 30),
+        st.integers(-150_000, 20_000),
+    ),
+    max_size=15,
+    unique_by=lambda item: item.id,
+)
+
+
+@given(journeys, st.integers(-(10**9), 10**9), st.sampled_from(BUILTIN_RULES), st.randoms())
+def test_order_of_rows_changes_nothing_and_no_cent_is_lost(
+    touches: list[Touch], value: int, rule: object, chance: object
+) -> None:
+    model = Model(rule)
+    told = attribute(touches, deal(value=value), model)
+    shuffled = [*touches, *touches]
+    chance.shuffle(shuffled)
+    again = attribute(shuffled, deal(value=value), model)
+    assert again.credits == told.credits
+    assert again.digest == told.digest
+    assert sum(credit.value for credit in told.credits) == value
+    if value > 0:
+        assert all(credit.value >= 0 for credit in told.credits)
+    keys = [credit.touch.order_key for credit in told.credits if credit.touch]
+    assert keys == sorted(keys)

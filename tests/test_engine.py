@@ -1,0 +1,156 @@
+"""The engine's promises beyond what every store must show."""
+
+from __future__ import annotations
+
+import logging
+
+import pytest
+
+from trackflow_core.attribution import BUILTIN_RULES, Attribution, Model
+from trackflow_core.config import Settings
+from trackflow_core.engine import Engine
+from trackflow_core.errors import ConfigError, InvalidEvent
+from trackflow_core.hooks import Hooks, hookimpl
+from trackflow_core.model import Click, Context, Deal, DealStatus, Lead
+from trackflow_core.testing.facts import ANNA, LINKS, START, at, click, deal, lead
+from trackflow_core.testing.memory import MemoryStore
+from trackflow_core.tracking.identity import issue_token
+
+KEYS = ("key",)
+RULES = {rule.name: rule for rule in BUILTIN_RULES}
+
+
+def new(**settings: object) -> tuple[MemoryStore, Engine]:
+    store = MemoryStore(LINKS)
+    return store, Engine(store, Hooks(), Settings(keys=KEYS, **settings))
+
+
+def test_one_poisoned_click_does_not_stop_the_batch() -> None:
+    store, engine = new()
+    store.fail_on = {"c7", "c30"}
+    for number in range(50):
+        engine.record_click(click(f"c{number}", number))
+    drained = engine.process_clicks()
+    assert (drained.recorded, drained.rejected) == (48, 2)
+    assert set(store.rejections()) == {"c7", "c30"}
+    assert len(store.click_events()) == 48
+
+
+def test_a_token_binds_a_lead_to_its_visitor() -> None:
+    store, engine = new()
+    token = issue_token(ANNA, KEYS, at(10))
+    engine.record_click(click("c1", 1))
+    engine.apply_lead(lead(visitor_ids=frozenset(), visitor_token=token))
+    summary = store.summary("crm/lead-1")
+    assert summary is not None
+    assert summary.touch_count == 1
+
+
+def test_a_forged_token_costs_the_binding_not_the_lead(caplog: pytest.LogCaptureFixture) -> None:
+    store, engine = new()
+    token = issue_token(ANNA, ("other",), at(10))
+    with caplog.at_level(logging.WARNING):
+        engine.apply_lead(lead(visitor_ids=frozenset(), visitor_token=token))
+    (kept,) = store.leads({"crm/lead-1"})
+    assert kept.visitor_ids == frozenset()
+    assert "crm/lead-1 is kept without a visitor" in caplog.text
+    assert token not in caplog.text
+    assert token not in repr(lead(visitor_token=token))
+
+
+def test_a_deal_may_choose_its_own_model() -> None:
+    store, engine = new(model=Model(RULES["first_touch"]))
+    for number in range(2):
+        engine.record_click(click(f"c{number}", number))
+    engine.apply(leads=[lead()], deals=[deal()])
+    store.choose_model("crm/deal-1", Model(RULES["last_touch"]))
+    attribution = store.attribution("crm/deal-1")
+    assert attribution is not None
+    assert [c.value for c in attribution.credits] == [10_000, 0]
+    assert engine.recompute({"crm/deal-1"}) == 1
+    attribution = store.attribution("crm/deal-1")
+    assert attribution is not None
+    assert [c.value for c in attribution.credits] == [0, 10_000]
+
+
+def test_plugins_hear_of_committed_attributions_only() -> None:
+    heard: list[tuple[Attribution, Context]] = []
+
+    class Listener:
+        @hookimpl
+        def trackflow_after_deal_attributed(self, attribution: Attribution, ctx: Context) -> None:
+            heard.append((attribution, ctx))
+
+    class LateStore(MemoryStore):
+        def __init__(self) -> None:
+            super().__init__(LINKS)
+            self.waiting: list[object] = []
+
+        def after_commit(self, callback: object) -> None:
+            self.waiting.append(callback)
+
+    store = LateStore()
+    engine = Engine(store, Hooks({"listener": Listener()}), Settings(context=Context("test", "db")))
+    engine.apply(leads=[lead()], deals=[deal()])
+    assert not heard
+    for callback in store.waiting:
+        callback()
+    ((attribution, ctx),) = heard
+    assert (attribution.deal.ref, ctx) == ("crm/deal-1", Context("test", "db"))
+
+
+def test_a_lead_that_finds_clicks_waiting_also_helps_the_visitors_other_leads() -> None:
+    store, engine = new()
+    engine.apply(leads=[lead("crm/lead-2", 21)])
+    engine.record_click(click("c1", 1))
+    engine.apply_lead(lead())
+    summary = store.summary("crm/lead-2")
+    assert summary is not None
+    assert summary.touch_count == 1
+
+
+def test_clicks_in_other_hands_make_the_lead_stale_until_the_next_run() -> None:
+    class BusyStore(MemoryStore):
+        busy = True
+
+        def claim_clicks(self, limit: int, visitor_ids: object = None) -> object:
+            return () if self.busy else super().claim_clicks(limit, visitor_ids)
+
+    store = BusyStore(LINKS)
+    engine = Engine(store, Hooks())
+    engine.record_click(click("c1", 1))
+    engine.apply_lead(lead())
+    summary = store.summary("crm/lead-1")
+    assert summary is not None
+    assert summary.touch_count == 0
+    store.busy = False
+    engine.process_clicks()
+    summary = store.summary("crm/lead-1")
+    assert summary is not None
+    assert summary.touch_count == 1
+
+
+def test_facts_without_a_time_zone_are_refused() -> None:
+    naive = START.replace(tzinfo=None)
+    with pytest.raises(InvalidEvent, match=r"Click\.occurred_at has no time zone"):
+        Click("c", naive, "adsGogl", "https://x.example/")
+    with pytest.raises(InvalidEvent, match=r"Deal\.created_at"):
+        Deal("d", "e", START, 1, "EUR", created_at=naive)
+    with pytest.raises(InvalidEvent, match=r"Lead\.occurred_at"):
+        Lead("l", "e", naive)
+
+
+def test_the_later_fact_wins_whichever_arrived_first() -> None:
+    opened, won = deal(days=12), deal(days=20, value=5, status=DealStatus.WON, lead_ref="")
+    for merged in (opened.merged_with(won), won.merged_with(opened)):
+        assert (merged.value, merged.won_at, merged.began_at) == (5, at(20), at(12))
+        assert merged.lead_ref == "crm/lead-1"
+    reopened = deal(days=21)
+    assert won.merged_with(reopened).won_at is None
+
+
+def test_a_session_gap_must_have_a_length() -> None:
+    from datetime import timedelta
+
+    with pytest.raises(ConfigError, match="session_gap"):
+        Settings(session_gap=timedelta(0))

@@ -1,0 +1,17 @@
+"""Contract kits, fakes and golden scenarios for authors of stores, connectors and plugins.
+
+The kits are mixins of plain `test_*` methods, so that they run under pytest and unittest alike.
+"""
+
+from trackflow_core.testing.memory import MemoryStore
+from trackflow_core.testing.scenarios import SCENARIOS, Scenario
+from trackflow_core.testing.stores import HostedStore, ScenarioContract, StoreContract
+
+__all__ = [
+    "SCENARIOS",
+    "HostedStore",
+    "MemoryStore",
+    "Scenario",
+    "ScenarioContract",
+    "StoreContract",
+]

@@ -1,0 +1,118 @@
+"""Appends the receipt of every attribution to the file named by TRACKFLOW_RECEIPTS.
+
+One JSON object a line; amounts are integers in the currency's minor unit. A deal whose receipt is
+the one this process last wrote for it is left out.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+from collections import OrderedDict
+from threading import Lock
+from typing import Any
+
+from trackflow_core.attribution import Attribution
+from trackflow_core.hooks import hookimpl
+from trackflow_core.model import Context, Credit
+
+VARIABLE = "TRACKFLOW_RECEIPTS"
+
+_log = logging.getLogger("trackflow.receipts")
+# Enough to recognise repetitions, small enough for a process that runs for months.
+_REMEMBERED = 10_000
+
+
+class Receipts:
+    """Writes receipts; remembers what it last wrote of each deal and which files failed."""
+
+    def __init__(self) -> None:
+        self._written: OrderedDict[tuple[str, ...], str] = OrderedDict()
+        self._failing: set[str] = set()
+        self._lock = Lock()
+
+    def append(self, attribution: Attribution, ctx: Context, path: str) -> None:
+        """Append the receipt of `attribution` to `path`, unless it is unchanged."""
+        receipt = _receipt(attribution, ctx)
+        line = json.dumps(receipt, ensure_ascii=False, sort_keys=True) + "\n"
+        key = (path, ctx.host, ctx.tenant, attribution.deal.ref)
+        with self._lock:
+            if self._written.get(key) == line:
+                return
+            try:
+                _append(path, line.encode())
+            except OSError as error:
+                self._report(path, error)
+                return
+            self._failing.discard(path)
+            self._written[key] = line
+            self._written.move_to_end(key)
+            if len(self._written) > _REMEMBERED:
+                self._written.popitem(last=False)
+
+    def _report(self, path: str, error: OSError) -> None:
+        if path not in self._failing:
+            self._failing.add(path)
+            _log.error(
+                "Receipts cannot be written to %s (%s): make it writable or change %s. "
+                "This is said once until it works again.",
+                path,
+                error.strerror or error,
+                VARIABLE,
+            )
+
+
+_receipts = Receipts()
+
+
+@hookimpl
+def trackflow_after_deal_attributed(attribution: Attribution, ctx: Context) -> None:
+    """Append the receipt, where a file is named."""
+    path = os.environ.get(VARIABLE)
+    if path:
+        _receipts.append(attribution, ctx, path)
+
+
+def _append(path: str, line: bytes) -> None:
+    # One write with O_APPEND: lines of several processes follow each other and never mix.
+    handle = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
+    try:
+        if os.write(handle, line) != len(line):
+            raise OSError("the disk took only part of a line")
+    finally:
+        os.close(handle)
+
+
+def _receipt(attribution: Attribution, ctx: Context) -> dict[str, Any]:
+    deal, model = attribution.deal, attribution.model
+    return {
+        "deal": deal.ref,
+        "model": model.name,
+        "rule": model.rule.name,
+        "rule_version": model.rule.version,
+        "parameters": {name: str(value) for name, value in model.parameters.items()},
+        "lookback_seconds": int(model.lookback.total_seconds()),
+        "anchor": attribution.anchor.isoformat(),
+        "value": deal.value,
+        "currency": deal.currency,
+        "digits": deal.digits,
+        "credits": [_credit(credit) for credit in attribution.credits],
+        "digest": attribution.digest,
+        "host": ctx.host,
+        "tenant": ctx.tenant,
+    }
+
+
+def _credit(credit: Credit) -> dict[str, Any]:
+    touch = credit.touch
+    return {
+        "touch": touch.id if touch else None,
+        "occurred_at": touch.occurred_at.isoformat() if touch else None,
+        "channel": credit.channel,
+        "source": touch.source if touch else "",
+        "medium": touch.medium if touch else "",
+        "campaign": touch.campaign if touch else "",
+        "position": credit.position,
+        "value": credit.value,
+    }

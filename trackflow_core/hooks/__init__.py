@@ -10,7 +10,7 @@ Every hook is described in `trackflow_core.hooks.specs`. A distribution announce
 under the entry-point group `trackflow`.
 """
 
-from trackflow_core.hooks.manager import Hooks, Plugin, load
+from trackflow_core.hooks.manager import Hooks, Plugin, describe, installed, load
 from trackflow_core.hooks.specs import hookimpl
 
-__all__ = ["Hooks", "Plugin", "hookimpl", "load"]
+__all__ = ["Hooks", "Plugin", "describe", "hookimpl", "installed", "load"]

@@ -5,12 +5,13 @@ from __future__ import annotations
 import inspect
 import logging
 import os
+import re
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from importlib.metadata import EntryPoint, entry_points
 from types import MappingProxyType
-from typing import Any, TypeVar
+from typing import Any
 
 import pluggy
 
@@ -21,37 +22,52 @@ from trackflow_core.model import Context
 from trackflow_core.ports import Connector
 
 _log = logging.getLogger("trackflow.plugins")
-_Named = TypeVar("_Named", Rule, Connector)
 BUILTIN = "trackflow-core"
+DISABLE = "TRACKFLOW_DISABLE_PLUGINS"
+TRACE = "TRACKFLOW_TRACE_PLUGINS"
+
+_HOOKS = frozenset(name for name in vars(specs) if name.startswith("trackflow_"))
+_NAME = re.compile(r"[a-z][a-z0-9_-]{0,63}\Z")
 
 
 @dataclass(frozen=True, slots=True)
 class Plugin:
-    """An installed plugin: its entry point's name, its distribution, and the hooks it implements."""
+    """An installed plugin: its entry point's name, its distribution, and the hooks it implements.
+
+    `problem` says in words why it is not in use; it is empty for a loaded plugin.
+    """
 
     name: str
     distribution: str
     version: str
     hooks: tuple[str, ...]
+    problem: str = ""
 
 
 class Hooks:
     """The loaded plugins, with one typed method for each thing that the engine asks of them."""
 
-    def __init__(self, plugins: Mapping[str, object] | None = None) -> None:
+    def __init__(
+        self,
+        plugins: Mapping[str, object] | None = None,
+        left_out: Mapping[str, str] | None = None,
+    ) -> None:
         """Register the built-ins, then `plugins` by name.
 
-        Raises ConfigError when a plugin implements an unknown hook, takes arguments that the hook
-        does not have, or is asynchronous; and when two register the same name.
+        `left_out` are installed plugins that are not in use, with the reason of each.
+
+        Raises ConfigError when a plugin implements no hook, an unknown one, takes arguments that
+        the hook does not have, or is asynchronous; and when two register the same name.
         """
-        self._manager = pluggy.PluginManager(specs.PROJECT)
-        self._manager.add_hookspecs(specs)
-        self._manager.register(builtins, BUILTIN)
+        self.left_out: Mapping[str, str] = MappingProxyType(dict(left_out or {}))
+        # A manager for each plugin: what one does can neither stop nor reorder the others.
+        self._managers = {BUILTIN: _manager_of(BUILTIN, builtins)}
         for name, plugin in (plugins or {}).items():
-            self._register(name, plugin)
-        if os.environ.get("TRACKFLOW_TRACE_PLUGINS"):
-            self._manager.trace.root.setwriter(lambda line: _log.warning(line.rstrip()))
-            self._manager.enable_tracing()
+            if name in self._managers:
+                raise ConfigError(
+                    f"The plugin name {name!r} is TrackFlow's own: rename the plugin."
+                )
+            self._managers[name] = _manager_of(name, plugin)
         self.rules: Mapping[str, Rule] = self._collect(
             "trackflow_register_attribution_models", "attribution rule", Rule
         )
@@ -64,38 +80,16 @@ class Hooks:
         self._notify("trackflow_after_deal_attributed", attribution=attribution, ctx=ctx)
 
     def implemented_by(self, name: str) -> tuple[str, ...]:
-        """The hooks that the plugin `name` implements, sorted."""
-        plugin = self._manager.get_plugin(name)
-        callers = self._manager.get_hookcallers(plugin) if plugin is not None else None
-        return tuple(sorted(caller.name for caller in callers or ()))
-
-    def _register(self, name: str, plugin: object) -> None:
-        if inspect.isclass(plugin):
-            raise ConfigError(f"The plugin {name!r} is a class; register an instance: add '()'.")
-        try:
-            self._manager.register(plugin, name)
-            self._manager.check_pending()
-        except pluggy.PluginValidationError as error:
-            raise ConfigError(f"The plugin {name!r} cannot be used: {error}") from error
-        except ValueError as error:
-            raise ConfigError(f"The plugin {name!r} is registered twice.") from error
-        for caller in self._manager.get_hookcallers(plugin) or ():
-            for implementation in caller.get_hookimpls():
-                if inspect.iscoroutinefunction(implementation.function):
-                    raise ConfigError(
-                        f"The plugin {name!r} implements {caller.name} as a coroutine; "
-                        "hooks are plain functions: remove 'async'."
-                    )
+        """The hooks that the plugin `name` implements, sorted; none when it is not loaded."""
+        manager = self._managers.get(name)
+        return _hooks_of(manager) if manager else ()
 
     def _collect(self, hook: str, noun: str, kind: type[Any]) -> Mapping[str, Any]:
         found: dict[str, Any] = {}
         owners: dict[str, str] = {}
-        for name, call in self._callers(hook):
-            for item in call():
-                if not isinstance(item, kind):
-                    raise ConfigError(
-                        f"The plugin {name!r} returned {item!r} from {hook}, not a {kind.__name__}."
-                    )
+        for name, call in self._calls(hook):
+            for item in _items(name, hook, call):
+                _check_item(name, hook, item, kind)
                 if item.name in found:
                     raise ConfigError(
                         f"The {noun} {item.name!r} is brought by both {owners[item.name]!r} and "
@@ -104,74 +98,170 @@ class Hooks:
                 found[item.name], owners[item.name] = item, name
         return MappingProxyType(found)
 
-    def _callers(self, hook: str) -> Iterable[tuple[str, Callable[..., Any]]]:
-        """Each plugin's own implementation of `hook`, in the order of registration."""
-        implementations: Sequence[pluggy.HookImpl] = getattr(
-            self._manager.hook, hook
-        ).get_hookimpls()
-        everyone = self._manager.get_plugins()
-        for name, plugin in self._manager.list_name_plugin():
-            if any(implementation.plugin is plugin for implementation in implementations):
-                caller = self._manager.subset_hook_caller(hook, everyone - {plugin})
-                yield name, lambda caller=caller, **kwargs: (caller(**kwargs) or [None])[0]
+    def _calls(self, hook: str) -> Iterable[tuple[str, Callable[..., Any]]]:
+        """Each plugin's `hook`, in the order of registration."""
+        for name, manager in self._managers.items():
+            yield name, getattr(manager.hook, hook)
 
     def _notify(self, hook: str, **arguments: object) -> None:
-        for name, call in self._callers(hook):
+        for name, call in self._calls(hook):
             try:
                 call(**arguments)
             except Exception:
                 _log.exception("The plugin %r failed in %s; the others go on.", name, hook)
 
 
+def _manager_of(name: str, plugin: object) -> pluggy.PluginManager:
+    """A manager that holds one plugin, checked."""
+    if inspect.isclass(plugin):
+        raise ConfigError(f"The plugin {name!r} is a class; register an instance: add '()'.")
+    _check_marked(name, plugin)
+    manager = pluggy.PluginManager(specs.PROJECT)
+    manager.add_hookspecs(specs)
+    try:
+        manager.register(plugin, name)
+        manager.check_pending()
+    except pluggy.PluginValidationError as error:
+        reason = " ".join(str(error).split())
+        raise ConfigError(f"The plugin {name!r} cannot be used: {reason}") from error
+    if not _hooks_of(manager):
+        raise ConfigError(
+            f"The plugin {name!r} implements no hook: decorate a function with 'hookimpl'."
+        )
+    for hook in _hooks_of(manager):
+        for implementation in getattr(manager.hook, hook).get_hookimpls():
+            _check_callable(name, hook, implementation)
+    if os.environ.get(TRACE):
+        manager.trace.root.setwriter(lambda line: _log.warning("%s: %s", name, line.rstrip()))
+        manager.enable_tracing()
+    return manager
+
+
+def _hooks_of(manager: pluggy.PluginManager) -> tuple[str, ...]:
+    return tuple(hook for hook in sorted(_HOOKS) if getattr(manager.hook, hook).get_hookimpls())
+
+
+def _check_marked(name: str, plugin: object) -> None:
+    for hook in sorted(_HOOKS):
+        function = getattr(plugin, hook, None)
+        if inspect.isroutine(function) and not hasattr(function, f"{specs.PROJECT}_impl"):
+            raise ConfigError(
+                f"The plugin {name!r} has a function {hook} that is never called: "
+                "decorate it with 'hookimpl'."
+            )
+
+
+def _check_callable(name: str, hook: str, implementation: pluggy.HookImpl) -> None:
+    function = implementation.function
+    if inspect.iscoroutinefunction(function) or inspect.isasyncgenfunction(function):
+        raise ConfigError(
+            f"The plugin {name!r} implements {hook} as a coroutine; "
+            "hooks are plain functions: remove 'async'."
+        )
+    if implementation.wrapper or implementation.hookwrapper:
+        raise ConfigError(
+            f"The plugin {name!r} wraps {hook}; plugins are called one by one: "
+            "remove 'wrapper' and implement the hook itself."
+        )
+    if inspect.isgeneratorfunction(function) and "_register_" not in hook:
+        raise ConfigError(
+            f"The plugin {name!r} implements {hook} as a generator, which would never run: "
+            "remove 'yield'."
+        )
+
+
+def _items(name: str, hook: str, call: Callable[..., Sequence[Any]]) -> Sequence[Any]:
+    """What one plugin registers through `hook`."""
+    try:
+        # pluggy leaves a None out of the results.
+        return [item for items in call() for item in items]
+    except Exception as error:
+        raise ConfigError(
+            f"The plugin {name!r} failed in {hook}, which returns a list: "
+            f"{type(error).__name__}: {error}"
+        ) from error
+
+
+def _check_item(name: str, hook: str, item: Any, kind: type[Any]) -> None:
+    if inspect.isclass(item) or not isinstance(item, kind):
+        raise ConfigError(
+            f"The plugin {name!r} returned {item!r} from {hook}, not a {kind.__name__} object."
+        )
+    if not isinstance(item.name, str) or not _NAME.match(item.name):
+        raise ConfigError(
+            f"The plugin {name!r} returned the name {item.name!r} from {hook}: use lower-case "
+            "letters, digits, '_' and '-', beginning with a letter."
+        )
+
+
 def installed() -> Sequence[EntryPoint]:
     """The entry points of all installed plugins, by name, without importing them."""
     found: dict[str, EntryPoint] = {}
     for point in sorted(entry_points(group=specs.PROJECT), key=lambda point: point.name):
-        if point.name in found and found[point.name].value != point.value:
+        known = found.setdefault(point.name, point)
+        # One distribution may be found twice on the path.
+        if known.value != point.value:
             raise ConfigError(
-                f"Two installed plugins are named {point.name!r} "
-                f"({found[point.name].value} and {point.value}): uninstall one."
+                f"Two installed plugins are named {point.name!r}: {known.value} of "
+                f"{_distribution(known)} and {point.value} of {_distribution(point)}. "
+                "Uninstall one."
             )
-        found[point.name] = point
     return tuple(found.values())
 
 
-@lru_cache(maxsize=64)
 def load(enabled: frozenset[str] | None = None) -> Hooks:
     """The installed plugins, or of them those named in `enabled`, imported and checked.
 
-    The result depends on the arguments alone, so one process may serve databases that enable
-    different plugins. Names in the environment variable `TRACKFLOW_DISABLE_PLUGINS` (separated by
-    commas) are left out. A plugin that cannot be imported is logged and left out.
+    Equal arguments give the same object, so one process may serve databases that enable different
+    plugins. Names in the environment variable `TRACKFLOW_DISABLE_PLUGINS` (separated by commas)
+    are left out. A plugin that cannot be imported is logged and left out.
 
     Raises ConfigError when a plugin is written wrongly; see `Hooks`.
     """
-    disabled = set(filter(None, os.environ.get("TRACKFLOW_DISABLE_PLUGINS", "").split(",")))
+    names = (name.strip() for name in os.environ.get(DISABLE, "").split(","))
+    return _load(enabled, frozenset(filter(None, names)), bool(os.environ.get(TRACE)))
+
+
+@lru_cache(maxsize=64)
+def _load(enabled: frozenset[str] | None, disabled: frozenset[str], _trace: bool) -> Hooks:
+    points = {point.name: point for point in installed()}
+    for name in sorted((disabled | (enabled or frozenset())) - points.keys()):
+        _log.warning("The plugin %r is not installed.", name)
     plugins: dict[str, object] = {}
-    for point in installed():
-        if point.name in disabled or (enabled is not None and point.name not in enabled):
-            continue
-        try:
-            plugins[point.name] = point.load()
-        except ImportError as error:
-            _log.error(
-                "The plugin %r of %s cannot be imported and is left out: %s",
-                point.name,
-                point.dist.name if point.dist else point.value,
-                error,
-            )
-    return Hooks(plugins)
+    left_out: dict[str, str] = {}
+    for name, point in points.items():
+        if name in disabled:
+            left_out[name] = f"disabled by {DISABLE}"
+        elif enabled is not None and name not in enabled:
+            left_out[name] = "not enabled here"
+        else:
+            try:
+                plugins[name] = point.load()
+            except Exception as error:
+                left_out[name] = f"cannot be imported: {type(error).__name__}: {error}"
+                _log.error(
+                    "The plugin %r of %s is left out; it %s",
+                    name,
+                    _distribution(point),
+                    left_out[name],
+                )
+    return Hooks(plugins, left_out)
 
 
 def describe(hooks: Hooks, names: Collection[str] | None = None) -> Sequence[Plugin]:
-    """What is installed, for people: one `Plugin` for each entry point."""
+    """What is installed, for people: one `Plugin` for each entry point, in use or not."""
     return tuple(
         Plugin(
             name=point.name,
             distribution=point.dist.name if point.dist else "",
             version=point.dist.version if point.dist else "",
             hooks=hooks.implemented_by(point.name),
+            problem=hooks.left_out.get(point.name, ""),
         )
         for point in installed()
         if names is None or point.name in names
     )
+
+
+def _distribution(point: EntryPoint) -> str:
+    return point.dist.name if point.dist else "an unknown distribution"

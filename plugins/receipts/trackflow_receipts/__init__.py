@@ -6,6 +6,7 @@ the one this process last wrote for it is left out.
 
 from __future__ import annotations
 
+import hashlib
 import json
 import logging
 import os
@@ -28,25 +29,26 @@ class Receipts:
     """Writes receipts; remembers what it last wrote of each deal and which files failed."""
 
     def __init__(self) -> None:
-        self._written: OrderedDict[tuple[str, ...], str] = OrderedDict()
+        self._written: OrderedDict[tuple[str, ...], bytes] = OrderedDict()
         self._failing: set[str] = set()
         self._lock = Lock()
 
     def append(self, attribution: Attribution, ctx: Context, path: str) -> None:
         """Append the receipt of `attribution` to `path`, unless it is unchanged."""
         receipt = _receipt(attribution, ctx)
-        line = json.dumps(receipt, ensure_ascii=False, sort_keys=True) + "\n"
+        line = (json.dumps(receipt, ensure_ascii=False, sort_keys=True) + "\n").encode()
         key = (path, ctx.host, ctx.tenant, attribution.deal.ref)
+        mark = hashlib.sha256(line).digest()
         with self._lock:
-            if self._written.get(key) == line:
+            if self._written.get(key) == mark:
                 return
             try:
-                _append(path, line.encode())
+                _append(path, line)
             except OSError as error:
                 self._report(path, error)
                 return
             self._failing.discard(path)
-            self._written[key] = line
+            self._written[key] = mark
             self._written.move_to_end(key)
             if len(self._written) > _REMEMBERED:
                 self._written.popitem(last=False)

@@ -1,0 +1,110 @@
+"""The command `trackflow`: 0 done, 1 failed, 2 misused."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from typing import Annotated
+
+import typer
+
+from trackflow_core import __version__, hooks
+from trackflow_core.errors import TrackFlowError
+from trackflow_core.ports import WebhookConnector
+
+app = typer.Typer(
+    name="trackflow",
+    help="Tells a CRM which marketing earned each lead and each deal.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+)
+connector = typer.Typer(help="The systems that leads and deals come from.", no_args_is_help=True)
+app.add_typer(connector, name="connector")
+
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON for programs.")]
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"trackflow {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _options(
+    version: Annotated[
+        bool,
+        typer.Option(
+            "--version", callback=_print_version, is_eager=True, help="Print the version and exit."
+        ),
+    ] = False,
+) -> None:
+    """Tells a CRM which marketing earned each lead and each deal."""
+
+
+@app.command("plugins")
+def plugins(as_json: AsJson = False) -> None:
+    """List the installed plugins, the hooks each implements, and why one is not in use."""
+    found = hooks.describe(hooks.load())
+    if as_json:
+        _print_json([asdict(plugin) for plugin in found])
+        return
+    rows = [
+        {
+            "Plugin": plugin.name,
+            "Distribution": plugin.distribution,
+            "Version": plugin.version,
+            "Hooks": ", ".join(plugin.hooks) or f"({plugin.problem})",
+        }
+        for plugin in found
+    ]
+    _print_table(rows, "No plugins are installed.")
+
+
+@connector.command("list")
+def connector_list(as_json: AsJson = False) -> None:
+    """List the connectors that the installed plugins bring."""
+    found = [
+        {"name": name, "title": item.title, "webhook": isinstance(item, WebhookConnector)}
+        for name, item in sorted(hooks.load().connectors.items())
+    ]
+    if as_json:
+        _print_json(found)
+        return
+    rows = [
+        {
+            "Connector": str(item["name"]),
+            "Title": str(item["title"]),
+            "Webhook": f"/trackflow/hooks/{item['name']}/<instance>" if item["webhook"] else "-",
+        }
+        for item in found
+    ]
+    _print_table(rows, "No connectors are installed.")
+
+
+def _print_json(value: object) -> None:
+    typer.echo(json.dumps(value, indent=2, ensure_ascii=False))
+
+
+def _print_table(rows: Sequence[Mapping[str, str]], empty: str) -> None:
+    """Columns of plain text, as wide as they need: a pipe must not cut a name in two."""
+    if not rows:
+        typer.echo(empty)
+        return
+    lines = [tuple(rows[0]), *(tuple(row.values()) for row in rows)]
+    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
+    for line in lines:
+        cells = (cell.ljust(width) for cell, width in zip(line, widths, strict=True))
+        typer.echo("  ".join(cells).rstrip())
+
+
+def main() -> None:
+    """Run the command; an error that a person can mend is one line on standard error."""
+    try:
+        app(prog_name="trackflow")
+    except TrackFlowError as error:
+        typer.echo(f"trackflow: {error}", err=True)
+        sys.exit(1)

@@ -1,0 +1,81 @@
+"""`make demo`: Odoo with TrackFlow and its demo data, in the foreground until Ctrl-C."""
+
+from __future__ import annotations
+
+import argparse
+import fcntl
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from tests.environment import cache, odoo_server
+from tests.environment.failure import SetupError, run_command
+from tests.environment.odoo_databases import OdooDatabases, our_addons
+from tests.environment.progress import say, step
+
+DATABASE = "trackflow_demo"
+_MODULES = ("website_crm",)
+# Otherwise the first page that a visitor opens waits for them.
+_MAKE_ASSETS = "env['ir.qweb']._pregenerate_assets_bundles()\nenv.cr.commit()\n"
+
+
+def _database_up_to_date(databases: OdooDatabases, template: str) -> bool:
+    return databases.note(DATABASE) == template
+
+
+@contextmanager
+def _database(databases: OdooDatabases) -> Iterator[str]:
+    """The demo's database, kept for as long as the block runs.
+
+    What somebody did in it stays until the sources change: then it is made again.
+    """
+    template = databases.template([*_MODULES, *our_addons()], demo=True, afterwards=_MAKE_ASSETS)
+    path = cache.root() / "locks" / f"demo-{databases.server.label}.lock"
+    with path.open("w") as users:
+        if not _database_up_to_date(databases, template):
+            try:
+                fcntl.flock(users, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                raise SetupError(
+                    "another demo is running from older sources: stop it, then run this again"
+                ) from None
+            with step("Copying the prepared demo database"):
+                databases.copy(template, DATABASE)
+                databases.set_note(DATABASE, template)
+        fcntl.flock(users, fcntl.LOCK_SH)
+        yield DATABASE
+
+
+def serve(port: int) -> int:
+    odoo_server.require_free(port)
+    with odoo_server.connected(durable=True) as databases, _database(databases) as database:
+        # Short links and mails carry this address.
+        databases.server.run(
+            "UPDATE ir_config_parameter SET value = %s WHERE key = 'web.base.url'",
+            f"http://{odoo_server.HOST}:{port}",
+            database=database,
+        )
+        # Preparing may have taken minutes.
+        odoo_server.require_free(port)
+        with odoo_server.serving(
+            databases, database, port=port, log=cache.root() / "logs" / "demo.log"
+        ) as odoo:
+            say(f"Sign in as admin / admin; Ctrl-C stops it; its log is {odoo.log}")
+            say(f"TrackFlow demo ready: {odoo.url}/odoo")
+            try:
+                code = odoo.process.wait()
+            except KeyboardInterrupt:
+                say("\nStopping ...")
+                return 0
+            raise SetupError(f"Odoo ended by itself with code {code} (log: {odoo.log})")
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--port", type=int, default=8069)
+    arguments = parser.parse_args()
+    return serve(arguments.port)
+
+
+if __name__ == "__main__":
+    sys.exit(run_command(main))

@@ -1,0 +1,106 @@
+"""`make test`: everything, or the parts that are named."""
+
+from __future__ import annotations
+
+import argparse
+import subprocess
+import sys
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+
+from tests.environment import chromium, odoo_server, odoo_suites
+from tests.environment.failure import SetupError, run_command
+from tests.environment.odoo_databases import ADDONS, ROOT, our_addons
+from tests.environment.progress import say
+
+_ODOO_PYTEST = Path(__file__).with_name("odoo_tests.ini")
+# Not a dependency of every addon, but one of ours joins in where it is installed.
+_BESIDE_OURS = ("website_crm",)
+
+
+def _pytest(arguments: Sequence[str | Path]) -> tuple[bool, str]:
+    """Run pytest in the open; whether it passed, and its closing line."""
+    closing = "no result"
+    with subprocess.Popen(
+        [sys.executable, "-m", "pytest", *arguments],
+        cwd=ROOT,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        errors="replace",
+    ) as process:
+        assert process.stdout is not None
+        for line in process.stdout:
+            print(line, end="", flush=True)
+            if line.strip():
+                closing = line.strip().strip("=").strip()
+    return process.returncode == 0, closing
+
+
+def core(extra: Sequence[str]) -> tuple[bool, str]:
+    """Core, connectors and plugins."""
+    areas = [area for area in ("tests", "connectors", "plugins") if (ROOT / area).is_dir()]
+    return _pytest([*areas, *extra])
+
+
+def addons(extra: Sequence[str]) -> tuple[bool, str]:
+    """The addons' own tests, in a real Odoo on a fresh database without demo data."""
+    chromium.ensure()
+    with odoo_server.connected(durable=False) as databases:
+        template = databases.template([*_BESIDE_OURS, *our_addons()])
+        with (
+            databases.scratch(template) as database,
+            tempfile.TemporaryDirectory(prefix="trackflow-tests-") as folder,
+        ):
+            configuration = databases.configuration(database, Path(folder))
+            return _pytest(
+                [
+                    "-c",
+                    _ODOO_PYTEST,
+                    f"--rootdir={ROOT}",
+                    f"--odoo-config={configuration}",
+                    "--odoo-http",
+                    *(extra or [str(ADDONS)]),
+                ]
+            )
+
+
+def suites(_extra: Sequence[str]) -> tuple[bool, str]:
+    """Odoo's own tests, alone and beside our addons."""
+    wrong, closing = odoo_suites.compare()
+    return not wrong, closing
+
+
+_PARTS = {"core": core, "addons": addons, "odoo-suites": suites}
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("parts", nargs="*", help=f"of {', '.join(_PARTS)}; all by default")
+    parser.add_argument("--pytest", default="", help="arguments for pytest, for a single part")
+    arguments = parser.parse_args()
+    unknown = set(arguments.parts) - set(_PARTS)
+    if unknown:
+        parser.error(f"unknown part: {', '.join(sorted(unknown))}")
+    failed = []
+    closings = []
+    for name in arguments.parts or list(_PARTS):
+        say(f"==> Tests: {name}")
+        try:
+            passed, closing = _PARTS[name](arguments.pytest.split())
+        except SetupError as error:
+            passed, closing = False, f"could not run: {error}"
+        closings.append(f"{name:12} {closing}")
+        if not passed:
+            failed.append(name)
+    say("")
+    for closing in closings:
+        say(closing)
+    say(f"make test: {'FAILED in ' + ', '.join(failed) if failed else 'passed'}")
+    return 1 if failed else 0
+
+
+if __name__ == "__main__":
+    sys.exit(run_command(main))

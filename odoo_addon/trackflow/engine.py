@@ -1,0 +1,28 @@
+"""TrackFlow's engine over this database. Built for each use: nothing of a database is kept."""
+
+from trackflow_core import hooks
+from trackflow_core.config import Settings
+from trackflow_core.engine import Engine
+from trackflow_core.model import Context
+
+from .keys import visitor_keys
+from .store import OdooStore
+
+
+def build_engine(env, **store_options) -> Engine:
+    """The engine for the company of `env`, with the plugins that are switched on here."""
+    return Engine(OdooStore(env, **store_options), plugin_hooks(env), settings(env))
+
+
+def plugin_hooks(env):
+    """The hooks of the plugins that are switched on in this database."""
+    return hooks.load(env["trackflow.plugin"].sudo()._enabled_names())
+
+
+def settings(env) -> Settings:
+    """The core's settings as this database has them."""
+    return Settings(
+        own_hosts=env["link.tracker"].sudo()._trackflow_own_hosts(),
+        keys=visitor_keys(env),
+        context=Context(host="odoo", tenant=env.cr.dbname),
+    )

@@ -1,0 +1,92 @@
+"""The line between TrackFlow and its host: what fails behind it never reaches a user's work."""
+
+import logging
+from contextlib import contextmanager
+
+import psycopg2
+
+from odoo.service.model import PG_CONCURRENCY_EXCEPTIONS_TO_RETRY
+from odoo.tools import SQL
+
+_logger = logging.getLogger(__name__)
+
+
+@contextmanager
+def guard(env, operation, reference="", on_conflict=None):
+    """Run a part of our own inside a host's operation.
+
+    When it fails, its writes are undone, the failure is logged and counted in
+    `trackflow.failure`, and the host goes on. A conflict with a concurrent transaction is no
+    failure: `on_conflict` is called then, to leave the work to the job.
+    """
+    # The host's own pending writes are the host's to fail with.
+    env.flush_all()
+    savepoint = env.cr.savepoint(flush=False)
+    try:
+        yield
+        env.flush_all()
+    except PG_CONCURRENCY_EXCEPTIONS_TO_RETRY as error:
+        _undo(env, savepoint)
+        _logger.info("%s of %s met a concurrent change: %s", operation, reference, error)
+        if on_conflict is None:
+            _count(env, operation, reference, error)
+        else:
+            on_conflict()
+    except Exception as error:
+        _undo(env, savepoint)
+        _logger.exception("TrackFlow failed in %s of %s; Odoo goes on.", operation, reference)
+        _count(env, operation, reference, error)
+    else:
+        savepoint.close(rollback=False)
+
+
+def isolated(callback):
+    """`callback`, made safe to run where no transaction is open and nobody would catch."""
+
+    def run():
+        try:
+            callback()
+        except Exception:
+            _logger.exception("TrackFlow failed after a commit.")
+
+    return run
+
+
+def _undo(env, savepoint):
+    savepoint.close(rollback=True)
+    env.invalidate_all(flush=False)
+
+
+def _count(env, operation, reference, error):
+    """Count a failure without ever waiting for another transaction."""
+    cause = f"{type(error).__name__}: {error}".replace("\0", "")[:250]
+    found = SQL(
+        """
+        UPDATE trackflow_failure SET count = count + 1, reference = %(reference)s, last_at = %(now)s
+         WHERE id = (SELECT id FROM trackflow_failure
+                      WHERE operation = %(operation)s AND cause = %(cause)s
+                        FOR UPDATE SKIP LOCKED)
+        RETURNING id
+        """,
+        operation=operation,
+        cause=cause,
+        reference=str(reference)[:250],
+        now=env.cr.now(),
+    )
+    new = SQL(
+        """
+        INSERT INTO trackflow_failure (operation, cause, reference, count, last_at)
+        VALUES (%s, %s, %s, 1, %s) ON CONFLICT DO NOTHING
+        """,
+        operation,
+        cause,
+        str(reference)[:250],
+        env.cr.now(),
+    )
+    try:
+        with env.cr.savepoint(flush=False):
+            env.cr.execute(found)
+            if not env.cr.rowcount:
+                env.cr.execute(new)
+    except psycopg2.OperationalError:
+        _logger.info("The failure is in the log only: its counter is busy.")

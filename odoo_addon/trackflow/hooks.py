@@ -1,0 +1,20 @@
+def post_init_hook(env):
+    """Give what existed before the addon the facts that it relies on."""
+    env.cr.execute(
+        """
+        UPDATE link_tracker_click
+           SET trackflow_occurred_at = create_date
+         WHERE trackflow_occurred_at IS NULL
+        """
+    )
+    env.cr.execute(
+        """
+        UPDATE crm_lead
+           SET trackflow_lead_date = create_date,
+               trackflow_deal_date = CASE WHEN type = 'opportunity'
+                                          THEN COALESCE(date_conversion, create_date) END,
+               trackflow_closed_date = CASE WHEN won_status IN ('won', 'lost')
+                                            THEN COALESCE(date_closed, write_date) END
+        """
+    )
+    env.invalidate_all()

@@ -1,0 +1,123 @@
+from datetime import timedelta
+from decimal import Decimal
+
+from odoo import api, fields, models, tools
+
+from trackflow_core.attribution import BUILTIN_RULES, Model
+from trackflow_core.errors import ConfigError
+
+from ..engine import plugin_hooks
+
+# The parameters of rules that a model has fields for.
+PARAMETERS = ("half_life_days", "first_percent", "last_percent")
+
+
+class TrackflowAttributionModel(models.Model):
+    _name = "trackflow.attribution.model"
+    _description = "TrackFlow Attribution Model"
+    _order = "sequence, id"
+
+    name = fields.Char(required=True, translate=True)
+    description = fields.Text(translate=True)
+    sequence = fields.Integer(default=10)
+    active = fields.Boolean(default=True)
+    company_id = fields.Many2one("res.company", help="Empty: every company may use this model.")
+    rule = fields.Selection(
+        selection="_selection_rule",
+        required=True,
+        default="linear",
+        help="How the touches of a deal share its value.",
+    )
+    is_default = fields.Boolean(
+        "Default",
+        compute="_compute_is_default",
+        help="The company's settings name this model as default.",
+    )
+    lookback_days = fields.Integer(
+        "Window (days)",
+        help="How far before the deal touches may earn credit; 0 means the company's window.",
+    )
+    anchor = fields.Selection(
+        [("created", "Creation of the deal"), ("won", "Winning of the deal")],
+        "Counted From",
+        required=True,
+        default="created",
+    )
+    half_life_days = fields.Float("Half-Life (days)", default=7.0)
+    first_percent = fields.Float("First Touch (%)", default=40.0)
+    last_percent = fields.Float("Last Touch (%)", default=40.0)
+
+    _lookback_days_positive = models.Constraint(
+        "CHECK (lookback_days >= 0)", "The window must not be negative."
+    )
+    _half_life_days_positive = models.Constraint(
+        "CHECK (half_life_days >= 0)", "The half-life must not be negative."
+    )
+    _percent_range = models.Constraint(
+        "CHECK (first_percent >= 0 AND last_percent >= 0 AND first_percent + last_percent <= 100)",
+        "The percentages of first and last touch must lie between 0 and 100 together.",
+    )
+
+    @api.model
+    def _selection_rule(self):
+        return [(rule.name, rule.title) for rule in self._rules().values()]
+
+    @api.depends_context("company")
+    def _compute_is_default(self):
+        default = self.env.company.trackflow_attribution_model_id
+        for model in self:
+            model.is_default = model == default
+
+    @api.model_create_multi
+    def create(self, vals_list):
+        self.env.registry.clear_cache()
+        return super().create(vals_list)
+
+    def write(self, vals):
+        self.env.registry.clear_cache()
+        return super().write(vals)
+
+    def unlink(self):
+        self.env.registry.clear_cache()
+        return super().unlink()
+
+    def action_recompute(self):
+        """Split all deals anew that this model splits, from all that is known today."""
+        self.ensure_one()
+        self.check_access("write")
+        return self.env["crm.lead"].sudo()._trackflow_recompute_model(self)
+
+    @api.model
+    def _rules(self):
+        """The rules that models may use, by name; the built-in ones when a plugin is broken."""
+        try:
+            return plugin_hooks(self.env).rules
+        except ConfigError:
+            return {rule.name: rule for rule in BUILTIN_RULES}
+
+    def _core_model(self, window_days):
+        """This model as the core knows it.
+
+        Raises ConfigError when its rule belongs to a plugin that is switched off.
+        """
+        name, rule_name, parameters, lookback_days, anchor = self._parameters(self.id)
+        rule = plugin_hooks(self.env).rules.get(rule_name)
+        if rule is None:
+            raise ConfigError(
+                f"The attribution model {name!r} uses the rule {rule_name!r}, which no plugin "
+                "that is switched on brings: switch the plugin on or choose another rule."
+            )
+        return Model(
+            rule,
+            {key: value for key, value in parameters.items() if key in rule.parameters},
+            timedelta(days=lookback_days or window_days),
+            anchor,
+            name,
+        )
+
+    @api.model
+    @tools.ormcache("model_id")
+    def _parameters(self, model_id):
+        model = self.sudo().with_context(lang=None).browse(model_id)
+        parameters = {key: Decimal(str(model[key])) for key in PARAMETERS}
+        return model.name, model.rule, parameters, model.lookback_days, model.anchor

@@ -1,0 +1,56 @@
+from odoo import fields, models
+
+
+class TrackflowDealAttribution(models.Model):
+    """One touch's share of a deal: a row of the ledger, replaced whole at each recomputation."""
+
+    _name = "trackflow.deal.attribution"
+    _description = "TrackFlow Deal Attribution"
+    _order = "lead_id desc, sequence, id"
+    _rec_name = "channel"
+
+    lead_id = fields.Many2one(
+        "crm.lead", "Deal", required=True, readonly=True, index=True, ondelete="cascade"
+    )
+    attribution_model_id = fields.Many2one(
+        "trackflow.attribution.model", "Model", readonly=True, index=True, ondelete="restrict"
+    )
+    company_id = fields.Many2one("res.company", readonly=True, index=True, ondelete="cascade")
+    currency_id = fields.Many2one("res.currency", readonly=True)
+    deal_value = fields.Monetary("Deal Value", readonly=True, aggregator=None)
+    deal_status = fields.Selection(
+        [("open", "Open"), ("won", "Won"), ("lost", "Lost")], "Deal Status", readonly=True
+    )
+    position = fields.Selection(
+        [("first", "First"), ("middle", "Middle"), ("last", "Last"), ("only", "Only")],
+        readonly=True,
+    )
+    sequence = fields.Integer("Number", readonly=True, aggregator=None)
+    touch_at = fields.Datetime("Touched On", readonly=True)
+    channel = fields.Char(readonly=True, index=True)
+    source = fields.Char(readonly=True)
+    medium = fields.Char(readonly=True)
+    campaign = fields.Char("Campaign Name", readonly=True)
+    content = fields.Char(readonly=True)
+    term = fields.Char(readonly=True)
+    campaign_id = fields.Many2one(
+        "utm.campaign", readonly=True, index="btree_not_null", ondelete="set null"
+    )
+    link_id = fields.Many2one(
+        "link.tracker", readonly=True, index="btree_not_null", ondelete="set null"
+    )
+    click_id = fields.Many2one(
+        "link.tracker.click", readonly=True, index="btree_not_null", ondelete="set null"
+    )
+    visitor_id = fields.Many2one(
+        "trackflow.visitor",
+        readonly=True,
+        index="btree_not_null",
+        ondelete="set null",
+        groups="trackflow.group_trackflow_campaign_manager",
+    )
+    weight = fields.Float(readonly=True, digits=(16, 6), aggregator=None)
+    value = fields.Monetary("Attributed Value", readonly=True)
+    days_to_conversion = fields.Float("Days to Deal", readonly=True, aggregator="avg")
+    anchor = fields.Datetime("Counted Back From", readonly=True)
+    digest = fields.Char(readonly=True, help="The fingerprint of everything that went in.")

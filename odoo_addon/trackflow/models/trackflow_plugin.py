@@ -1,0 +1,74 @@
+from odoo import api, fields, models, tools
+
+from trackflow_core import hooks
+from trackflow_core.hooks import manager
+
+# What the addon itself is made of; other plugins are switched on by a person.
+OWN_PLUGINS = frozenset(("odoo", "webhook"))
+
+
+class TrackflowPlugin(models.Model):
+    """The switch of one installed plugin in this database."""
+
+    _name = "trackflow.plugin"
+    _description = "TrackFlow Plugin"
+    _order = "name"
+
+    name = fields.Char(required=True, readonly=True)
+    distribution = fields.Char(readonly=True)
+    version = fields.Char(readonly=True)
+    hooks = fields.Char(readonly=True, help="What the plugin takes part in.")
+    installed = fields.Boolean(readonly=True, default=True)
+    active = fields.Boolean("Switched On", default=False)
+
+    _name_uniq = models.UniqueIndex("(name)", "A plugin has one switch.")
+
+    @api.model_create_multi
+    def create(self, vals_list):
+        self.env.registry.clear_cache()
+        return super().create(vals_list)
+
+    def write(self, vals):
+        self.env.registry.clear_cache()
+        return super().write(vals)
+
+    def unlink(self):
+        self.env.registry.clear_cache()
+        return super().unlink()
+
+    @api.model
+    def action_open(self):
+        """The list of plugins as they are installed now."""
+        self.sudo()._synchronise()
+        return self.env["ir.actions.act_window"]._for_xml_id("trackflow.trackflow_plugin_action")
+
+    @api.model
+    def _synchronise(self):
+        """Make one row for each installed plugin; new ones but our own are switched off."""
+        known = {plugin.name: plugin for plugin in self.with_context(active_test=False).search([])}
+        # Describing a plugin means importing it: what is switched off stays unread.
+        loaded = hooks.load(self._enabled_names())
+        found = {plugin.name: plugin for plugin in manager.describe(loaded)}
+        for name, plugin in found.items():
+            vals = {
+                "distribution": plugin.distribution,
+                "version": plugin.version,
+                "hooks": ", ".join(plugin.hooks),
+                "installed": True,
+            }
+            if name in known:
+                known[name].write(vals)
+            else:
+                self.create({**vals, "name": name, "active": name in OWN_PLUGINS})
+        self.browse(plugin.id for name, plugin in known.items() if name not in found).write(
+            {"installed": False}
+        )
+
+    @api.model
+    @tools.ormcache()
+    def _enabled_names(self):
+        rows = self.env.execute_query(
+            tools.SQL("SELECT name, active FROM trackflow_plugin")
+        )
+        switched_on = {name for name, active in rows if active}
+        return (OWN_PLUGINS - {name for name, _active in rows}) | switched_on

@@ -1,0 +1,45 @@
+from odoo import api, fields, models
+
+
+class TrackflowSession(models.Model):
+    _name = "trackflow.session"
+    _description = "TrackFlow Visit"
+    _rec_name = "entry_page"
+    _order = "session_start desc, id desc"
+
+    visitor_id = fields.Many2one(
+        "trackflow.visitor", required=True, readonly=True, index=True, ondelete="cascade"
+    )
+    session_key = fields.Char("Session ID", required=True, readonly=True, copy=False)
+    session_start = fields.Datetime("Started", readonly=True)
+    session_end = fields.Datetime("Ended", readonly=True)
+    duration_seconds = fields.Integer("Duration (s)", compute="_compute_duration_seconds")
+    hits = fields.Integer(readonly=True)
+    is_bounce = fields.Boolean("Bounce", readonly=True, help="The visit was a single click.")
+    entry_page = fields.Char(readonly=True)
+    exit_page = fields.Char(readonly=True)
+    source = fields.Char(readonly=True)
+    medium = fields.Char(readonly=True)
+    campaign = fields.Char(readonly=True)
+    content = fields.Char(readonly=True)
+    term = fields.Char(readonly=True)
+    channel = fields.Char(readonly=True)
+    device_type = fields.Char("Device", readonly=True)
+    browser = fields.Char(readonly=True)
+    os = fields.Char("Operating System", readonly=True)
+    verdict = fields.Char(readonly=True)
+    reason = fields.Char(readonly=True)
+    click_ids = fields.One2many(
+        "link.tracker.click", "trackflow_session_id", "Clicks", readonly=True
+    )
+
+    _session_key_uniq = models.UniqueIndex("(session_key)", "This session is already known.")
+
+    @api.depends("session_start", "session_end")
+    def _compute_duration_seconds(self):
+        for session in self:
+            if session.session_start and session.session_end:
+                duration = session.session_end - session.session_start
+                session.duration_seconds = int(duration.total_seconds())
+            else:
+                session.duration_seconds = 0

@@ -1,0 +1,3 @@
+class OdooStore:
+    def __init__(self, env, **options):
+        self.env = env

@@ -3,15 +3,27 @@
 The kits are mixins of plain `test_*` methods, so that they run under pytest and unittest alike.
 """
 
+from trackflow_core.testing.attribution import AttributionModelContract
+from trackflow_core.testing.connectors import (
+    ConnectorContract,
+    InvalidSample,
+    Sample,
+    WebhookConnectorContract,
+)
 from trackflow_core.testing.memory import MemoryStore
 from trackflow_core.testing.scenarios import SCENARIOS, Scenario
 from trackflow_core.testing.stores import HostedStore, ScenarioContract, StoreContract
 
 __all__ = [
     "SCENARIOS",
+    "AttributionModelContract",
+    "ConnectorContract",
     "HostedStore",
+    "InvalidSample",
     "MemoryStore",
+    "Sample",
     "Scenario",
     "ScenarioContract",
     "StoreContract",
+    "WebhookConnectorContract",
 ]

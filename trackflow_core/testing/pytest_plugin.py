@@ -1,0 +1,35 @@
+"""Fixtures for authors of plugins; installed with trackflow-core.
+
+def test_my_rule(trackflow_hooks):
+    hooks = trackflow_hooks({"mine": my_plugin})
+    assert "my_rule" in hooks.rules
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING
+
+import pytest
+
+if TYPE_CHECKING:
+    from trackflow_core.hooks import Hooks
+
+HooksFactory = Callable[[Mapping[str, object]], "Hooks"]
+
+
+@pytest.fixture
+def trackflow_hooks() -> HooksFactory:
+    """Makes hooks with the plugins of a dict, by name, and no installed ones.
+
+    Unlike in a host, an exception in a notification is raised: a test must see it.
+    """
+    # Imported here, so that a test run that does not use it pays nothing.
+    from trackflow_core.hooks import Hooks
+
+    class RaisingHooks(Hooks):
+        def _notify(self, hook: str, **arguments: object) -> None:
+            for _, call in self._calls(hook):
+                call(**arguments)
+
+    return RaisingHooks

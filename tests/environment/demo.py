@@ -7,6 +7,7 @@ import fcntl
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import TextIO
 
 from tests.environment import cache, odoo_server
 from tests.environment.failure import SetupError, run_command
@@ -19,8 +20,21 @@ _MODULES = ("website_crm",)
 _MAKE_ASSETS = "env['ir.qweb']._pregenerate_assets_bundles()\nenv.cr.commit()\n"
 
 
-def _database_up_to_date(databases: OdooDatabases, template: str) -> bool:
-    return databases.note(DATABASE) == template
+def _replace(databases: OdooDatabases, template: str, users: TextIO) -> None:
+    """Copy `template`, unless another run uses the database or is copying it just now."""
+    try:
+        fcntl.flock(users, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        # Waits for a run that is copying, not for one that is serving.
+        fcntl.flock(users, fcntl.LOCK_SH)
+        if databases.note(DATABASE) == template:
+            return
+        raise SetupError(
+            "another demo is running from other sources: stop it, then run this again"
+        ) from None
+    with step("Copying the prepared demo database"):
+        databases.copy(template, DATABASE)
+        databases.set_note(DATABASE, template)
 
 
 @contextmanager
@@ -32,16 +46,8 @@ def _database(databases: OdooDatabases) -> Iterator[str]:
     template = databases.template([*_MODULES, *our_addons()], demo=True, afterwards=_MAKE_ASSETS)
     path = cache.root() / "locks" / f"demo-{databases.server.label}.lock"
     with path.open("w") as users:
-        if not _database_up_to_date(databases, template):
-            try:
-                fcntl.flock(users, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                raise SetupError(
-                    "another demo is running from older sources: stop it, then run this again"
-                ) from None
-            with step("Copying the prepared demo database"):
-                databases.copy(template, DATABASE)
-                databases.set_note(DATABASE, template)
+        if databases.note(DATABASE) != template:
+            _replace(databases, template, users)
         fcntl.flock(users, fcntl.LOCK_SH)
         yield DATABASE
 

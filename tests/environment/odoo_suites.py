@@ -20,6 +20,8 @@ from tests.environment.odoo_databases import OdooDatabases, our_addons
 from tests.environment.progress import say, step
 
 SUITES = ("link_tracker", "utm", "website_crm", "website_links")
+# What is installed for every test, so that one template serves them all.
+MODULES = (*SUITES, "crm")
 DELIBERATE = Path(__file__).resolve().parents[1] / "odoo_suites" / "deliberate.txt"
 _NAME = r"(?P<test>\w+\.\w+)"
 _TEST_LOGGER = r"odoo\.addons\.(?P<module>\w+)\.tests\.(?P<file>\w+): "
@@ -132,7 +134,7 @@ def _alone(databases: OdooDatabases, logs: Path) -> Outcome:
     if kept.is_file():
         known = json.loads(kept.read_text(encoding="utf-8"))
         return Outcome(**{name: frozenset(tests) for name, tests in known.items()})
-    template = databases.template([*SUITES, "crm"])
+    template = databases.template(MODULES)
     with step("Odoo's own tests on Odoo alone (kept for the next runs)"):
         outcome = _run(databases, template, logs / "suites-alone.log", ours=False)
     kept.parent.mkdir(exist_ok=True)
@@ -151,7 +153,7 @@ def compare() -> tuple[list[str], str]:
     allowed = deliberate(DELIBERATE.read_text(encoding="utf-8"))
     with odoo_server.connected(durable=False) as databases:
         alone = _alone(databases, logs)
-        template = databases.template([*SUITES, "crm", *our_addons()])
+        template = databases.template([*MODULES, *our_addons()])
         with step("Odoo's own tests with our addons"):
             ours = _run(databases, template, logs / "suites-ours.log", ours=True)
     wrong = complaints(alone, ours, allowed)

@@ -15,8 +15,6 @@ from tests.environment.odoo_databases import ADDONS, ROOT, our_addons
 from tests.environment.progress import say
 
 _ODOO_PYTEST = Path(__file__).with_name("odoo_tests.ini")
-# Not a dependency of every addon, but one of ours joins in where it is installed.
-_BESIDE_OURS = ("website_crm",)
 
 
 def _pytest(arguments: Sequence[str | Path]) -> tuple[bool, str]:
@@ -49,7 +47,7 @@ def addons(extra: Sequence[str]) -> tuple[bool, str]:
     """The addons' own tests, in a real Odoo on a fresh database without demo data."""
     chromium.ensure()
     with odoo_server.connected(durable=False) as databases:
-        template = databases.template([*_BESIDE_OURS, *our_addons()])
+        template = databases.template([*odoo_suites.MODULES, *our_addons()])
         with (
             databases.scratch(template) as database,
             tempfile.TemporaryDirectory(prefix="trackflow-tests-") as folder,

@@ -228,7 +228,7 @@ def test_a_bare_currency_id_is_not_enough() -> None:
     st.datetimes(
         min_value=datetime(1990, 1, 1),
         max_value=datetime(2100, 1, 1),
-        timezones=st.just(timezone(timedelta(hours=-5))) | st.none(),
+        timezones=st.sampled_from([None, timezone(timedelta(hours=-5))]),
     )
 )
 def test_a_date_reads_the_same_in_every_form(moment: datetime) -> None:

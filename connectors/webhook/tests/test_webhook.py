@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from datetime import datetime, timezone
 from typing import Any
 
@@ -14,9 +15,10 @@ from hypothesis import strategies as st
 from trackflow_core.errors import ConfigError, InvalidEvent
 from trackflow_core.hooks import load
 from trackflow_core.model import Deal, DealStatus, Lead
-from trackflow_core.ports import IncomingRequest
+from trackflow_core.ports import Delivery, Event, IncomingRequest
 from trackflow_core.testing import InvalidSample, Sample, WebhookConnectorContract
 from trackflow_webhook import MAX_BODY_BYTES, GenericWebhook, new_secret, sign
+from trackflow_webhook.payload import decode
 
 UTC = timezone.utc
 NOW = datetime(2026, 3, 2, 9, 0, tzinfo=UTC)
@@ -332,3 +334,102 @@ def test_any_request_is_refused_unless_signed(body: bytes, headers: dict[str, st
 
 def test_it_is_found_by_its_entry_point() -> None:
     assert isinstance(load(frozenset({"webhook"})).connectors["webhook"], GenericWebhook)
+
+
+# -- the kit itself: each broken connector fails the test that is about its fault -------------
+
+
+class Timeless(GenericWebhook):
+    def verify(self, request: IncomingRequest, secrets: Sequence[str], now: datetime) -> Delivery:
+        sent = datetime.fromtimestamp(int(request.headers["webhook-timestamp"]), UTC)
+        return super().verify(request, secrets, sent)
+
+
+class Trusting(GenericWebhook):
+    def verify(self, request: IncomingRequest, secrets: Sequence[str], now: datetime) -> Delivery:
+        return Delivery("msg_1", decode(request.body.decode(), "msg_1"))
+
+
+class OneSecret(GenericWebhook):
+    def verify(self, request: IncomingRequest, secrets: Sequence[str], now: datetime) -> Delivery:
+        return super().verify(request, secrets[:1], now)
+
+
+class Chatty(GenericWebhook):
+    def verify(self, request: IncomingRequest, secrets: Sequence[str], now: datetime) -> Delivery:
+        try:
+            return super().verify(request, secrets, now)
+        except InvalidEvent as error:
+            raise InvalidEvent(f"{error} (secrets: {secrets})") from None
+
+
+class Inexact(GenericWebhook):
+    def map_events(self, payload: Mapping[str, Any], namespace: str) -> Sequence[Event]:
+        [event] = super().map_events(payload, namespace)
+        return (
+            [replace(event, value=int(float(event.value)))] if isinstance(event, Deal) else [event]
+        )
+
+
+class Nameless(GenericWebhook):
+    def map_events(self, payload: Mapping[str, Any], namespace: str) -> Sequence[Event]:
+        return super().map_events(payload, "")
+
+
+class Consuming(GenericWebhook):
+    def map_events(self, payload: Mapping[str, Any], namespace: str) -> Sequence[Event]:
+        events = super().map_events(payload, namespace)
+        payload["data"].pop("name", None)
+        return events
+
+
+class Counting(GenericWebhook):
+    calls = 0
+
+    def map_events(self, payload: Mapping[str, Any], namespace: str) -> Sequence[Event]:
+        self.calls += 1
+        [event] = super().map_events(payload, namespace)
+        return [replace(event, event_id=f"call-{self.calls}")]
+
+
+class Blabbing(GenericWebhook):
+    def map_events(self, payload: Mapping[str, Any], namespace: str) -> Sequence[Event]:
+        try:
+            return super().map_events(payload, namespace)
+        except InvalidEvent as error:
+            raise InvalidEvent(f"{error} in {payload}") from None
+
+
+class Forgiving(GenericWebhook):
+    def map_events(self, payload: Mapping[str, Any], namespace: str) -> Sequence[Event]:
+        try:
+            return super().map_events(payload, namespace)
+        except InvalidEvent:
+            return ()
+
+
+@pytest.mark.parametrize(
+    ("broken", "test"),
+    [
+        (Timeless, "stale_and_future_requests_are_refused"),
+        (Trusting, "a_tampered_body_is_refused"),
+        (Trusting, "a_wrong_secret_is_refused"),
+        (Trusting, "without_secrets_nothing_is_accepted"),
+        (Trusting, "each_header_is_needed_and_checked"),
+        (OneSecret, "secrets_are_fresh_and_rotate"),
+        (Chatty, "a_wrong_secret_is_refused"),
+        (Inexact, "samples_map_to_their_facts"),
+        (Inexact, "values_beyond_floats_are_exact"),
+        (Nameless, "refs_begin_with_the_namespace"),
+        (Consuming, "mapping_is_pure_and_repeatable"),
+        (Counting, "mapping_is_pure_and_repeatable"),
+        (Blabbing, "confidential_fields_are_never_shown"),
+        (Forgiving, "a_missing_required_field_is_named"),
+        (Forgiving, "invalid_samples_are_refused"),
+    ],
+)
+def test_the_kit_catches(broken: type[GenericWebhook], test: str) -> None:
+    kit = TestGenericWebhook()
+    kit.connector = broken()
+    with pytest.raises((AssertionError, InvalidEvent)):
+        getattr(kit, f"test_{test}")()

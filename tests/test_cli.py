@@ -1,0 +1,107 @@
+"""The command `trackflow`."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Callable
+from importlib.metadata import entry_points
+
+import pytest
+
+from trackflow_core import __version__, cli
+from trackflow_core.errors import ConfigError
+from trackflow_core.hooks import Hooks
+
+Run = Callable[..., tuple[int, str, str]]
+
+
+@pytest.fixture
+def run(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Run:
+    """Runs the command in this process: its exit code, output and errors."""
+
+    def call(*arguments: str) -> tuple[int, str, str]:
+        monkeypatch.setattr(sys, "argv", ["trackflow", *arguments])
+        try:
+            cli.main()
+        except SystemExit as stop:
+            code = int(stop.code or 0)
+        else:
+            code = 0
+        return (code, *capsys.readouterr())
+
+    return call
+
+
+def test_version(run: Run) -> None:
+    assert run("--version") == (0, f"trackflow {__version__}\n", "")
+
+
+def test_plugins_as_a_table(run: Run) -> None:
+    code, output, _ = run("plugins")
+    lines = output.splitlines()
+    assert code == 0
+    assert lines[0].split() == ["Plugin", "Distribution", "Version", "Hooks"]
+    assert any(
+        line.split()[:2] == ["paid_touch", "trackflow-paid-touch"]
+        and "trackflow_register_attribution_models" in line
+        for line in lines
+    )
+
+
+def test_plugins_as_json(run: Run) -> None:
+    code, output, _ = run("plugins", "--json")
+    found = {plugin["name"]: plugin for plugin in json.loads(output)}
+    assert code == 0
+    assert found["webhook"]["hooks"] == ["trackflow_register_connectors"]
+    assert found["webhook"]["distribution"] == "trackflow-webhook"
+    assert found["webhook"]["problem"] == ""
+
+
+def test_plugins_tells_why_one_is_not_in_use(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TRACKFLOW_DISABLE_PLUGINS", "odoo")
+    _, output, _ = run("plugins")
+    assert "(disabled by TRACKFLOW_DISABLE_PLUGINS)" in output
+
+
+def test_connector_list_as_a_table(run: Run) -> None:
+    code, output, _ = run("connector", "list")
+    assert code == 0
+    assert "/trackflow/hooks/webhook/<instance>" in output
+    assert any(line.split() == ["odoo", "Odoo", "-"] for line in output.splitlines())
+
+
+def test_connector_list_as_json(run: Run) -> None:
+    code, output, _ = run("connector", "list", "--json")
+    assert code == 0
+    assert {"name": "odoo", "title": "Odoo", "webhook": False} in json.loads(output)
+    assert {"name": "webhook", "title": "Webhook", "webhook": True} in json.loads(output)
+
+
+def test_nothing_installed_is_said(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("trackflow_core.hooks.load", Hooks)
+    monkeypatch.setattr("trackflow_core.hooks.describe", lambda hooks: ())
+    assert run("plugins")[:2] == (0, "No plugins are installed.\n")
+    assert run("connector", "list")[:2] == (0, "No connectors are installed.\n")
+    assert json.loads(run("connector", "list", "--json")[1]) == []
+
+
+@pytest.mark.parametrize("arguments", [["plugins"], ["connector", "list", "--json"]])
+def test_a_config_error_is_one_line(
+    run: Run, monkeypatch: pytest.MonkeyPatch, arguments: list[str]
+) -> None:
+    def broken() -> Hooks:
+        raise ConfigError("Two plugins clash: uninstall one.")
+
+    monkeypatch.setattr("trackflow_core.hooks.load", broken)
+    assert run(*arguments) == (1, "", "trackflow: Two plugins clash: uninstall one.\n")
+
+
+@pytest.mark.parametrize("arguments", [["bogus"], ["plugins", "--x"], ["connector"], []])
+def test_misuse_is_two(run: Run, arguments: list[str]) -> None:
+    assert run(*arguments)[0] == 2
+
+
+def test_the_command_is_installed() -> None:
+    [point] = entry_points(group="console_scripts", name="trackflow")
+    assert point.load() is cli.main

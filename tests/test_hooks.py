@@ -1,0 +1,425 @@
+"""Plugins are found, checked at load, called in order, and cannot hurt each other."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Iterator, Sequence
+from importlib.metadata import EntryPoint
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from trackflow_core.attribution import Attribution, Journey, Model, Rule, attribute
+from trackflow_core.config import Settings
+from trackflow_core.engine import Engine
+from trackflow_core.errors import ConfigError
+from trackflow_core.hooks import Hooks, describe, hookimpl, installed, load, manager, specs
+from trackflow_core.model import Context
+from trackflow_core.ports import Event
+from trackflow_core.testing import MemoryStore
+from trackflow_core.testing.facts import deal, lead, touch
+
+WORKSPACE = {"odoo", "paid_touch", "receipts", "webhook"}
+CTX = Context()
+
+
+def _equal(journey: Journey) -> Sequence[int]:
+    return [1] * len(journey.touches)
+
+
+def rule(name: str = "mine") -> Rule:
+    return Rule(name, name.title(), "Every touch earns the same.", _equal)
+
+
+class Shop:
+    """The least that a connector needs."""
+
+    name = "shop"
+    title = "Shop"
+
+    def map_events(self, payload: Any, namespace: str) -> Sequence[Event]:
+        return ()
+
+
+def plugin(hook: Callable[..., object]) -> SimpleNamespace:
+    """A plugin of one function."""
+    return SimpleNamespace(**{hook.__name__: hookimpl(hook)})
+
+
+def rules_plugin(*rules: Rule) -> SimpleNamespace:
+    def trackflow_register_attribution_models() -> Sequence[Rule]:
+        return rules
+
+    return plugin(trackflow_register_attribution_models)
+
+
+def attribution() -> Attribution:
+    return attribute([touch("t", 1)], deal(), Model(rule()))
+
+
+@pytest.fixture(autouse=True)
+def _fresh() -> Iterator[None]:
+    manager._load.cache_clear()
+    yield
+    manager._load.cache_clear()
+
+
+# -- each hook -----------------------------------------------------------------------------
+
+
+def test_hook_trackflow_register_attribution_models() -> None:
+    hooks = Hooks({"mine": rules_plugin(rule("one"), rule("two"))})
+    assert list(hooks.rules)[-2:] == ["one", "two"]
+    assert "linear" in hooks.rules
+
+
+def test_hook_trackflow_register_connectors() -> None:
+    shop = Shop()
+
+    def trackflow_register_connectors() -> Iterator[Shop]:
+        yield shop
+
+    assert Hooks({"mine": plugin(trackflow_register_connectors)}).connectors == {"shop": shop}
+
+
+def test_hook_trackflow_after_deal_attributed() -> None:
+    told: list[tuple[str, Context]] = []
+
+    def trackflow_after_deal_attributed(attribution: Attribution, ctx: Context) -> None:
+        told.append((attribution.deal.ref, ctx))
+
+    hooks = Hooks({"mine": plugin(trackflow_after_deal_attributed)})
+    context = Context(host="memory", tenant="shop")
+    Engine(MemoryStore(), hooks, Settings(context=context)).apply([lead()], [deal()])
+    assert told == [("crm/deal-1", context)]
+
+
+def test_every_hook_has_a_test() -> None:
+    hooks = {name for name in vars(specs) if name.startswith("trackflow_")}
+    tested = {name.removeprefix("test_hook_") for name in globals() if name.startswith("test_hook")}
+    assert tested == hooks
+
+
+def test_every_hook_has_a_user_in_this_repository() -> None:
+    used = {hook for found in describe(load()) for hook in found.hooks}
+    assert used == {name for name in vars(specs) if name.startswith("trackflow_")}
+
+
+# -- arguments and order -------------------------------------------------------------------
+
+
+def test_an_implementation_may_take_fewer_arguments() -> None:
+    told: list[str] = []
+
+    def trackflow_after_deal_attributed(ctx: Context) -> None:
+        told.append(ctx.host)
+
+    Hooks({"mine": plugin(trackflow_after_deal_attributed)}).after_deal_attributed(
+        attribution(), CTX
+    )
+    assert told == ["memory"]
+
+
+def test_plugins_are_called_in_the_order_of_registration() -> None:
+    told: list[str] = []
+
+    def telling(name: str) -> SimpleNamespace:
+        def trackflow_after_deal_attributed() -> None:
+            told.append(name)
+
+        return plugin(trackflow_after_deal_attributed)
+
+    hooks = Hooks({name: telling(name) for name in "bac"})
+    hooks.after_deal_attributed(attribution(), CTX)
+    assert told == ["b", "a", "c"]
+
+
+def test_one_plugin_may_be_an_object_that_cannot_be_hashed() -> None:
+    class Unhashable:
+        __hash__ = None  # type: ignore[assignment]
+
+        @hookimpl
+        def trackflow_register_attribution_models(self) -> Sequence[Rule]:
+            return [rule()]
+
+    assert "mine" in Hooks({"mine": Unhashable(), "other": rules_plugin(rule("other"))}).rules
+
+
+def test_a_hook_may_be_implemented_under_another_name() -> None:
+    told: list[str] = []
+
+    def telling(name: str) -> SimpleNamespace:
+        @hookimpl(specname="trackflow_after_deal_attributed")
+        def remember() -> None:
+            told.append(name)
+
+        return SimpleNamespace(remember=remember)
+
+    hooks = Hooks({"one": telling("one"), "two": telling("two")})
+    hooks.after_deal_attributed(attribution(), CTX)
+    assert told == ["one", "two"]
+
+
+# -- what is wrong with a plugin -----------------------------------------------------------
+
+
+def refusal(**plugins: object) -> str:
+    with pytest.raises(ConfigError) as caught:
+        Hooks(plugins)
+    message = str(caught.value)
+    assert "\n" not in message
+    return message
+
+
+def test_a_name_clash_names_both_plugins() -> None:
+    message = refusal(one=rules_plugin(rule()), two=rules_plugin(rule()))
+    assert all(part in message for part in ("'mine'", "'one'", "'two'"))
+
+
+def test_a_clash_with_a_built_in_names_it() -> None:
+    assert "'trackflow-core'" in refusal(one=rules_plugin(rule("linear")))
+
+
+def test_a_plugin_cannot_take_the_name_of_the_core() -> None:
+    assert "trackflow-core" in refusal(**{manager.BUILTIN: rules_plugin(rule())})
+
+
+def test_a_misspelt_hook_is_named() -> None:
+    def trackflow_register_atribution_models() -> Sequence[Rule]:
+        return []
+
+    message = refusal(mine=plugin(trackflow_register_atribution_models))
+    assert "'mine'" in message and "trackflow_register_atribution_models" in message
+
+
+def test_an_unknown_argument_is_named() -> None:
+    def trackflow_after_deal_attributed(attribution: Attribution, request: object) -> None:
+        pass
+
+    message = refusal(mine=plugin(trackflow_after_deal_attributed))
+    assert "'mine'" in message and "request" in message
+
+
+def test_a_coroutine_is_refused() -> None:
+    async def trackflow_after_deal_attributed() -> None:
+        pass
+
+    assert "remove 'async'" in refusal(mine=plugin(trackflow_after_deal_attributed))
+
+
+def test_an_async_generator_is_refused() -> None:
+    async def trackflow_register_connectors() -> Any:
+        yield Shop()
+
+    assert "remove 'async'" in refusal(mine=plugin(trackflow_register_connectors))
+
+
+def test_a_notification_that_would_never_run_is_refused() -> None:
+    def trackflow_after_deal_attributed() -> Iterator[None]:
+        yield
+
+    assert "remove 'yield'" in refusal(mine=plugin(trackflow_after_deal_attributed))
+
+
+def test_a_wrapper_is_refused() -> None:
+    @hookimpl(wrapper=True)
+    def trackflow_register_connectors() -> Iterator[Any]:
+        return (yield)
+
+    message = refusal(
+        mine=SimpleNamespace(trackflow_register_connectors=trackflow_register_connectors)
+    )
+    assert "remove 'wrapper'" in message
+
+
+def test_a_class_instead_of_an_instance_is_refused() -> None:
+    class Mine:
+        @hookimpl
+        def trackflow_register_attribution_models(self) -> Sequence[Rule]:
+            return []
+
+    assert "add '()'" in refusal(mine=Mine)
+
+
+def test_a_forgotten_decorator_is_noticed() -> None:
+    def trackflow_register_connectors() -> Sequence[Shop]:
+        return [Shop()]
+
+    message = refusal(
+        mine=SimpleNamespace(trackflow_register_connectors=trackflow_register_connectors)
+    )
+    assert "decorate it" in message
+
+
+def test_a_plugin_without_hooks_is_refused() -> None:
+    assert "no hook" in refusal(mine=SimpleNamespace())
+
+
+@pytest.mark.parametrize(
+    "returned", [rule(), "linear", [None], [Rule], ["linear"], [Shop()], 5, [rule("Not A Slug")]]
+)
+def test_what_is_no_list_of_rules_is_refused(returned: object) -> None:
+    def trackflow_register_attribution_models() -> object:
+        return returned
+
+    message = refusal(mine=plugin(trackflow_register_attribution_models))
+    assert "'mine'" in message and "trackflow_register_attribution_models" in message
+
+
+@pytest.mark.parametrize("returned", [[Shop], [object()], [rule()], Shop()])
+def test_what_is_no_list_of_connectors_is_refused(returned: object) -> None:
+    def trackflow_register_connectors() -> object:
+        return returned
+
+    message = refusal(mine=plugin(trackflow_register_connectors))
+    assert "'mine'" in message and "trackflow_register_connectors" in message
+
+
+def test_registering_nothing_is_fine() -> None:
+    def trackflow_register_connectors() -> None:
+        return None
+
+    assert Hooks({"mine": plugin(trackflow_register_connectors)}).connectors == {}
+
+
+@pytest.mark.parametrize("late", [False, True])
+def test_a_raising_registration_is_named(late: bool) -> None:
+    def early() -> Sequence[Rule]:
+        raise LookupError("no file")
+
+    def lazily() -> Iterator[Rule]:
+        yield rule()
+        raise LookupError("no file")
+
+    broken = lazily if late else early
+    broken.__name__ = "trackflow_register_attribution_models"
+    message = refusal(mine=plugin(broken))
+    assert "'mine'" in message and "no file" in message
+
+
+# -- isolation -----------------------------------------------------------------------------
+
+
+def test_a_raising_notification_stops_nobody(caplog: pytest.LogCaptureFixture) -> None:
+    told: list[str] = []
+
+    def raising() -> None:
+        raise LookupError("broken on purpose")
+
+    def telling() -> None:
+        told.append("told")
+
+    raising.__name__ = telling.__name__ = "trackflow_after_deal_attributed"
+    hooks = Hooks({"a": plugin(telling), "bad": plugin(raising), "c": plugin(telling)})
+    hooks.after_deal_attributed(attribution(), CTX)
+    assert told == ["told", "told"]
+    [entry] = caplog.records
+    assert "'bad'" in entry.getMessage() and entry.exc_info
+
+
+def test_the_fixture_for_authors_raises_instead(trackflow_hooks: Callable[..., Hooks]) -> None:
+    def trackflow_after_deal_attributed() -> None:
+        raise LookupError("broken on purpose")
+
+    hooks = trackflow_hooks({"mine": plugin(trackflow_after_deal_attributed)})
+    with pytest.raises(LookupError):
+        hooks.after_deal_attributed(attribution(), CTX)
+
+
+# -- installed plugins ---------------------------------------------------------------------
+
+
+def test_installed_plugins_are_found() -> None:
+    hooks = load()
+    assert {point.name for point in installed()} >= WORKSPACE
+    assert "paid_touch" in hooks.rules
+    assert {"odoo", "webhook"} <= set(hooks.connectors)
+    described = {found.name: found for found in describe(hooks)}
+    assert described["receipts"].distribution == "trackflow-receipts"
+    assert described["receipts"].version
+    assert described["receipts"].hooks == ("trackflow_after_deal_attributed",)
+    assert not any(found.problem for found in described.values())
+
+
+def test_only_enabled_plugins_are_loaded() -> None:
+    hooks = load(frozenset({"paid_touch"}))
+    assert "paid_touch" in hooks.rules
+    assert not hooks.connectors
+    assert hooks.left_out["odoo"] == "not enabled here"
+    assert [found.name for found in describe(hooks, {"paid_touch"})] == ["paid_touch"]
+
+
+def test_databases_with_different_plugins_do_not_mix() -> None:
+    paid, none = load(frozenset({"paid_touch"})), load(frozenset())
+    assert "paid_touch" in paid.rules and "paid_touch" not in none.rules
+    assert load(frozenset({"paid_touch"})) is paid
+
+
+def test_the_environment_disables_plugins(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert "paid_touch" in load().rules
+    monkeypatch.setenv(manager.DISABLE, " paid_touch , odoo")
+    hooks = load()
+    assert "paid_touch" not in hooks.rules
+    assert set(hooks.connectors) >= {"webhook"} and "odoo" not in hooks.connectors
+    problems = {found.name: found.problem for found in describe(hooks)}
+    assert manager.DISABLE in problems["odoo"] and problems["webhook"] == ""
+
+
+def test_an_unknown_name_is_reported(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setenv(manager.DISABLE, "paid_tuch")
+    load(frozenset({"gone"}))
+    told = " ".join(entry.getMessage() for entry in caplog.records)
+    assert "'paid_tuch'" in told and "'gone'" in told
+
+
+def test_the_environment_traces_plugins(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setenv(manager.TRACE, "1")
+    with caplog.at_level(logging.WARNING, "trackflow.plugins"):
+        load().after_deal_attributed(attribution(), CTX)
+    told = [entry.getMessage() for entry in caplog.records]
+    assert any("receipts" in line and "trackflow_after_deal_attributed" in line for line in told)
+
+
+def announce(monkeypatch: pytest.MonkeyPatch, *points: tuple[str, str]) -> None:
+    """Let these entry points be the only installed ones."""
+    found = [EntryPoint(name, value, specs.PROJECT) for name, value in points]
+    monkeypatch.setattr(manager, "entry_points", lambda group: found)
+
+
+@pytest.mark.parametrize(
+    "value", ["no_such_module_of_a_plugin", "trackflow_paid_touch:no_such_object"]
+)
+def test_a_plugin_that_cannot_be_imported_is_left_out(
+    value: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    announce(monkeypatch, ("broken", value), ("paid_touch", "trackflow_paid_touch"))
+    hooks = load()
+    assert "paid_touch" in hooks.rules
+    [entry] = caplog.records
+    assert "'broken'" in entry.getMessage() and "no_such" in entry.getMessage()
+    assert "no_such" in {found.name: found.problem for found in describe(hooks)}["broken"]
+
+
+def test_a_plugin_that_fails_while_importing_is_left_out(
+    tmp_path: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "trackflow_exploding.py").write_text("raise RuntimeError('boom')\n")
+    monkeypatch.syspath_prepend(str(tmp_path))
+    announce(monkeypatch, ("exploding", "trackflow_exploding"))
+    assert "RuntimeError: boom" in load().left_out["exploding"]
+
+
+def test_two_plugins_of_one_name_are_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    announce(monkeypatch, ("same", "trackflow_paid_touch"), ("same", "trackflow_receipts"))
+    with pytest.raises(ConfigError, match=r"trackflow_paid_touch.*trackflow_receipts"):
+        load()
+
+
+def test_one_plugin_found_twice_on_the_path_is_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    announce(monkeypatch, ("same", "trackflow_paid_touch"), ("same", "trackflow_paid_touch"))
+    assert "paid_touch" in load().rules

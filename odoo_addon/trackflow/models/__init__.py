@@ -10,6 +10,7 @@ from . import trackflow_connector
 from . import trackflow_connector_event
 from . import trackflow_conversion
 from . import trackflow_deal_attribution
+from . import trackflow_demo
 from . import trackflow_failure
 from . import trackflow_merged_ref
 from . import trackflow_plugin

@@ -1,0 +1,92 @@
+from datetime import datetime, timezone
+
+from odoo import api, models
+
+from ..demo.story import Story
+from ..engine import build_engine
+
+# code: title, campaign, medium, source
+LINKS = {
+    "SprAdwd": ("Spring offer: search ad", "spring", "cpc", "google"),
+    "SprRetg": ("Spring offer: banner", "spring", "banner", "google"),
+    "SprFace": ("Spring story", "spring", "social", "facebook"),
+    "SprInst": ("Spring reel", "spring", "social", "instagram"),
+    "SprLink": ("Spring case study", "spring", "social", "linkedin"),
+    "NwsMar2": ("Newsletter: new season", "newsletter", "email", "newsletter"),
+    "NwsApr2": ("Newsletter: customer story", "newsletter", "email", "newsletter"),
+    "NwsMay2": ("Newsletter: invitation", "newsletter", "email", "newsletter"),
+    "FaiStnd": ("Fair: poster at the stand", "fair", "print", "fair_stand"),
+    "FaiBroc": ("Fair: brochure", "fair", "print", "brochure"),
+    "FaiSpkr": ("Fair: talk", "fair", "print", "fair_stand"),
+    "PrtBlog": ("Partner's review", "spring", "referral", "partner_blog"),
+}
+DESTINATION = "/contactus"
+
+
+class TrackflowDemo(models.AbstractModel):
+    """Tells the demo's story to the engine; called once, when demo data is loaded."""
+
+    _name = "trackflow.demo"
+    _description = "TrackFlow Demo Story"
+
+    @api.model
+    def _load(self):
+        links = self._create_links()
+        engine = build_engine(self.env)
+        currency = self.env.company.currency_id
+        story = Story(
+            datetime.now(timezone.utc),
+            {link.code: link.redirected_url for link in links},
+            currency.name,
+            currency.decimal_places,
+        )
+        for click in story.clicks:
+            engine.record_click(click)
+        while engine.process_clicks().claimed:
+            continue
+        engine.apply(leads=story.leads)
+        for deal in story.deals:
+            engine.apply_deal(deal)
+        self._hand_to_salesperson()
+
+    @api.model
+    def _create_links(self):
+        return self.env["link.tracker"].create(
+            [
+                {
+                    "code": code,
+                    "title": title,
+                    "label": title,
+                    "url": DESTINATION,
+                    "campaign_id": self._record("campaign", campaign).id,
+                    "medium_id": self._record("medium", medium).id,
+                    "source_id": self._record("source", source).id,
+                }
+                for code, (title, campaign, medium, source) in LINKS.items()
+            ]
+        )
+
+    @api.model
+    def _record(self, kind, name):
+        """The demo's own UTM record of that name, or Odoo's."""
+        return self.env.ref(
+            f"trackflow.utm_{kind}_{name}_demo", raise_if_not_found=False
+        ) or self.env.ref(f"utm.utm_{kind}_{name}")
+
+    @api.model
+    def _hand_to_salesperson(self):
+        leads = self.env["crm.lead"].with_context(active_test=False)
+        told = leads.search(
+            [
+                "|",
+                ("trackflow_lead_ref", "=like", "demo/%"),
+                ("trackflow_deal_ref", "=like", "demo/%"),
+            ]
+        )
+        told.user_id = self.env.ref("base.user_admin")
+        stages = self.env["crm.stage"].search([("is_won", "=", False)], order="sequence")
+        pending = told.filtered(
+            lambda lead: lead.type == "opportunity" and lead.won_status == "pending"
+        )
+        for number, lead in enumerate(pending):
+            lead.stage_id = stages[number % len(stages)]

@@ -142,7 +142,7 @@ def _text(data: Mapping[str, Any], field: str) -> str:
         return ""
     if not isinstance(value, str):
         raise InvalidEvent(
-            f"data.{field} is a {type(value).__name__}: send a string, or leave it out."
+            f"data.{field} is of type {type(value).__name__}: send a string, or leave it out."
         )
     if len(value) > _MAX_TEXT:
         raise InvalidEvent(f"data.{field} has {len(value)} characters: send at most {_MAX_TEXT}.")

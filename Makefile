@@ -7,7 +7,9 @@ PYTEST ?=
 ENVIRONMENT := tests.environment
 IN_VENV := .venv/bin/python -m
 MYPY_TARGETS := trackflow_core $(wildcard connectors/*/trackflow_*) $(wildcard plugins/*/trackflow_*) tests/environment
-DISTRIBUTIONS := trackflow_core connectors plugins
+# Where the packages of the workspace begin, so that mypy gives a module one name only.
+empty :=
+export MYPYPATH := $(subst $(empty) $(empty),:,$(patsubst %/pyproject.toml,%,$(wildcard connectors/*/pyproject.toml plugins/*/pyproject.toml)))
 
 .DEFAULT_GOAL := help
 .PHONY: help setup lock demo test test-core test-addons test-odoo-suites check \
@@ -57,8 +59,10 @@ check-types: setup
 check-imports: setup
 	@.venv/bin/lint-imports
 
+# An addon describes itself in readme/, from which README.rst is made when it is published.
 check-odoo: setup
-	@.venv/bin/pylint odoo_addon/*
+	@.venv/bin/pylint --load-plugins=pylint_odoo --disable=all --enable=odoolint \
+		--disable=missing-readme --manifest-required-authors='TrackFlow' odoo_addon/*/
 
 check-docs: setup
 	@.venv/bin/sphinx-build --quiet --fail-on-warning --keep-going -b html docs build/docs

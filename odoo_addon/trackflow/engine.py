@@ -9,9 +9,9 @@ from .keys import visitor_keys
 from .store import OdooStore
 
 
-def build_engine(env, **store_options) -> Engine:
-    """The engine for the company of `env`, with the plugins that are switched on here."""
-    return Engine(OdooStore(env, **store_options), plugin_hooks(env), settings(env))
+def build_engine(env, store=None) -> Engine:
+    """The engine over `store`, with the settings and plugins of this database."""
+    return Engine(store or OdooStore(env), plugin_hooks(env), settings(env))
 
 
 def plugin_hooks(env):

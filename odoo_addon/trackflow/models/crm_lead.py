@@ -1,12 +1,40 @@
-from datetime import timedelta
+import logging
+from dataclasses import replace
+from datetime import datetime, timedelta, timezone
 
 from odoo import api, fields, models
+from odoo.tools import SQL
+
+from trackflow_core.errors import InvalidEvent
+from trackflow_core.tracking.identity import read_token
+
+from ..engine import build_engine
+from ..guard import guard
+from ..keys import visitor_keys
+from ..store import OdooStore, local_ref
+
+# What changes a deal's credits when a person writes it; won and lost have a seam of their own.
+_DEAL_FIELDS = frozenset(
+    (
+        "company_id",
+        "expected_revenue",
+        "trackflow_attribution_model_id",
+        "trackflow_closed_date",
+        "trackflow_deal_date",
+        "type",
+    )
+)
+# What Odoo derives a lead's company, and with it the currency, from.
+_COMPANY_FIELDS = frozenset(("company_id", "partner_id", "team_id", "user_id"))
 
 
-def _whole_second(moment):
-    """`moment` in the whole seconds that Odoo keeps; up, so that a click just before still counts."""
-    whole = moment.replace(microsecond=0)
-    return whole + timedelta(seconds=1) if moment.microsecond else whole
+_logger = logging.getLogger(__name__)
+
+
+def _now():
+    """The present in the whole seconds that Odoo keeps; up, so that a click just before counts."""
+    now = datetime.now(timezone.utc).replace(tzinfo=None)
+    return now.replace(microsecond=0) + timedelta(seconds=1)
 
 
 class CrmLead(models.Model):
@@ -59,7 +87,7 @@ class CrmLead(models.Model):
     trackflow_lead_date = fields.Datetime(
         "Lead Came In",
         copy=False,
-        default=lambda self: _whole_second(self.env.cr.now()),
+        default=lambda self: _now(),
         help="Touches up to this moment led to the lead.",
     )
     trackflow_deal_date = fields.Datetime(
@@ -108,12 +136,12 @@ class CrmLead(models.Model):
 
     @api.depends("type")
     def _compute_trackflow_deal_date(self):
-        now = _whole_second(self.env.cr.now())
+        now = _now()
         for lead in self:
             if lead.type != "opportunity":
                 lead.trackflow_deal_date = False
             elif not lead.trackflow_deal_date:
-                lead.trackflow_deal_date = lead.date_conversion or now
+                lead.trackflow_deal_date = now
 
     @api.depends("won_status")
     def _compute_trackflow_closed_date(self):
@@ -121,4 +149,151 @@ class CrmLead(models.Model):
             if lead.won_status not in ("won", "lost"):
                 lead.trackflow_closed_date = False
             elif not lead.trackflow_closed_date:
-                lead.trackflow_closed_date = lead.date_closed or _whole_second(self.env.cr.now())
+                lead.trackflow_closed_date = lead.date_closed or _now()
+
+    # -- what happens in Odoo, told to the engine ------------------------------------------
+
+    @api.model_create_multi
+    def create(self, vals_list):
+        if self.env.context.get("trackflow_from_engine"):
+            return super().create(vals_list)
+        tokens = [vals.get("trackflow_visitor_token") for vals in vals_list]
+        leads = super().create(
+            [
+                {key: value for key, value in vals.items() if key != "trackflow_visitor_token"}
+                for vals in vals_list
+            ]
+        )
+        leads._trackflow_created(
+            {lead.id: token for lead, token in zip(leads, tokens, strict=True) if token}
+        )
+        return leads
+
+    def write(self, vals):
+        if self.env.context.get("trackflow_from_engine"):
+            return super().write(vals)
+        vals = dict(vals)
+        token = vals.pop("trackflow_visitor_token", None)
+        companies = {}
+        if _COMPANY_FIELDS & vals.keys() and "company_id" not in vals:
+            companies = {lead.id: lead.company_id for lead in self}
+        no_longer_deals = self.browse()
+        if vals.get("type") == "lead":
+            no_longer_deals = self.filtered(lambda lead: lead.type == "opportunity")
+        result = super().write(vals)
+        changed = self.browse()
+        if _DEAL_FIELDS & vals.keys():
+            changed = self
+        elif companies:
+            changed = self.filtered(lambda lead: lead.company_id != companies[lead.id])
+        if changed:
+            changed._trackflow_deals_changed()
+        if no_longer_deals:
+            no_longer_deals._trackflow_no_longer_deals()
+        if token:
+            self._trackflow_bind(dict.fromkeys(self.ids, token))
+        return result
+
+    def _handle_won_lost(self, old_status_by_lead, new_status_by_lead):
+        result = super()._handle_won_lost(old_status_by_lead, new_status_by_lead)
+        # A lead that is being created is told whole once it is there.
+        if old_status_by_lead and not self.env.context.get("trackflow_from_engine"):
+            self.filtered(
+                lambda lead: old_status_by_lead.get(lead.id) != new_status_by_lead.get(lead.id)
+            )._trackflow_deals_changed()
+        return result
+
+    def _merge_dependences(self, opportunities):
+        result = super()._merge_dependences(opportunities)
+        with guard(self.env, "merging leads", self.id, self._trackflow_later):
+            build_engine(self.env, OdooStore(self.env, absorb_deals=True)).merge_leads(
+                self._trackflow_ref(), [lead._trackflow_ref() for lead in opportunities]
+            )
+        return result
+
+    def _trackflow_ref(self):
+        """What the engine calls this record as a lead."""
+        return self.sudo().trackflow_lead_ref or local_ref(self.id)
+
+    def _trackflow_created(self, tokens):
+        """Tell the engine of records that have just been created; `tokens` by id."""
+        ids = self.ids
+        with guard(
+            self.env, "creating leads", ids[:5], lambda: self._trackflow_later(tokens)
+        ):
+            store = OdooStore(self.env, new_leads=ids, defer_counters=True)
+            records = store.records(ids)
+            build_engine(self.env, store).apply(
+                [
+                    replace(lead, visitor_token=tokens.get(lead_id, ""))
+                    for lead_id, lead, _deal in records
+                ],
+                [deal for _id, _lead, deal in records if deal],
+            )
+
+    def _trackflow_bind(self, tokens):
+        """Bind the visitors that `tokens`, by id, name to leads that are there already."""
+        with guard(
+            self.env, "binding visitors", self.ids[:5], lambda: self._trackflow_later(tokens)
+        ):
+            store = OdooStore(self.env, defer_counters=True)
+            build_engine(self.env, store).apply(
+                [
+                    replace(lead, ref=local_ref(lead_id), visitor_token=tokens[lead_id])
+                    for lead_id, lead, _deal in store.records(self.ids)
+                ]
+            )
+
+    def _trackflow_deals_changed(self):
+        """Split the deals among these records anew."""
+        deals = self.filtered(lambda lead: lead.type == "opportunity")
+        if not deals:
+            return
+        with guard(self.env, "changing deals", deals.ids[:5], deals._trackflow_later):
+            build_engine(self.env).recompute(
+                [lead.trackflow_deal_ref or local_ref(lead.id) for lead in deals.sudo()]
+            )
+
+    def _trackflow_no_longer_deals(self):
+        """Take back what these records had earned as deals."""
+        with guard(self.env, "turning deals into leads", self.ids[:5]):
+            self.env.cr.execute(
+                SQL("DELETE FROM trackflow_deal_attribution WHERE lead_id = ANY(%s)", self.ids)
+            )
+            self.env.cr.execute(
+                SQL(
+                    "DELETE FROM trackflow_conversion WHERE lead_id = ANY(%s) AND kind = 'won'",
+                    self.ids,
+                )
+            )
+            self.env["trackflow.deal.attribution"].invalidate_model(flush=False)
+            self.env["trackflow.conversion"].invalidate_model(flush=False)
+            self.invalidate_recordset(["trackflow_attribution_ids"], flush=False)
+
+    def _trackflow_later(self, tokens=None):
+        """Leave these records to the click job, because somebody else is at work on them."""
+        visitors = dict.fromkeys(self.ids, ())
+        for lead_id, token in (tokens or {}).items():
+            try:
+                now = datetime.now(timezone.utc)
+                visitors[lead_id] = (read_token(token, visitor_keys(self.env), now),)
+            except InvalidEvent as error:
+                _logger.warning("Lead %s is kept without a visitor: %s", lead_id, error)
+        OdooStore(self.env).mark_records_stale(visitors)
+
+    @api.model
+    def _trackflow_recompute_model(self, model):
+        """Split the deals that `model` splits anew; returns how many there are."""
+        rows = self.env.execute_query(
+            SQL(
+                """
+                SELECT DISTINCT COALESCE(lead.trackflow_deal_ref, %s || lead.id)
+                  FROM trackflow_deal_attribution credit
+                  JOIN crm_lead lead ON lead.id = credit.lead_id
+                 WHERE credit.attribution_model_id = %s
+                """,
+                local_ref(""),
+                model.id,
+            )
+        )
+        return build_engine(self.env).recompute([row[0] for row in rows])

@@ -1,4 +1,7 @@
-from odoo import fields, models
+from odoo import api, fields, models
+from odoo.tools import SQL
+
+from ..tools import anonymise
 
 MANAGER = "trackflow.group_trackflow_campaign_manager"
 
@@ -53,7 +56,54 @@ class LinkTrackerClick(models.Model):
         "Counts", readonly=True, default=True, help="The click of a person from outside."
     )
 
+    trackflow_rolled_up = fields.Boolean(readonly=True, default=True)
+
     _trackflow_event_uniq = models.UniqueIndex(
         "(trackflow_event_id) WHERE trackflow_event_id IS NOT NULL",
         "This click has already been recorded.",
     )
+    _trackflow_not_rolled_up_idx = models.Index("(id) WHERE trackflow_rolled_up IS FALSE")
+    _trackflow_link_visitor_idx = models.Index(
+        "(link_id, trackflow_visitor_id) WHERE trackflow_counts"
+    )
+
+    @api.model_create_multi
+    def create(self, vals_list):
+        """Count what other code records, such as the mailings' own routes."""
+        now = fields.Datetime.now()
+        clicks = super().create(
+            [
+                {**vals, "trackflow_occurred_at": vals.get("trackflow_occurred_at") or now}
+                for vals in vals_list
+            ]
+        )
+        clicks._trackflow_count(1)
+        return clicks
+
+    def unlink(self):
+        self._trackflow_count(-1)
+        return super().unlink()
+
+    def _trackflow_count(self, sign):
+        """Add these clicks to, or take them from, the counters of their links."""
+        for link, clicks in self.sudo().filtered("trackflow_counts").grouped("link_id").items():
+            link.flush_recordset(["count"])
+            self.env.cr.execute(
+                SQL(
+                    """
+                    UPDATE link_tracker
+                       SET count = GREATEST(COALESCE(count, 0) + %s, 0),
+                           trackflow_last_click = GREATEST(trackflow_last_click, %s)
+                     WHERE id = %s
+                    """,
+                    sign * len(clicks),
+                    max(clicks.mapped("trackflow_occurred_at")) if sign > 0 else None,
+                    link.id,
+                )
+            )
+            link.invalidate_recordset(["count", "trackflow_last_click"], flush=False)
+
+    def _prepare_click_values_from_route(self, **route_values):
+        if route_values.get("ip"):
+            route_values["ip"] = anonymise(route_values["ip"])
+        return super()._prepare_click_values_from_route(**route_values)

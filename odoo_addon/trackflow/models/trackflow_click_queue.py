@@ -1,4 +1,17 @@
+import logging
+from datetime import timedelta
+
 from odoo import api, fields, models
+from odoo.service.model import PG_CONCURRENCY_EXCEPTIONS_TO_RETRY
+from odoo.tools import SQL
+
+from ..engine import build_engine
+from ..store import OdooStore
+
+_logger = logging.getLogger(__name__)
+
+DONE_DAYS = 7
+GC_LIMIT = 50_000
 
 
 class TrackflowClickQueue(models.Model):
@@ -21,6 +34,7 @@ class TrackflowClickQueue(models.Model):
     user_agent = fields.Char(readonly=True)
     referrer = fields.Char(readonly=True)
     destination = fields.Char(readonly=True)
+    country_code = fields.Char("Country", readonly=True)
     internal = fields.Boolean("Staff", readonly=True)
     prefetch = fields.Boolean(readonly=True)
     status = fields.Selection(
@@ -33,10 +47,57 @@ class TrackflowClickQueue(models.Model):
     error_message = fields.Char("Error", readonly=True)
 
     _event_id_uniq = models.UniqueIndex("(event_id)", "This click is already in the queue.")
-    _queued_idx = models.Index("(id) WHERE status = 'queued'")
+    _queued_idx = models.Index("(occurred_at, event_id) WHERE status = 'queued'")
     _queued_visitor_idx = models.Index("(visitor_key) WHERE status = 'queued'")
     _processed_idx = models.Index("(processed_at) WHERE status = 'done'")
 
     @api.model
-    def _cron_process_clicks(self):
-        pass
+    def _cron_process_clicks(self, limit=1000):
+        """Record waiting clicks batch by batch until none is left or the time is up."""
+        progress = self.env["ir.cron"]._commit_progress
+        progress(remaining=self._count_waiting())
+        while True:
+            try:
+                store = OdooStore(self.env)
+                drained = build_engine(self.env, store).process_clicks(limit)
+                store.count_waiting_clicks()
+            except PG_CONCURRENCY_EXCEPTIONS_TO_RETRY as error:
+                # A visitor became a lead meanwhile, which recorded the visitor's clicks.
+                _logger.info("The click job met a concurrent change and goes on later: %s", error)
+                self.env.cr.rollback()
+                return
+            seconds_left = progress(drained.claimed, remaining=self._count_waiting())
+            if not drained.claimed or not seconds_left:
+                return
+
+    @api.model
+    def _count_waiting(self):
+        [[waiting]] = self.env.execute_query(
+            SQL("SELECT count(*) FROM trackflow_click_queue WHERE status = 'queued'")
+        )
+        return waiting
+
+    def action_retry(self):
+        """Let the job try once more what it has set aside."""
+        self.check_access("read")
+        self.sudo().filtered(lambda click: click.status == "failed").write(
+            {"status": "queued", "error_message": False}
+        )
+
+    @api.autovacuum
+    def _gc_done(self):
+        """Remove what has been recorded; the click event keeps everything."""
+        limit = fields.Datetime.now() - timedelta(days=DONE_DAYS)
+        self.env.cr.execute(
+            SQL(
+                """
+                DELETE FROM trackflow_click_queue
+                 WHERE id IN (SELECT id FROM trackflow_click_queue
+                               WHERE status = 'done' AND processed_at < %s LIMIT %s)
+                """,
+                limit,
+                GC_LIMIT,
+            )
+        )
+        removed = self.env.cr.rowcount
+        return removed, removed == GC_LIMIT

@@ -7,7 +7,7 @@ from datetime import datetime, timedelta, timezone
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from trackflow_core.errors import InvalidEvent
@@ -224,6 +224,7 @@ def test_a_bare_currency_id_is_not_enough() -> None:
         deal_from_record(remote, "n")
 
 
+@settings(deadline=None)
 @given(
     st.datetimes(
         min_value=datetime(1990, 1, 1),

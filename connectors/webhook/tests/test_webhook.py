@@ -9,7 +9,7 @@ from datetime import datetime, timezone
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from trackflow_core.errors import ConfigError, InvalidEvent
@@ -300,6 +300,7 @@ json_values = st.recursive(
 )
 
 
+@settings(deadline=None)
 @given(st.dictionaries(st.sampled_from(["type", "timestamp", "data", "x"]), json_values))
 def test_any_json_is_mapped_or_refused(body: dict[str, Any]) -> None:
     try:
@@ -310,6 +311,7 @@ def test_any_json_is_mapped_or_refused(body: dict[str, Any]) -> None:
     assert len(events) == 1
 
 
+@settings(deadline=None)
 @given(
     st.sampled_from(["lead.created", "deal.won"]),
     st.dictionaries(
@@ -326,6 +328,7 @@ def test_any_data_is_mapped_or_refused(kind: str, data: dict[str, Any]) -> None:
     assert event.ref.startswith("webhook/shop/")
 
 
+@settings(deadline=None)
 @given(st.binary(max_size=200), st.dictionaries(st.text(max_size=30), st.text(max_size=60)))
 def test_any_request_is_refused_unless_signed(body: bytes, headers: dict[str, str]) -> None:
     with pytest.raises(InvalidEvent):

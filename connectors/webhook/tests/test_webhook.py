@@ -6,6 +6,7 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime, timezone
+from itertools import permutations
 from typing import Any
 
 import pytest
@@ -78,7 +79,7 @@ class TestGenericWebhook(WebhookConnectorContract):
                 [
                     Lead(
                         ref="kit/shop/L-17",
-                        event_id="msg_1",
+                        event_id="0:msg_1",
                         occurred_at=noon,
                         created_at=datetime(2026, 3, 1, 7, 0, 0, 500_000, tzinfo=UTC),
                         name="Zoë asks",
@@ -93,7 +94,7 @@ class TestGenericWebhook(WebhookConnectorContract):
                 [
                     Lead(
                         ref="kit/shop/L-17",
-                        event_id="msg_2",
+                        event_id="1:msg_2",
                         occurred_at=noon,
                         contact_name="Zoë Example",
                     )
@@ -104,7 +105,7 @@ class TestGenericWebhook(WebhookConnectorContract):
                 [
                     Deal(
                         ref="kit/shop/D-7",
-                        event_id="msg_1",
+                        event_id="2:msg_1",
                         value=25_000,
                         currency="EUR",
                         status=DealStatus.WON,
@@ -126,7 +127,7 @@ class TestGenericWebhook(WebhookConnectorContract):
                 [
                     Deal(
                         ref="kit/shop/7",
-                        event_id="msg_3",
+                        event_id="1:msg_3",
                         value=9_007_199_254_740_993,
                         currency="USD",
                         name="Big",
@@ -291,6 +292,20 @@ def test_the_type_tells_the_status(kind: str, status: DealStatus) -> None:
     [deal] = WEBHOOK.map_events(deal_payload(kind), "webhook/shop")
     assert isinstance(deal, Deal)
     assert deal.status is status
+
+
+@pytest.mark.parametrize("closed", ["deal.won", "deal.lost"])
+def test_a_deal_opened_and_closed_in_one_second_is_closed(closed: str) -> None:
+    told = [
+        {**deal_payload("deal.created"), "webhook_id": "z"},
+        {**deal_payload("deal.updated"), "webhook_id": "y"},
+        {**deal_payload(closed), "webhook_id": "a"},
+    ]
+    for order in permutations(told):
+        first, second, third = (WEBHOOK.map_events(item, "webhook/shop")[0] for item in order)
+        assert isinstance(first, Deal) and isinstance(second, Deal) and isinstance(third, Deal)
+        state = first.merged_with(second).merged_with(third)
+        assert state.status is not DealStatus.OPEN
 
 
 json_values = st.recursive(

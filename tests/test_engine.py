@@ -73,6 +73,17 @@ def test_a_deal_may_choose_its_own_model() -> None:
     assert [c.value for c in attribution.credits] == [0, 10_000]
 
 
+def test_a_milestone_model_is_told_when_the_lead_came_in() -> None:
+    store, engine = new(model=Model(RULES["w_shaped"]))
+    for number in (1, 4, 8, 11):
+        engine.record_click(click(f"c{number}", number))
+    engine.apply(leads=[lead(days=5)], deals=[deal()])
+    attribution = store.attribution("crm/deal-1")
+    assert attribution is not None
+    assert attribution.lead_created_at == at(5)
+    assert [c.value for c in attribution.credits] == [3000, 3000, 1000, 3000]
+
+
 def test_plugins_hear_of_committed_attributions_only() -> None:
     heard: list[tuple[Attribution, Context]] = []
 

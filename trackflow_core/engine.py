@@ -228,13 +228,25 @@ class Engine:
     ) -> Sequence[Attribution]:
         if not deals:
             return ()
-        models = self._store.models({deal.ref for deal in deals})
+        own = self._store.models({deal.ref for deal in deals})
+        models = {deal.ref: own.get(deal.ref, self._settings.model) for deal in deals}
+        created_at = self._creation_of_leads(
+            {deal.lead_ref for deal in deals if deal.lead_ref and models[deal.ref].rule.milestones}
+        )
         return [
             attribute(
-                touches.get(deal.lead_ref, ()), deal, models.get(deal.ref, self._settings.model)
+                touches.get(deal.lead_ref, ()),
+                deal,
+                models[deal.ref],
+                lead_created_at=created_at.get(deal.lead_ref),
             )
             for deal in deals
         ]
+
+    def _creation_of_leads(self, refs: Collection[str]) -> Mapping[str, datetime]:
+        if not refs:
+            return {}
+        return {lead.ref: lead.came_in_at for lead in self._store.leads(refs)}
 
     def _announce(self, attributions: Iterable[Attribution]) -> None:
         for attribution in attributions:

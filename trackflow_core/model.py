@@ -131,7 +131,11 @@ class Session:
 
 @dataclass(frozen=True, slots=True)
 class Touch:
-    """One contact with marketing that may earn credit. Journeys are ordered by `order_key`."""
+    """One contact with marketing that may earn credit. Journeys are ordered by `order_key`.
+
+    `kind` is "click", or what people did instead: "call", "meeting", "event", "referral". No rule
+    tells kinds apart; a receipt shows them.
+    """
 
     id: str
     occurred_at: datetime
@@ -143,6 +147,7 @@ class Touch:
     term: str = ""
     visitor_id: str = ""
     link_code: str = ""
+    kind: str = "click"
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "occurred_at", _utc("Touch", "occurred_at", self.occurred_at))

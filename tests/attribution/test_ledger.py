@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 from datetime import timedelta
 from decimal import Decimal
@@ -9,12 +10,14 @@ from decimal import Decimal
 from hypothesis import given
 from hypothesis import strategies as st
 
-from trackflow_core.attribution import BUILTIN_RULES, Model, attribute
-from trackflow_core.model import Touch
+from trackflow_core.attribution import BUILTIN_RULES, ChannelRule, Model, attribute
+from trackflow_core.model import DealStatus, Touch
 from trackflow_core.testing.facts import at, deal, touch
 
 RULES = {rule.name: rule for rule in BUILTIN_RULES}
 LINEAR = Model(RULES["linear"])
+W_SHAPED = Model(RULES["w_shaped"])
+DOUBLED = Model(RULES["linear"], channel_rules=(ChannelRule(Decimal(2), channel="Email"),))
 JOURNEY = (
     touch("c1", 1, source="google", medium="cpc", campaign="spring"),
     touch("c2", 4, "Email", source="newsletter", medium="email"),
@@ -42,9 +45,58 @@ def test_the_digest_changes_with_every_input() -> None:
         attribute(JOURNEY, deal(), Model(RULES["linear"], lookback=timedelta(days=30))),
         attribute(JOURNEY, deal(), Model(RULES["time_decay"])),
         attribute(JOURNEY, deal(), Model(RULES["time_decay"], {"half_life_days": Decimal(8)})),
+        attribute((*JOURNEY[:2], replace(JOURNEY[2], kind="call")), deal(), LINEAR),
+        attribute(JOURNEY, deal(), DOUBLED),
+        attribute(JOURNEY, deal(), replace(DOUBLED, channel_rules=DOUBLED.channel_rules * 2)),
+        attribute(JOURNEY, deal(), W_SHAPED),
+        attribute(JOURNEY, deal(), W_SHAPED, lead_created_at=at(3)),
+        attribute(JOURNEY, deal(days=20, status=DealStatus.LOST), W_SHAPED),
     ]
     digests = {before, *(other.digest for other in others)}
     assert len(digests) == len(others) + 1
+
+
+def test_the_digest_ignores_what_does_not_bear_on_the_result() -> None:
+    before = attribute(JOURNEY, deal(), LINEAR).digest
+    assert attribute(JOURNEY, deal(), LINEAR, lead_created_at=at(3)).digest == before
+    lost = deal(days=20, status=DealStatus.LOST)
+    assert attribute(JOURNEY, lost, LINEAR).digest == before
+
+
+def test_the_receipt_is_plain_json() -> None:
+    call = touch("call", 8, "Sales", kind="call")
+    model = replace(W_SHAPED, name="Board", channel_rules=DOUBLED.channel_rules)
+    found = attribute((*JOURNEY, call), deal(), model, lead_created_at=at(5))
+    receipt = found.receipt()
+    assert json.loads(json.dumps(receipt)) == receipt
+    assert (receipt["model"], receipt["rule"], receipt["rule_version"]) == (
+        "Board",
+        "w_shaped",
+        "1",
+    )
+    assert (receipt["value"], receipt["sum"], receipt["digest"]) == (10_000, 10_000, found.digest)
+    assert receipt["milestones"] == {
+        "lead_created": "2026-03-07T09:00:00+00:00",
+        "deal_created": "2026-03-14T09:00:00+00:00",
+        "deal_closed": None,
+    }
+    assert [credit["kind"] for credit in receipt["credits"]] == ["click", "click", "call", "click"]
+    assert receipt["channel_rules"][0]["weight"] == "2"
+    unattributed = attribute((), deal(), LINEAR).receipt()
+    assert unattributed["milestones"] is None
+    assert unattributed["credits"][0]["touch"] is None
+
+
+def test_explain_shows_what_a_custom_model_looked_at() -> None:
+    call = touch("call", 8, "Sales", kind="call")
+    everything = ChannelRule(Decimal("0.5"), priority=-1)
+    model = replace(W_SHAPED, channel_rules=(*DOUBLED.channel_rules, everything))
+    lines = attribute((call,), deal(), model).explain().splitlines()
+    assert "Times 2 for channel Email (0)" in lines
+    assert "Times 0.5 for every touch (-1)" in lines
+    assert "Lead created -" in lines
+    assert "Deal created 2026-03-14T09:00:00+00:00" in lines
+    assert any("call: Sales (- / - / -)" in line for line in lines)
 
 
 def test_explain_is_a_receipt() -> None:

@@ -1,4 +1,4 @@
-"""The five models of the specification, by hand-computed answers."""
+"""Every built-in rule and the channel rules, by hand-computed answers."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from decimal import Decimal
 
 import pytest
 
-from trackflow_core.attribution import BUILTIN_RULES, Model, Rule, attribute
+from trackflow_core.attribution import BUILTIN_RULES, ChannelRule, Journey, Model, Rule, attribute
 from trackflow_core.errors import ConfigError
 from trackflow_core.model import UNATTRIBUTED, DealStatus
 from trackflow_core.testing.facts import at, deal, touch
@@ -102,3 +102,134 @@ def test_a_rule_that_returns_nonsense_is_named(answer: list[int]) -> None:
     broken = Rule("broken", "Broken", "", lambda journey: answer)
     with pytest.raises(ConfigError, match="'broken' must return 2"):
         attribute([touch("a", 1), touch("b", 2)], deal(), Model(broken))
+
+
+def channels(rule: str, *names: str) -> list[int]:
+    touches = [touch(f"t{number}", number, name) for number, name in enumerate(names)]
+    return [credit.value for credit in attribute(touches, deal(), Model(RULES[rule])).credits]
+
+
+def test_last_non_direct_passes_over_direct_visits() -> None:
+    assert channels("last_non_direct", "Email", "Paid Search", "Direct") == [0, 10_000, 0]
+    assert channels("last_non_direct", "Email", "Direct", "Display") == [0, 0, 10_000]
+    assert channels("last_non_direct", "Direct", "Direct") == [0, 10_000]
+
+
+def milestones(
+    rule: str, days: list[float], lead_day: float | None, **changes: object
+) -> list[int]:
+    touches = [touch(f"t{number}", day) for number, day in enumerate(days)]
+    found = attribute(
+        touches,
+        deal(**changes),
+        Model(RULES[rule], anchor="won"),
+        lead_created_at=None if lead_day is None else at(lead_day),
+    )
+    return [credit.value for credit in found.credits]
+
+
+@pytest.mark.parametrize(
+    ("days", "lead_day", "expected"),
+    [
+        # First touch, lead's touch, deal's touch (day 12), and two others that share 10 %.
+        ([1, 3, 5, 7, 11], 5.5, [3000, 500, 3000, 500, 3000]),
+        # A touch at the very moment of a milestone is the milestone's.
+        ([1, 5, 12], 5, [3334, 3333, 3333]),
+        ([1, 5, 6, 12], 5, [3000, 3000, 1000, 3000]),
+        # The lead's touch is also the first: its shares add up.
+        ([1, 8, 11], 2, [6000, 1000, 3000]),
+        # The only touch takes everything.
+        ([1], 2, [10_000]),
+        # Two touches: 30 and 60 of 90.
+        ([1, 10], 11, [3333, 6667]),
+        # No touch before the lead, or no lead: 30, 10 and 30 of 70.
+        ([6, 7, 11], 5, [4286, 1428, 4286]),
+        ([6, 7, 11], None, [4286, 1428, 4286]),
+    ],
+)
+def test_w_shaped(days: list[float], lead_day: float | None, expected: list[int]) -> None:
+    assert milestones("w_shaped", days, lead_day) == expected
+
+
+def test_full_path_adds_the_close() -> None:
+    won = {"status": DealStatus.WON, "closed_at": at(30)}
+    assert milestones("full_path", [1, 4, 8, 11, 20, 25], 5, **won) == [
+        2250,
+        2250,
+        500,
+        2250,
+        500,
+        2250,
+    ]
+    # Nothing between deal and close: the close is at the deal's touch too.
+    assert milestones("full_path", [1, 4, 8, 11], 5, **won) == [2250, 2250, 1000, 4500]
+    # An open deal has no close: 22.5, 22.5, 10 and 22.5 of 77.5.
+    assert milestones("full_path", [1, 4, 8, 11], 5) == [2903, 2903, 1291, 2903]
+    # A lost deal was closed when it was lost.
+    lost = {"status": DealStatus.LOST, "closed_at": at(30)}
+    assert milestones("full_path", [1, 4, 8, 11], 5, **lost) == [2250, 2250, 1000, 4500]
+
+
+def test_milestones_are_told_to_rules_that_ask_for_them_only() -> None:
+    seen: list[Journey] = []
+
+    def weigh(journey: Journey) -> list[int]:
+        seen.append(journey)
+        return [1]
+
+    for asks in (False, True):
+        rule = Rule("spy", "Spy", "", weigh, milestones=asks)
+        attribute([touch("t", 1)], deal(), Model(rule), lead_created_at=at(2))
+    told = [(j.lead_created_at, j.deal_created_at, j.closed_at) for j in seen]
+    assert told == [(None, None, None), (at(2), at(12), None)]
+
+
+JOURNEY = (
+    touch("t0", 1, "Paid Search", source="google", medium="cpc", campaign="Brand DE"),
+    touch("t1", 2, "Email", source="newsletter", medium="email", campaign="spring"),
+    touch("t2", 3, "Direct"),
+)
+
+
+def custom(*rules: ChannelRule, base: str = "linear") -> list[int]:
+    model = Model(RULES[base], channel_rules=rules)
+    return [credit.value for credit in attribute(JOURNEY, deal(), model).credits]
+
+
+def test_channel_rules_multiply_the_weights_of_their_base() -> None:
+    assert custom(ChannelRule(Decimal(2), channel="email")) == [2500, 5000, 2500]
+    assert custom(ChannelRule(Decimal("0.5"), channel="Direct"), base="last_touch") == [
+        0,
+        0,
+        10_000,
+    ]
+    assert custom(ChannelRule(Decimal("1.5"), medium="CPC")) == [4286, 2857, 2857]
+    assert custom(ChannelRule(Decimal(0), channel="Direct")) == [5000, 5000, 0]
+    half = ChannelRule(Decimal("0.25"), channel="Email")
+    assert custom(half, base="position_based") == [4706, 588, 4706]
+
+
+def test_a_channel_rule_needs_all_its_conditions() -> None:
+    both = ChannelRule(Decimal(8), source="google", campaign="brand*")
+    assert custom(both) == [8000, 1000, 1000]
+    assert custom(ChannelRule(Decimal(8), source="google", campaign="spring")) == [3334, 3333, 3333]
+    assert custom(ChannelRule(Decimal(8), campaign="*de")) == [8000, 1000, 1000]
+    assert custom(ChannelRule(Decimal(8), campaign="brand.de")) == [3334, 3333, 3333]
+
+
+def test_the_highest_priority_decides_then_the_first() -> None:
+    low, high = ChannelRule(Decimal(8)), ChannelRule(Decimal(0), channel="Direct", priority=5)
+    assert custom(low, high) == [5000, 5000, 0]
+    twice = ChannelRule(Decimal(2), channel="Email"), ChannelRule(Decimal(9), channel="Email")
+    assert custom(*twice) == [2500, 5000, 2500]
+
+
+def test_a_journey_that_rules_leave_without_weight_keeps_that_of_the_base() -> None:
+    assert custom(ChannelRule(Decimal(0))) == [3334, 3333, 3333]
+    assert custom(ChannelRule(Decimal(0), channel="Direct"), base="last_touch") == [0, 0, 10_000]
+
+
+@pytest.mark.parametrize("weight", ["-0.1", "NaN", "Infinity"])
+def test_a_channel_rule_refuses_a_weight_it_cannot_use(weight: str) -> None:
+    with pytest.raises(ConfigError, match="channel rule's weight"):
+        ChannelRule(Decimal(weight))

@@ -5,7 +5,19 @@
 True
 """
 
+from trackflow_core.attribution.compare import CampaignComparison, Comparison, compare
 from trackflow_core.attribution.ledger import Attribution, attribute
-from trackflow_core.attribution.models import BUILTIN_RULES, Journey, Model, Rule
+from trackflow_core.attribution.models import BUILTIN_RULES, ChannelRule, Journey, Model, Rule
 
-__all__ = ["BUILTIN_RULES", "Attribution", "Journey", "Model", "Rule", "attribute"]
+__all__ = [
+    "BUILTIN_RULES",
+    "Attribution",
+    "CampaignComparison",
+    "ChannelRule",
+    "Comparison",
+    "Journey",
+    "Model",
+    "Rule",
+    "attribute",
+    "compare",
+]

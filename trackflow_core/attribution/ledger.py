@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from decimal import Decimal
@@ -12,19 +12,22 @@ from functools import cached_property
 from typing import Any
 
 from trackflow_core.attribution.allocation import allocate, from_minor_units
-from trackflow_core.attribution.models import Journey, Model
-from trackflow_core.errors import ConfigError
+from trackflow_core.attribution.models import ChannelRule, Journey, Model
 from trackflow_core.model import UNATTRIBUTED, Credit, Deal, Touch
 
 
 @dataclass(frozen=True)
 class Attribution:
-    """The credits of one deal under one model, with everything needed to check them."""
+    """The credits of one deal under one model, with everything needed to check them.
+
+    `lead_created_at` is None where the model's rule does not look at milestones.
+    """
 
     deal: Deal
     model: Model
     anchor: datetime
     credits: tuple[Credit, ...]
+    lead_created_at: datetime | None = None
 
     @cached_property
     def digest(self) -> str:
@@ -37,64 +40,112 @@ class Attribution:
 
     def _inputs(self) -> dict[str, Any]:
         rule = self.model.rule
-        return {
+        inputs: dict[str, Any] = {
             "deal": {
                 "value": self.deal.value,
                 "currency": self.deal.currency,
                 "digits": self.deal.digits,
             },
             "rule": [rule.name, rule.version],
-            "parameters": {
-                key: _plain(value) for key, value in sorted(self.model.parameters.items())
-            },
+            "parameters": self._parameters(),
             "lookback_seconds": int(self.model.lookback.total_seconds()),
             "anchor": self.anchor.isoformat(),
             "touches": [
-                [
-                    touch.id,
-                    touch.occurred_at.isoformat(),
-                    touch.channel,
-                    touch.source,
-                    touch.medium,
-                    touch.campaign,
-                    touch.content,
-                    touch.term,
-                ]
-                for touch in (credit.touch for credit in self.credits)
-                if touch is not None
+                _touch_inputs(credit.touch) for credit in self.credits if credit.touch is not None
             ],
+        }
+        # What does not bear on a result must not change its digest.
+        if self.model.channel_rules:
+            inputs["channel_rules"] = [
+                [*_channel_rule(item).values()] for item in self.model.channel_rules
+            ]
+        if rule.milestones:
+            inputs["milestones"] = list(self._milestones().values())
+        return inputs
+
+    def receipt(self) -> dict[str, Any]:
+        """Everything about this result as plain JSON values.
+
+        Amounts are integers in minor units of `currency`, which has `digits` decimal places;
+        weights are floats for display; moments are ISO 8601 in UTC. `milestones` is None for a
+        rule that does not look at them, `touch` is None for the `Unattributed` credit.
+        """
+        deal, model = self.deal, self.model
+        return {
+            "deal": deal.ref,
+            "value": deal.value,
+            "currency": deal.currency,
+            "digits": deal.digits,
+            "model": model.name,
+            "rule": model.rule.name,
+            "rule_version": model.rule.version,
+            "rule_description": model.rule.description,
+            "parameters": self._parameters(),
+            "channel_rules": [_channel_rule(item) for item in model.channel_rules],
+            "lookback_seconds": int(model.lookback.total_seconds()),
+            "anchor": self.anchor.isoformat(),
+            "anchor_kind": model.anchor,
+            "milestones": self._milestones() if model.rule.milestones else None,
+            "credits": [_credit(credit) for credit in self.credits],
+            "sum": sum(credit.value for credit in self.credits),
+            "digest": self.digest,
         }
 
     def explain(self) -> str:
         """The receipt as text: the rule, every touch with its share and amount, and the sum."""
-        deal, rule = self.deal, self.model.rule
-        amount = f"{from_minor_units(deal.value, deal.digits)} {deal.currency}"
-        parameters = ", ".join(f"{k}={_plain(v)}" for k, v in sorted(self.model.parameters.items()))
+        receipt = self.receipt()
+        currency, digits = receipt["currency"], receipt["digits"]
+        parameters = ", ".join(f"{name}={value}" for name, value in receipt["parameters"].items())
         lines = [
-            f"Deal {deal.ref}: {amount}",
-            f"Rule {rule.name} v{rule.version}" + (f" ({parameters})" if parameters else ""),
-            f"Window {_days(self.model.lookback)} before {self.anchor.isoformat()} "
-            f"(deal {self.model.anchor})",
-            rule.description,
+            f"Deal {receipt['deal']}: {from_minor_units(receipt['value'], digits)} {currency}",
+            f"Rule {receipt['rule']} v{receipt['rule_version']}"
+            + (f" ({parameters})" if parameters else ""),
+            f"Window {_days(self.model.lookback)} before {receipt['anchor']} "
+            f"(deal {receipt['anchor_kind']})",
+            receipt["rule_description"],
+            *(_channel_rule_line(item) for item in self.model.channel_rules),
+            *(
+                f"{name.replace('_', ' ').capitalize()} {moment or '-'}"
+                for name, moment in (receipt["milestones"] or {}).items()
+            ),
             "",
         ]
-        for number, credit in enumerate(self.credits, 1):
-            value = from_minor_units(credit.value, deal.digits)
-            when = credit.touch.occurred_at.isoformat() if credit.touch else "-"
-            what = _label(credit)
-            lines.append(f"{number:>3}. {when}  {credit.weight:>8.2%}  {value:>14}  {what}")
-        total = from_minor_units(sum(credit.value for credit in self.credits), deal.digits)
-        lines += ["", f"Sum {total} {deal.currency}", f"Digest {self.digest}"]
+        for number, credit in enumerate(receipt["credits"], 1):
+            value = from_minor_units(credit["value"], digits)
+            when = credit["occurred_at"] or "-"
+            lines.append(
+                f"{number:>3}. {when}  {credit['weight']:>8.2%}  {value:>14}  {_label(credit)}"
+            )
+        total = from_minor_units(receipt["sum"], digits)
+        lines += ["", f"Sum {total} {currency}", f"Digest {receipt['digest']}"]
         return "\n".join(lines)
 
+    def _parameters(self) -> dict[str, str]:
+        return {key: _plain(value) for key, value in sorted(self.model.parameters.items())}
 
-def attribute(touches: Iterable[Touch], deal: Deal, model: Model) -> Attribution:
+    def _milestones(self) -> dict[str, str | None]:
+        moments = {
+            "lead_created": self.lead_created_at,
+            "deal_created": self.deal.began_at,
+            "deal_closed": self.deal.closed_at,
+        }
+        return {name: moment.isoformat() if moment else None for name, moment in moments.items()}
+
+
+def attribute(
+    touches: Iterable[Touch],
+    deal: Deal,
+    model: Model,
+    *,
+    lead_created_at: datetime | None = None,
+) -> Attribution:
     """Split `deal.value` over `touches` by `model`.
 
     `touches` may come in any order and contain any number outside the window; the result is the
     same. A touch counts when `anchor - lookback <= occurred_at <= anchor`. Without one, a single
     credit on the channel `Unattributed` takes everything. Credits come in the order of
-    `(occurred_at, id)` and sum to `deal.value` exactly.
+    `(occurred_at, id)` and sum to `deal.value` exactly. `lead_created_at` is when the deal's lead
+    came in; only rules with `milestones` look at it.
 
     Raises ConfigError when the rule (a plugin's, say) returns weights that cannot be used.
     """
@@ -104,11 +155,11 @@ def attribute(touches: Iterable[Touch], deal: Deal, model: Model) -> Attribution
         {touch.id: touch for touch in touches if start <= touch.occurred_at <= anchor}.values(),
         key=lambda touch: touch.order_key,
     )
+    known = lead_created_at if model.rule.milestones else None
     if not journey:
         whole = Credit(None, UNATTRIBUTED, 1.0, deal.value, "only")
-        return Attribution(deal, model, anchor, (whole,))
-    weights = list(model.rule.weigh(Journey(tuple(journey), anchor, model.parameters)))
-    _check_weights(weights, len(journey), model)
+        return Attribution(deal, model, anchor, (whole,), known)
+    weights = model.weigh(_journey(tuple(journey), deal, model, known))
     total = sum(weights)
     values = allocate(deal.value, weights)
     last = len(journey) - 1
@@ -116,20 +167,33 @@ def attribute(touches: Iterable[Touch], deal: Deal, model: Model) -> Attribution
         Credit(touch, touch.channel, weight / total, value, _position(place, last))
         for place, (touch, weight, value) in enumerate(zip(journey, weights, values, strict=True))
     )
-    return Attribution(deal, model, anchor, credits)
+    return Attribution(deal, model, anchor, credits, known)
 
 
-def _check_weights(weights: list[int], count: int, model: Model) -> None:
-    usable = (
-        len(weights) == count
-        and all(isinstance(weight, int) and weight >= 0 for weight in weights)
-        and any(weights)
+def _journey(
+    touches: tuple[Touch, ...], deal: Deal, model: Model, lead_created_at: datetime | None
+) -> Journey:
+    anchor = model.anchor_of(deal)
+    if not model.rule.milestones:
+        return Journey(touches, anchor, model.parameters)
+    return Journey(
+        touches, anchor, model.parameters, lead_created_at, deal.began_at, deal.closed_at
     )
-    if not usable:
-        raise ConfigError(
-            f"The rule {model.rule.name!r} must return {count} non-negative integers, "
-            f"not all zero; it returned {weights!r:.200}."
-        )
+
+
+def _touch_inputs(touch: Touch) -> list[str]:
+    inputs = [
+        touch.id,
+        touch.occurred_at.isoformat(),
+        touch.channel,
+        touch.source,
+        touch.medium,
+        touch.campaign,
+        touch.content,
+        touch.term,
+    ]
+    # A click is what a touch is unless it says otherwise.
+    return inputs if touch.kind == "click" else [*inputs, touch.kind]
 
 
 def _position(place: int, last: int) -> str:
@@ -138,11 +202,46 @@ def _position(place: int, last: int) -> str:
     return "first" if place == 0 else "last" if place == last else "middle"
 
 
-def _label(credit: Credit) -> str:
-    if credit.touch is None:
-        return credit.channel
-    parts = [credit.touch.source, credit.touch.medium, credit.touch.campaign]
-    return f"{credit.channel} ({' / '.join(part or '-' for part in parts)})"
+def _credit(credit: Credit) -> dict[str, Any]:
+    touch = credit.touch
+    return {
+        "touch": touch.id if touch else None,
+        "kind": touch.kind if touch else "",
+        "occurred_at": touch.occurred_at.isoformat() if touch else None,
+        "channel": credit.channel,
+        "source": touch.source if touch else "",
+        "medium": touch.medium if touch else "",
+        "campaign": touch.campaign if touch else "",
+        "content": touch.content if touch else "",
+        "term": touch.term if touch else "",
+        "position": credit.position,
+        "weight": credit.weight,
+        "value": credit.value,
+    }
+
+
+def _label(credit: Mapping[str, Any]) -> str:
+    if credit["touch"] is None:
+        return str(credit["channel"])
+    parts = " / ".join(credit[name] or "-" for name in ("source", "medium", "campaign"))
+    kind = "" if credit["kind"] == "click" else f"{credit['kind']}: "
+    return f"{kind}{credit['channel']} ({parts})"
+
+
+def _channel_rule(rule: ChannelRule) -> dict[str, Any]:
+    return {
+        "channel": rule.channel,
+        "source": rule.source,
+        "medium": rule.medium,
+        "campaign": rule.campaign,
+        "weight": _plain(rule.weight),
+        "priority": rule.priority,
+    }
+
+
+def _channel_rule_line(rule: ChannelRule) -> str:
+    conditions = ", ".join(f"{name} {pattern}" for name, pattern in rule.conditions.items())
+    return f"Times {_plain(rule.weight)} for {conditions or 'every touch'} ({rule.priority})"
 
 
 def _plain(value: Decimal) -> str:

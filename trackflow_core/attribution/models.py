@@ -1,17 +1,21 @@
 """The rules: how the touches of one journey share one deal.
 
 A rule gives each touch a relative weight as a non-negative integer. Integers, because the same
-journey must give the same bytes on every machine.
+journey must give the same bytes on every machine. A model is a rule with its parameters, window,
+anchor and channel rules. Every formula and its source: docs/reference/attribution.md.
 """
 
 from __future__ import annotations
 
+import re
+from bisect import bisect_right
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from decimal import Decimal
 from fractions import Fraction
-from math import lcm
+from functools import lru_cache
+from math import gcd, lcm
 from types import MappingProxyType
 
 from trackflow_core.errors import ConfigError
@@ -19,15 +23,23 @@ from trackflow_core.model import Deal, Touch
 
 # A weight of 1 in time decay; ratios below one part in 10^12 count as nothing.
 _SCALE = 10**12
+_DIRECT = "Direct"
 
 
 @dataclass(frozen=True, slots=True)
 class Journey:
-    """What a rule sees: the touches inside the window, in order, and the moment they led to."""
+    """What a rule sees: the touches inside the window, in order, and the moment they led to.
+
+    A rule with `milestones` also sees when the lead and the deal were created and when the deal
+    was won or lost; each is None where that has not happened or is not known.
+    """
 
     touches: Sequence[Touch]
     anchor: datetime
     parameters: Mapping[str, Decimal]
+    lead_created_at: datetime | None = None
+    deal_created_at: datetime | None = None
+    closed_at: datetime | None = None
 
 
 Weigh = Callable[[Journey], Sequence[int]]
@@ -41,6 +53,10 @@ class Rule:
     change whenever `weigh` could answer differently. `parameters` are the names a model may set,
     with their defaults. `weigh` gets a journey of at least one touch and returns one
     non-negative integer for each touch, not all zero; only their proportions matter.
+
+    `milestones` says that `weigh` reads the journey's milestones, which then go into every
+    receipt. `positional` says that the weights depend on nothing but the number of touches and
+    the parameters, so that tables of journeys are weighed once for each length.
     """
 
     name: str
@@ -49,14 +65,65 @@ class Rule:
     weigh: Weigh
     parameters: Mapping[str, Decimal] = field(default_factory=lambda: MappingProxyType({}))
     version: str = "1"
+    milestones: bool = False
+    positional: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class ChannelRule:
+    """Multiplies the weight of the touches that meet all of its conditions.
+
+    A condition is compared without regard to case; `*` stands for any characters, and an empty
+    condition is met by every touch. Of several rules that a touch meets, the one of the highest
+    `priority` counts, of equal ones the first.
+
+    Raises ConfigError when `weight` is negative or no number.
+    """
+
+    weight: Decimal
+    channel: str = ""
+    source: str = ""
+    medium: str = ""
+    campaign: str = ""
+    priority: int = 0
+
+    def __post_init__(self) -> None:
+        if not self.weight.is_finite() or self.weight < 0:
+            raise ConfigError(f"A channel rule's weight is {self.weight}; it must be zero or more.")
+
+    @property
+    def conditions(self) -> Mapping[str, str]:
+        """The conditions that are set, by field name."""
+        fields = {
+            "channel": self.channel,
+            "source": self.source,
+            "medium": self.medium,
+            "campaign": self.campaign,
+        }
+        return {name: pattern for name, pattern in fields.items() if pattern}
+
+    def matches(self, touch: Touch) -> bool:
+        """Whether `touch` meets every condition."""
+        return all(
+            _pattern(pattern).fullmatch(getattr(touch, name)) is not None
+            for name, pattern in self.conditions.items()
+        )
+
+
+@lru_cache(maxsize=1024)
+def _pattern(condition: str) -> re.Pattern[str]:
+    parts = (re.escape(part) for part in condition.split("*"))
+    return re.compile(".*".join(parts), re.IGNORECASE | re.DOTALL)
 
 
 @dataclass(frozen=True, slots=True)
 class Model:
-    """A rule with its parameters, window and anchor: what a marketer chooses.
+    """A rule with its parameters, window, anchor and channel rules: what a marketer chooses.
 
     `lookback` is counted back from the anchor, both ends included. `anchor` is "created" (the
-    deal was created) or "won" (it was won; until then, created).
+    deal was created) or "won" (it was won; until then, created). A model with `channel_rules` is
+    what marketers call a custom model: they multiply the weights that `rule` gives. Where every
+    touch of a journey would weigh nothing, the weights of `rule` stand.
 
     Raises ConfigError on an unknown parameter, a negative one, or an anchor that does not exist.
     """
@@ -66,6 +133,7 @@ class Model:
     lookback: timedelta = timedelta(days=90)
     anchor: str = "created"
     name: str = ""
+    channel_rules: tuple[ChannelRule, ...] = ()
 
     def __post_init__(self) -> None:
         unknown = sorted(set(self.parameters) - set(self.rule.parameters))
@@ -84,12 +152,42 @@ class Model:
                 raise ConfigError(f"{key} is {value}; it must be zero or more.")
         object.__setattr__(self, "parameters", MappingProxyType(values))
         object.__setattr__(self, "name", self.name or self.rule.name)
+        object.__setattr__(self, "channel_rules", tuple(self.channel_rules))
 
     def anchor_of(self, deal: Deal) -> datetime:
         """The moment this model looks back from for `deal`."""
         if self.anchor == "won" and deal.won_at is not None:
             return deal.won_at
         return deal.began_at
+
+    def weigh(self, journey: Journey) -> Sequence[int]:
+        """The weights of a journey of at least one touch, channel rules included.
+
+        Raises ConfigError when the rule (a plugin's, say) returns weights that cannot be used.
+        """
+        weights = list(self.rule.weigh(journey))
+        usable = (
+            len(weights) == len(journey.touches)
+            and all(isinstance(weight, int) and weight >= 0 for weight in weights)
+            and any(weights)
+        )
+        if not usable:
+            raise ConfigError(
+                f"The rule {self.rule.name!r} must return {len(journey.touches)} non-negative "
+                f"integers, not all zero; it returned {weights!r:.200}."
+            )
+        if not self.channel_rules:
+            return weights
+        multiplied = [
+            weight * self._factor(touch)
+            for weight, touch in zip(weights, journey.touches, strict=True)
+        ]
+        return _integers(multiplied) if any(multiplied) else weights
+
+    def _factor(self, touch: Touch) -> Fraction:
+        met = [rule for rule in self.channel_rules if rule.matches(touch)]
+        # max() keeps the first of equal ones.
+        return Fraction(max(met, key=lambda rule: rule.priority).weight) if met else Fraction(1)
 
 
 def _first(journey: Journey) -> Sequence[int]:
@@ -123,16 +221,76 @@ def _position_based(journey: Journey) -> Sequence[int]:
     if count == 1:
         return [1]
     shares = [first] + [middle / (count - 2)] * (count - 2) + [last] if count > 2 else [first, last]
-    if not any(shares):
-        return [1] * count
+    return _integers(shares) if any(shares) else [1] * count
+
+
+def _last_non_direct(journey: Journey) -> Sequence[int]:
+    places = [place for place, touch in enumerate(journey.touches) if touch.channel != _DIRECT]
+    earner = places[-1] if places else len(journey.touches) - 1
+    return [int(place == earner) for place in range(len(journey.touches))]
+
+
+def _w_shaped(journey: Journey) -> Sequence[int]:
+    return _by_milestones(
+        journey, (journey.lead_created_at, journey.deal_created_at), Fraction(30), Fraction(10)
+    )
+
+
+def _full_path(journey: Journey) -> Sequence[int]:
+    moments = (journey.lead_created_at, journey.deal_created_at, journey.closed_at)
+    return _by_milestones(journey, moments, Fraction(45, 2), Fraction(10))
+
+
+def _by_milestones(
+    journey: Journey, moments: Sequence[datetime | None], share: Fraction, rest: Fraction
+) -> Sequence[int]:
+    """`share` for the first touch and for each moment's touch, `rest` for all others together.
+
+    What nobody can take is left out: only proportions matter, so the others share it in theirs.
+    """
+    times = [touch.occurred_at for touch in journey.touches]
+    # bisect gives the place after the last touch at or before the moment; 0 when there is none.
+    counts = (bisect_right(times, moment) for moment in moments if moment is not None)
+    earners = [0, *(count - 1 for count in counts if count)]
+    others = len(times) - len(set(earners))
+    shares = [rest / others if others else Fraction(0)] * len(times)
+    for place in earners:
+        shares[place] = Fraction(0)
+    for place in earners:
+        shares[place] += share
+    return _integers(shares)
+
+
+def _integers(shares: Sequence[Fraction]) -> list[int]:
+    """The smallest integers in the proportion of `shares`, which are not all zero."""
     denominator = lcm(*(share.denominator for share in shares))
-    return [int(share * denominator) for share in shares]
+    integers = [int(share * denominator) for share in shares]
+    divisor = gcd(*integers)
+    return [integer // divisor for integer in integers]
 
 
 BUILTIN_RULES: tuple[Rule, ...] = (
-    Rule("first_touch", "First touch", "The first touch earns the whole deal.", _first),
-    Rule("last_touch", "Last touch", "The last touch earns the whole deal.", _last),
-    Rule("linear", "Linear", "Every touch earns the same.", _linear),
+    Rule(
+        "first_touch",
+        "First touch",
+        "The first touch earns the whole deal.",
+        _first,
+        positional=True,
+    ),
+    Rule(
+        "last_touch",
+        "Last touch",
+        "The last touch earns the whole deal.",
+        _last,
+        positional=True,
+    ),
+    Rule(
+        "last_non_direct",
+        "Last non-direct touch",
+        "The last touch that is not Direct earns the whole deal; the last one where all are.",
+        _last_non_direct,
+    ),
+    Rule("linear", "Linear", "Every touch earns the same.", _linear, positional=True),
     Rule(
         "time_decay",
         "Time decay",
@@ -147,5 +305,22 @@ BUILTIN_RULES: tuple[Rule, ...] = (
         "Two touches share in proportion of the two percentages.",
         _position_based,
         MappingProxyType({"first_percent": Decimal(40), "last_percent": Decimal(40)}),
+        positional=True,
+    ),
+    Rule(
+        "w_shaped",
+        "W-shaped",
+        "First touch, lead created and deal created earn 30 % each, all other touches 10 % "
+        "together. What no touch can take is shared in proportion.",
+        _w_shaped,
+        milestones=True,
+    ),
+    Rule(
+        "full_path",
+        "Full path",
+        "First touch, lead created, deal created and deal closed earn 22.5 % each, all other "
+        "touches 10 % together. What no touch can take is shared in proportion.",
+        _full_path,
+        milestones=True,
     ),
 )

@@ -10,5 +10,5 @@ from trackflow_core.hooks.specs import hookimpl
 
 @hookimpl(trylast=True)
 def trackflow_register_attribution_models() -> Iterable[Rule]:
-    """The five models of the specification."""
+    """The rules of `trackflow_core.attribution.models`."""
     return BUILTIN_RULES

@@ -84,6 +84,10 @@ def _by_name(journey: Journey) -> list[int]:
     return [crc32(touch.id.encode()) + 1 for touch in journey.touches]
 
 
+def _by_milestone(journey: Journey) -> list[int]:
+    return [2 if journey.closed_at else 1] + [1] * (len(journey.touches) - 1)
+
+
 @pytest.mark.parametrize(
     ("weigh", "test"),
     [
@@ -96,10 +100,12 @@ def _by_name(journey: Journey) -> list[int]:
         (_random, "time_zones_change_nothing"),
         (_by_calendar, "shifting_everything_in_time_changes_nothing"),
         (_by_name, "repeating_journeys_leaves_shares_unchanged"),
+        (_by_name, "a_positional_rule_looks_at_nothing_but_the_length"),
+        (_by_milestone, "only_a_rule_with_milestones_looks_at_them"),
     ],
 )
 def test_the_kit_catches(weigh: Weigh, test: str) -> None:
     kit = AttributionModelContract()
-    kit.rule = Rule("broken", "Broken", "Does it wrong.", weigh)
+    kit.rule = Rule("broken", "Broken", "Does it wrong.", weigh, positional=True)
     with pytest.raises(AssertionError):
         getattr(kit, f"test_{test}")()

@@ -14,7 +14,7 @@ from decimal import Decimal
 from types import MappingProxyType
 
 from trackflow_core.attribution import Attribution, Journey, Model, Rule, attribute
-from trackflow_core.model import UNATTRIBUTED, Deal, Touch
+from trackflow_core.model import UNATTRIBUTED, Deal, DealStatus, Touch
 from trackflow_core.testing.facts import at, deal
 
 _CHANNELS = (
@@ -29,6 +29,7 @@ _CHANNELS = (
 )
 _VALUES = (0, 1, 2, 99, 10_000, 25_000, -1, -10_000, 2**62 + 1)
 _LOOKBACK = timedelta(days=90)
+_LEAD_DAY = 60
 _DEAL_DAY = 100
 
 
@@ -58,13 +59,35 @@ class AttributionModelContract:
 
     def test_weights_are_usable(self) -> None:
         for touches in self.journeys():
-            ordered = tuple(sorted(touches, key=lambda touch: touch.order_key))
-            journey = Journey(ordered, at(_DEAL_DAY), self._model().parameters)
+            journey = self._journey(touches)
             weights = list(self.rule.weigh(journey))
-            assert len(weights) == len(ordered)
+            assert len(weights) == len(touches)
             assert all(type(weight) is int and weight >= 0 for weight in weights), weights
             assert any(weights)
             assert list(self.rule.weigh(journey)) == weights, "asked twice, it answered otherwise"
+
+    def test_a_positional_rule_looks_at_nothing_but_the_length(self) -> None:
+        if not self.rule.positional:
+            return
+        known: dict[int, list[int]] = {}
+        for touches in self.journeys():
+            weights = list(self.rule.weigh(self._journey(touches)))
+            assert weights == known.setdefault(len(touches), weights), "it is not positional"
+
+    def test_only_a_rule_with_milestones_looks_at_them(self) -> None:
+        if self.rule.milestones:
+            return
+        for touches in self.journeys():
+            bare = self._journey(touches)
+            told = replace(
+                bare,
+                lead_created_at=at(_LEAD_DAY),
+                deal_created_at=at(_DEAL_DAY),
+                closed_at=at(_DEAL_DAY + 9),
+            )
+            assert list(self.rule.weigh(told)) == list(self.rule.weigh(bare)), (
+                "it reads milestones: set Rule.milestones"
+            )
 
     def test_credits_sum_to_the_value(self) -> None:
         for touches in self.journeys():
@@ -118,7 +141,12 @@ class AttributionModelContract:
         for touches in self.journeys():
             for shift in (timedelta(days=-3650), timedelta(days=400, hours=3, seconds=7)):
                 moved = [replace(touch, occurred_at=touch.occurred_at + shift) for touch in touches]
-                there = attribute(moved, _deal(10_000, shift), self._model())
+                there = attribute(
+                    moved,
+                    _deal(10_000, shift),
+                    self._model(),
+                    lead_created_at=at(_LEAD_DAY) + shift,
+                )
                 assert _values(there) == _values(self._attribute(touches))
 
     def test_time_zones_change_nothing(self) -> None:
@@ -134,7 +162,11 @@ class AttributionModelContract:
         return Model(self.rule, self.parameters, lookback=_LOOKBACK)
 
     def _attribute(self, touches: Sequence[Touch], value: int = 10_000) -> Attribution:
-        return attribute(touches, _deal(value), self._model())
+        return attribute(touches, _deal(value), self._model(), lead_created_at=at(_LEAD_DAY))
+
+    def _journey(self, touches: Sequence[Touch]) -> Journey:
+        ordered = tuple(sorted(touches, key=lambda touch: touch.order_key))
+        return Journey(ordered, at(_DEAL_DAY), self._model().parameters)
 
 
 def _touch(number: int, day: float, channel: str) -> Touch:
@@ -142,8 +174,14 @@ def _touch(number: int, day: float, channel: str) -> Touch:
 
 
 def _deal(value: int, shift: timedelta = timedelta(0)) -> Deal:
-    created = at(_DEAL_DAY) + shift
-    return deal(value=value, occurred_at=created, created_at=created)
+    created, closed = at(_DEAL_DAY) + shift, at(_DEAL_DAY + 9) + shift
+    return deal(
+        value=value,
+        status=DealStatus.WON,
+        occurred_at=closed,
+        created_at=created,
+        closed_at=closed,
+    )
 
 
 def _values(attribution: Attribution) -> list[tuple[str, int]]:

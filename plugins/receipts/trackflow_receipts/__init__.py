@@ -12,11 +12,10 @@ import logging
 import os
 from collections import OrderedDict
 from threading import Lock
-from typing import Any
 
 from trackflow_core.attribution import Attribution
 from trackflow_core.hooks import hookimpl
-from trackflow_core.model import Context, Credit
+from trackflow_core.model import Context
 
 VARIABLE = "TRACKFLOW_RECEIPTS"
 
@@ -35,7 +34,7 @@ class Receipts:
 
     def append(self, attribution: Attribution, ctx: Context, path: str) -> None:
         """Append the receipt of `attribution` to `path`, unless it is unchanged."""
-        receipt = _receipt(attribution, ctx)
+        receipt = {**attribution.receipt(), "host": ctx.host, "tenant": ctx.tenant}
         line = (json.dumps(receipt, ensure_ascii=False, sort_keys=True) + "\n").encode()
         key = (path, ctx.host, ctx.tenant, attribution.deal.ref)
         mark = hashlib.sha256(line).digest()
@@ -84,37 +83,3 @@ def _append(path: str, line: bytes) -> None:
             raise OSError("the disk took only part of a line")
     finally:
         os.close(handle)
-
-
-def _receipt(attribution: Attribution, ctx: Context) -> dict[str, Any]:
-    deal, model = attribution.deal, attribution.model
-    return {
-        "deal": deal.ref,
-        "model": model.name,
-        "rule": model.rule.name,
-        "rule_version": model.rule.version,
-        "parameters": {name: str(value) for name, value in model.parameters.items()},
-        "lookback_seconds": int(model.lookback.total_seconds()),
-        "anchor": attribution.anchor.isoformat(),
-        "value": deal.value,
-        "currency": deal.currency,
-        "digits": deal.digits,
-        "credits": [_credit(credit) for credit in attribution.credits],
-        "digest": attribution.digest,
-        "host": ctx.host,
-        "tenant": ctx.tenant,
-    }
-
-
-def _credit(credit: Credit) -> dict[str, Any]:
-    touch = credit.touch
-    return {
-        "touch": touch.id if touch else None,
-        "occurred_at": touch.occurred_at.isoformat() if touch else None,
-        "channel": credit.channel,
-        "source": touch.source if touch else "",
-        "medium": touch.medium if touch else "",
-        "campaign": touch.campaign if touch else "",
-        "position": credit.position,
-        "value": credit.value,
-    }

@@ -15,13 +15,15 @@ class SetupError(Exception):
 def run_command(command: Callable[[], int]) -> int:
     """Run a make target: a `SetupError` becomes one line on stderr and exit code 1.
 
-    SIGTERM is treated like Ctrl-C, so that every `with` block stops what it started.
+    SIGTERM is treated like Ctrl-C, so that every `with` block stops what it started; and Ctrl-C
+    is heard also where a shell started us in the background, with the signal ignored.
     """
 
     def interrupt(_number: int, _frame: FrameType | None) -> None:
         raise KeyboardInterrupt
 
-    signal.signal(signal.SIGTERM, interrupt)
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, interrupt)
     try:
         return command()
     except SetupError as error:

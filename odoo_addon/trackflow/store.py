@@ -162,6 +162,7 @@ class OdooStore:
     def claim_clicks(self, limit, visitor_ids=None):
         if visitor_ids is not None and not self.has_queued_clicks(visitor_ids):
             return []
+        self.env["trackflow.click.queue"].flush_model(["status"])
         query = SQL(
             """
             SELECT q.event_id, q.occurred_at, q.link_code, q.destination, q.visitor_key, q.ip,
@@ -754,7 +755,15 @@ class OdooStore:
             )
         )
         self._bind(
-            {(lead_id, key) for lead_id, pending, _ref in rows if pending for key in pending.split(",")}
+            {
+                (lead_id, key)
+                for lead_id, pending, _ref in rows
+                if pending
+                for key in pending.split(",")
+            }
+        )
+        self._browse(row[0] for row in rows).invalidate_recordset(
+            ["trackflow_stale", "trackflow_pending_visitors"], flush=False
         )
         return {ref for _id, _pending, ref in rows}
 
@@ -931,15 +940,15 @@ class OdooStore:
         """Win, lose or reopen the way Odoo does it."""
         status = DealStatus({"pending": "open"}.get(record.won_status, record.won_status) or "open")
         if status is not deal.status:
+            if status is DealStatus.WON:
+                stage = record._stage_find(domain=[("is_won", "=", False)])
+                record.write({"stage_id": stage.id})
+            elif status is DealStatus.LOST:
+                record.action_restore()
             if deal.status is DealStatus.WON:
                 record.action_set_won()
             elif deal.status is DealStatus.LOST:
                 record.action_set_lost()
-            else:
-                record.action_restore()
-                if record.stage_id.is_won:
-                    stage = record._stage_find(domain=[("is_won", "=", False)])
-                    record.write({"stage_id": stage.id})
         closed_at = deal.closed_at and _naive(deal.closed_at)
         record.write({"trackflow_closed_date": closed_at or False})
 

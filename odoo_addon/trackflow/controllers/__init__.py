@@ -1,0 +1,2 @@
+from . import qr
+from . import redirect

@@ -223,9 +223,10 @@ class CrmLead(models.Model):
         ):
             store = OdooStore(self.env, new_leads=ids, defer_counters=True)
             records = store.records(ids)
+            visitors = self._trackflow_read_tokens(tokens)
             build_engine(self.env, store).apply(
                 [
-                    replace(lead, visitor_token=tokens.get(lead_id, ""))
+                    replace(lead, visitor_ids=visitors.get(lead_id, frozenset()))
                     for lead_id, lead, _deal in records
                 ],
                 [deal for _id, _lead, deal in records if deal],
@@ -237,9 +238,10 @@ class CrmLead(models.Model):
             self.env, "binding visitors", self.ids[:5], lambda: self._trackflow_later(tokens)
         ):
             store = OdooStore(self.env, defer_counters=True)
+            visitors = self._trackflow_read_tokens(tokens)
             build_engine(self.env, store).apply(
                 [
-                    replace(lead, ref=local_ref(lead_id), visitor_token=tokens[lead_id])
+                    replace(lead, ref=local_ref(lead_id), visitor_ids=visitors[lead_id])
                     for lead_id, lead, _deal in store.records(self.ids)
                 ]
             )
@@ -272,14 +274,22 @@ class CrmLead(models.Model):
 
     def _trackflow_later(self, tokens=None):
         """Leave these records to the click job, because somebody else is at work on them."""
-        visitors = dict.fromkeys(self.ids, ())
-        for lead_id, token in (tokens or {}).items():
+        visitors = self._trackflow_read_tokens(tokens or {})
+        OdooStore(self.env).mark_records_stale(
+            {lead_id: visitors.get(lead_id, ()) for lead_id in self.ids}
+        )
+
+    @api.model
+    def _trackflow_read_tokens(self, tokens):
+        """The visitors that `tokens`, by id, name; a bad token must not lose the lead."""
+        visitors, now, keys = {}, datetime.now(timezone.utc), visitor_keys(self.env)
+        for lead_id, token in tokens.items():
             try:
-                now = datetime.now(timezone.utc)
-                visitors[lead_id] = (read_token(token, visitor_keys(self.env), now),)
+                visitors[lead_id] = frozenset((read_token(token, keys, now),))
             except InvalidEvent as error:
                 _logger.warning("Lead %s is kept without a visitor: %s", lead_id, error)
-        OdooStore(self.env).mark_records_stale(visitors)
+                visitors[lead_id] = frozenset()
+        return visitors
 
     @api.model
     def _trackflow_recompute_model(self, model):

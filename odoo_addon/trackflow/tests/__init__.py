@@ -1,1 +1,4 @@
+from . import test_click_job
+from . import test_crm_lead
+from . import test_redirect
 from . import test_store

@@ -1,0 +1,194 @@
+"""`/r/<code>`: one SELECT, one INSERT, one answer. The ORM is not used on this path."""
+
+import logging
+import secrets
+from datetime import datetime, timezone
+from urllib.parse import quote, urlsplit
+
+import psycopg2
+
+from odoo import http
+from odoo.http import request
+from odoo.tools import SQL
+
+from trackflow_core.model import Click
+from trackflow_core.tracking import identity
+from trackflow_core.tracking.urls import build_destination
+
+from odoo.addons.link_tracker.controller.main import LinkTracker
+
+from ..keys import visitor_keys
+from ..store import OdooStore
+from ..tools import anonymise
+
+_logger = logging.getLogger(__name__)
+
+_MAX_CODE = 255
+_MAX_HEADER = 2048
+_PREFETCH_HEADERS = ("Sec-Purpose", "Purpose", "X-Purpose", "X-Moz")
+
+
+class Redirect(LinkTracker):
+    # The session is only read: saving one for each visitor would write a file for each click.
+    @http.route(website=False, save_session=False, methods=["GET", "HEAD"], sitemap=False)
+    def full_url_redirect(self, code, **post):
+        link = _find_link(code)
+        if link is None:
+            return _page(
+                404,
+                request.env._("This link does not exist"),
+                request.env._("Perhaps it was copied only in part. Please check it."),
+            )
+        now = datetime.now(timezone.utc)
+        if link["expiry_date"] and now.date() > link["expiry_date"]:
+            return self._answer_expired(link)
+        destination = _destination(link)
+        response = _redirect(destination)
+        if request.httprequest.method == "HEAD":
+            return response
+        internal = link["internal"] or False
+        visitor_id = None if internal else _identify(response, link["cookie_days"])
+        _queue(code, destination, visitor_id, internal, now)
+        return response
+
+    def _answer_expired(self, link):
+        if link["fallback_url"]:
+            return _redirect(_absolute(link["fallback_url"]))
+        return _page(
+            410,
+            request.env._("This link is no longer valid"),
+            request.env._("The offer behind it has ended."),
+        )
+
+
+def _find_link(code):
+    """The link of `code` with everything that the answer depends on; None when there is none."""
+    if len(code) > _MAX_CODE or "\0" in code:
+        return None
+    request.env.cr.execute(
+        SQL(
+            """
+            SELECT link.url, campaign.name AS campaign, medium.name AS medium,
+                   source.name AS source, link.trackflow_expiry_date AS expiry_date,
+                   link.trackflow_fallback_url AS fallback_url, NOT visitor.share AS internal,
+                   COALESCE(company.trackflow_cookie_days, 365) AS cookie_days
+              FROM link_tracker_code code
+              JOIN link_tracker link ON link.id = code.link_id
+              LEFT JOIN utm_campaign campaign ON campaign.id = link.campaign_id
+              LEFT JOIN utm_medium medium ON medium.id = link.medium_id
+              LEFT JOIN utm_source source ON source.id = link.source_id
+              LEFT JOIN res_users visitor ON visitor.id = %s
+              LEFT JOIN res_company company ON company.id = visitor.company_id
+             WHERE code.code = %s
+            """,
+            request.env.uid,
+            code,
+        )
+    )
+    found = request.env.cr.dictfetchall()
+    return found[0] if found else None
+
+
+def _destination(link):
+    """Where the link leads this visitor: its own query untouched, the visitor's appended."""
+    url = _absolute(link["url"])
+    utm = {"source": link["source"], "medium": link["medium"], "campaign": link["campaign"]}
+    no_external = (
+        request.env["ir.config_parameter"].sudo().get_param("link_tracker.no_external_tracking")
+    )
+    if no_external and urlsplit(url).netloc != request.httprequest.host:
+        utm = {}
+    return _ascii(build_destination(url, utm, _raw_query()))
+
+
+def _absolute(url):
+    return request.httprequest.host_url.rstrip("/") + url if url.startswith("/") else url
+
+
+def _raw_query():
+    """The query as the visitor sent it; bytes that no header may carry are percent-encoded."""
+    return "".join(
+        chr(byte) if 0x21 <= byte <= 0x7E else f"%{byte:02X}"
+        for byte in request.httprequest.query_string
+    )
+
+
+def _ascii(url):
+    """`url` as a header may carry it; what is ASCII already stays as it is."""
+    if url.isascii() and " " not in url:
+        return url
+    host = urlsplit(url).hostname or ""
+    if not host.isascii():
+        try:
+            url = url.replace(host, host.encode("idna").decode(), 1)
+        except UnicodeError:
+            _logger.info("The host of %s has no ASCII form.", url)
+    return "".join(char if "!" <= char <= "~" else quote(char) for char in url)
+
+
+def _identify(response, cookie_days):
+    """The visitor's id, kept in a cookie; None where the visitor has not agreed to be known."""
+    if not request.env["ir.http"]._is_allowed_cookie("optional"):
+        return None
+    keys = visitor_keys(request.env)
+    visitor_id = identity.read_cookie(request.cookies.get(identity.COOKIE_NAME), keys)
+    visitor_id = visitor_id or identity.new_visitor_id()
+    response.set_cookie(
+        identity.COOKIE_NAME,
+        identity.sign_cookie(visitor_id, keys),
+        max_age=cookie_days * 24 * 3600,
+        secure=request.httprequest.scheme == "https",
+        httponly=True,
+        samesite="Lax",
+        cookie_type="optional",
+    )
+    return visitor_id
+
+
+def _queue(code, destination, visitor_id, internal, now):
+    """Append the click to the queue; a visitor is sent on even when that fails."""
+    httprequest = request.httprequest
+    click = Click(
+        event_id=secrets.token_hex(16),
+        occurred_at=now,
+        link_code=code,
+        destination=destination,
+        visitor_id=visitor_id,
+        ip=anonymise(httprequest.remote_addr or ""),
+        user_agent=_header("User-Agent"),
+        referrer=_header("Referer"),
+        internal=internal,
+        prefetch=_is_prefetch(),
+    )
+    try:
+        OdooStore(request.env).append_click(click, country_code=request.geoip.country_code)
+    except (psycopg2.Error, ValueError):
+        _logger.exception("A click on %s is lost; the visitor goes on.", code)
+        request.env.cr.rollback()
+
+
+def _header(name):
+    return request.httprequest.headers.get(name, "")[:_MAX_HEADER].replace("\0", "")
+
+
+def _is_prefetch():
+    purposes = (_header(name).lower() for name in _PREFETCH_HEADERS)
+    return any("prefetch" in purpose or "preview" in purpose for purpose in purposes)
+
+
+def _redirect(url):
+    # Odoo's request.redirect would write the URL anew.
+    return request.make_response(
+        "", [("Location", url), ("Cache-Control", "no-store")], status=302
+    )
+
+
+def _page(status, title, message):
+    page = request.env["ir.ui.view"]._render_template(
+        "trackflow.redirect_page", {"title": title, "message": message}
+    )
+    return request.make_response(
+        "<!DOCTYPE html>\n" + page,
+        [("Content-Type", "text/html; charset=utf-8"), ("Cache-Control", "no-store")],
+        status=status,
+    )

@@ -52,15 +52,29 @@ def _database(databases: OdooDatabases) -> Iterator[str]:
         yield DATABASE
 
 
+def _move_to(databases: OdooDatabases, database: str, address: str) -> None:
+    """Give short links, mails and the demo's destinations the address that is served."""
+    ((former,),) = databases.server.run(
+        "SELECT value FROM ir_config_parameter WHERE key = 'web.base.url'", database=database
+    )
+    databases.server.run(
+        "UPDATE link_tracker SET url = replace(url, %s, %s) WHERE starts_with(url, %s)",
+        former,
+        address,
+        former,
+        database=database,
+    )
+    databases.server.run(
+        "UPDATE ir_config_parameter SET value = %s WHERE key = 'web.base.url'",
+        address,
+        database=database,
+    )
+
+
 def serve(port: int) -> int:
     odoo_server.require_free(port)
     with odoo_server.connected(durable=True) as databases, _database(databases) as database:
-        # Short links and mails carry this address.
-        databases.server.run(
-            "UPDATE ir_config_parameter SET value = %s WHERE key = 'web.base.url'",
-            f"http://{odoo_server.HOST}:{port}",
-            database=database,
-        )
+        _move_to(databases, database, f"http://{odoo_server.HOST}:{port}")
         # Preparing may have taken minutes.
         odoo_server.require_free(port)
         with odoo_server.serving(

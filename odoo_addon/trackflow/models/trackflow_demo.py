@@ -51,20 +51,23 @@ class TrackflowDemo(models.AbstractModel):
 
     @api.model
     def _create_links(self):
-        return self.env["link.tracker"].create(
-            [
+        base_url = self.env["link.tracker"].get_base_url()
+        links = self.env["link.tracker"]
+        for code, (title, campaign, medium, source) in LINKS.items():
+            link = links.create(
                 {
-                    "code": code,
                     "title": title,
                     "label": title,
-                    "url": DESTINATION,
+                    "url": base_url + DESTINATION,
                     "campaign_id": self._record("campaign", campaign).id,
                     "medium_id": self._record("medium", medium).id,
                     "source_id": self._record("source", source).id,
                 }
-                for code, (title, campaign, medium, source) in LINKS.items()
-            ]
-        )
+            )
+            # Odoo makes a code of its own while it creates a link.
+            link.code = code
+            links += link
+        return links
 
     @api.model
     def _record(self, kind, name):

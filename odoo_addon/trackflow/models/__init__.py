@@ -1,4 +1,5 @@
 from . import crm_lead
+from . import crm_lead_marketing
 from . import link_tracker
 from . import link_tracker_click
 from . import link_tracker_code

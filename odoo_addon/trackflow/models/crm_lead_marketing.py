@@ -1,0 +1,336 @@
+import logging
+from datetime import timedelta, timezone
+
+from odoo import api, fields, models
+from odoo.tools import SQL
+
+from trackflow_core.attribution import attribute
+from trackflow_core.attribution.allocation import from_minor_units
+from trackflow_core.errors import ConfigError
+from trackflow_core.model import DealStatus
+
+from ..store import OdooStore
+
+_logger = logging.getLogger(__name__)
+
+# Milestones this close together are one moment to a reader.
+_SAME_MOMENT = timedelta(minutes=1)
+
+
+class CrmLead(models.Model):
+    """What the *Marketing* tab and the kanban card show of a lead's journey."""
+
+    _inherit = "crm.lead"
+
+    trackflow_first_channel = fields.Char(
+        "First Touch Channel",
+        compute="_compute_trackflow_first_channel",
+        compute_sudo=True,
+        help="The channel that the first touch before the lead came through.",
+    )
+
+    @api.depends("trackflow_first_touch_date")
+    def _compute_trackflow_first_channel(self):
+        touched = self.filtered("trackflow_first_touch_date")
+        self.trackflow_first_channel = False
+        if not touched.ids:
+            return
+        rows = self.env.execute_query(
+            SQL(
+                """
+                SELECT DISTINCT ON (lead.id) lead.id, click.trackflow_channel
+                  FROM crm_lead lead
+                  JOIN crm_lead_trackflow_visitor_rel rel
+                    ON rel.lead_id IN (lead.id, lead.trackflow_origin_id)
+                  JOIN link_tracker_click click
+                    ON click.trackflow_visitor_id = rel.visitor_id AND click.trackflow_counts
+                 WHERE lead.id = ANY(%s)
+                 ORDER BY lead.id, click.trackflow_occurred_at, click.trackflow_event_id
+                """,
+                touched.ids,
+            )
+        )
+        channels = dict(rows)
+        for lead in touched:
+            lead.trackflow_first_channel = channels.get(lead.id, False)
+
+    @api.readonly
+    def trackflow_marketing_data(self):
+        """Journey and credits of one lead or opportunity, for whoever may read it."""
+        self.ensure_one()
+        self.check_access("read")
+        record = self.sudo()
+        store = OdooStore(record.env)
+        [(_id, lead, deal)] = store.records(record.ids)
+        ref = deal.lead_ref if deal else lead.ref
+        lead = next(iter(store.leads([ref])), lead)
+        touches = sorted(store.touches([ref]).get(ref, ()), key=lambda touch: touch.order_key)
+        visitors = (record | record.trackflow_origin_id).trackflow_visitor_ids
+        clicks = record._trackflow_clicks_of(touches)
+        journey = record._trackflow_visits(touches, clicks)
+        compared = record._trackflow_models_data(deal, lead, touches, clicks) if deal else []
+        # Readers of a lead need not be allowed to read visitors; a link must not lead nowhere.
+        may_open = self.env["trackflow.visitor"].has_access("read")
+        return {
+            "sentence": record._trackflow_sentence(journey, lead, deal),
+            "timeline": record._trackflow_timeline(journey, lead, deal),
+            "models": compared,
+            "value": _amount(deal.value, deal.digits) if deal else 0.0,
+            "currency_id": record._trackflow_company().currency_id.id,
+            "visitors": [
+                {"id": visitor.id if may_open else False, "name": visitor.name}
+                for visitor in visitors
+            ],
+            "unattributed_clicks": record._trackflow_uncredited(visitors, compared, touches),
+            "empty_reason": False if touches else record._trackflow_empty_reason(visitors),
+        }
+
+    def _trackflow_company(self):
+        """The company whose window and default model split this deal."""
+        return (
+            self.company_id
+            or self.user_id.company_id
+            or self.create_uid.company_id
+            or self.env.company
+        )
+
+    def _trackflow_clicks_of(self, touches):
+        """The click events behind `touches`, by the id that both share."""
+        found = self.env["link.tracker.click"].search(
+            [("trackflow_event_id", "in", [touch.id for touch in touches])]
+        )
+        return {click.trackflow_event_id: click for click in found}
+
+    def _trackflow_uncredited(self, visitors, compared, touches):
+        """How many clicks of these visitors earn nothing: outside the window, or no person's."""
+        clicks = self.env["link.tracker.click"].search_count(
+            [("trackflow_visitor_id", "in", visitors.ids)]
+        )
+        credited = len(touches)
+        if compared:
+            credited = sum(1 for credit in compared[0]["credits"] if credit["at"])
+        return max(clicks - credited, 0)
+
+    def _trackflow_empty_reason(self, visitors):
+        if visitors:
+            return self.env._(
+                "This person's visits have been recorded, but none of their clicks counts: "
+                "clicks of bots, link previews and colleagues are left out."
+            )
+        return self.env._(
+            "No visit is linked to this record yet. TrackFlow shows here where the person came "
+            "from, as soon as somebody who clicked a tracked link sends a form on your website."
+        )
+
+    # -- journey ---------------------------------------------------------------------------
+
+    def _trackflow_visits(self, touches, clicks):
+        """The touches folded into visits, oldest first."""
+        visits = {}
+        for touch in touches:
+            click = clicks.get(touch.id, self.env["link.tracker.click"])
+            session = click.trackflow_session_id.id
+            key = f"session-{session}" if session else f"touch-{touch.id}"
+            visit = visits.setdefault(
+                key, {"id": key, "session": session, "touch": touch, "click": click, "steps": []}
+            )
+            visit["at"] = touch.occurred_at
+            visit["steps"].append(
+                {"at": _utc_text(touch.occurred_at), "title": self._trackflow_title(click, touch)}
+            )
+        return list(visits.values())
+
+    @api.model
+    def _trackflow_title(self, click, touch):
+        link = click.link_id
+        title = link.title if link.title != link.url else False
+        return title or link.label or link.url or touch.source or touch.channel
+
+    @api.model
+    def _trackflow_campaign_of(self, click, touch):
+        """The touch's campaign as a person knows it, with its record where there is one."""
+        campaign = click.campaign_id
+        if campaign:
+            return {"id": campaign.id, "name": campaign.title}
+        return {"id": False, "name": touch.campaign} if touch.campaign else False
+
+    def _trackflow_timeline(self, journey, lead, deal):
+        """Visits and milestones as entries, newest first."""
+        entries = []
+        for visit in journey:
+            touch, click = visit["touch"], visit["click"]
+            entries.append(
+                {
+                    "id": visit["id"],
+                    "at": _utc_text(visit["at"]),
+                    "kind": "click",
+                    "channel": touch.channel,
+                    "title": visit["steps"][0]["title"],
+                    "campaign": self._trackflow_campaign_of(click, touch),
+                    "source": touch.source,
+                    "medium": touch.medium,
+                    "device": click.trackflow_device or "",
+                    "session": visit["session"],
+                    "count": len(visit["steps"]),
+                    "steps": visit["steps"],
+                    "milestones": [] if entries else ["first_touch"],
+                }
+            )
+        entries += self._trackflow_milestones(lead, deal)
+        # A form is sent at the end of the visit that led to it: at equal times the milestone is last.
+        return sorted(
+            entries, key=lambda entry: (entry["at"], entry["kind"] != "click"), reverse=True
+        )
+
+    def _trackflow_milestones(self, lead, deal):
+        moments = [(lead.came_in_at, "lead")]
+        if deal:
+            moments.append((deal.began_at, "deal"))
+            if deal.closed_at:
+                moments.append((deal.closed_at, deal.status.value))
+        entries, last = [], None
+        for moment, milestone in moments:
+            if last and abs(moment - last) < _SAME_MOMENT:
+                entries[-1]["milestones"].append(milestone)
+                entries[-1]["kind"] = milestone
+                continue
+            last = moment
+            entries.append(
+                {
+                    "id": f"milestone-{milestone}",
+                    "at": _utc_text(moment),
+                    "kind": milestone,
+                    "channel": "",
+                    "title": "",
+                    "campaign": False,
+                    "source": "",
+                    "medium": "",
+                    "device": "",
+                    "session": False,
+                    "count": 0,
+                    "steps": [],
+                    "milestones": [milestone],
+                }
+            )
+        return entries
+
+    # -- the sentence ----------------------------------------------------------------------
+
+    def _trackflow_sentence(self, journey, lead, deal):
+        """Where the person came from and what followed, in words."""
+        if not journey:
+            return ""
+        first, last = journey[0], journey[-1]
+        parts = [
+            self.env._(
+                "First came %(when)s through %(origin)s",
+                when=self._trackflow_ago(first["touch"].occurred_at),
+                origin=self._trackflow_origin(first),
+            )
+        ]
+        returns = len(journey) - 1
+        if returns == 1:
+            parts.append(
+                self.env._("returned once through %s", self._trackflow_origin(last))
+            )
+        elif returns:
+            parts.append(
+                self.env._(
+                    "returned %(count)s times, last through %(origin)s",
+                    count=returns,
+                    origin=self._trackflow_origin(last),
+                )
+            )
+        parts.append(self.env._("got in touch %s", self._trackflow_ago(lead.came_in_at)))
+        sentence = ", ".join(parts) + "."
+        if not deal or not deal.closed_at:
+            return sentence
+        when = self._trackflow_ago(deal.closed_at)
+        if deal.status is DealStatus.WON:
+            return sentence + " " + self.env._("The deal was won %s.", when)
+        return sentence + " " + self.env._("The deal was lost %s.", when)
+
+    def _trackflow_origin(self, visit):
+        touch = visit["touch"]
+        campaign = self._trackflow_campaign_of(visit["click"], touch)
+        details = ", ".join(filter(None, (touch.source, campaign and campaign["name"])))
+        return f"{touch.channel} ({details})" if details else touch.channel
+
+    def _trackflow_ago(self, moment):
+        """How long ago in the reader's days."""
+        today = fields.Date.context_today(self)
+        naive = moment.astimezone(timezone.utc).replace(tzinfo=None)
+        day = fields.Datetime.context_timestamp(self, naive).date()
+        days = (today - day).days
+        if days <= 0:
+            return self.env._("today")
+        if days == 1:
+            return self.env._("yesterday")
+        return self.env._("%s days ago", days)
+
+    # -- credits ---------------------------------------------------------------------------
+
+    def _trackflow_models_data(self, deal, lead, touches, clicks):
+        """The deal split by every active model, the one that its ledger uses first."""
+        company = self._trackflow_company()
+        chosen = self.trackflow_attribution_model_id or company.trackflow_attribution_model_id
+        available = self.env["trackflow.attribution.model"].search(
+            [("company_id", "in", (False, company.id))]
+        )
+        split = []
+        for model in chosen | available:
+            try:
+                attribution = attribute(
+                    touches,
+                    deal,
+                    model._core_model(company.trackflow_window_days),
+                    lead_created_at=lead.came_in_at,
+                )
+            except ConfigError as error:
+                _logger.warning("%s It is left out of the comparison.", error)
+                continue
+            split.append(
+                {
+                    "id": model.id,
+                    "name": model.name,
+                    "rule": dict(model._fields["rule"]._description_selection(self.env)).get(
+                        model.rule, model.rule
+                    ),
+                    "is_default": model == chosen,
+                    "credits": [
+                        self._trackflow_credit(credit, clicks, deal.digits)
+                        for credit in attribution.credits
+                    ],
+                    "receipt": attribution.explain(),
+                    "digest": attribution.digest,
+                }
+            )
+        return split
+
+    @api.model
+    def _trackflow_credit(self, credit, clicks, digits):
+        touch = credit.touch
+        click = clicks.get(touch.id) if touch else None
+        click = click or self.env["link.tracker.click"]
+        campaign = (touch and self._trackflow_campaign_of(click, touch)) or {"id": False, "name": ""}
+        return {
+            "channel": credit.channel,
+            "title": self._trackflow_title(click, touch) if touch else "",
+            "campaign": campaign["name"],
+            "campaign_id": campaign["id"],
+            "source": touch.source if touch else "",
+            "medium": touch.medium if touch else "",
+            "at": _utc_text(touch.occurred_at) if touch else False,
+            "weight": credit.weight,
+            "value": _amount(credit.value, digits),
+            "position": credit.position,
+        }
+
+
+def _amount(value, digits):
+    """Minor units as the number that Odoo's monetary formatter takes."""
+    return float(from_minor_units(value, digits))
+
+
+def _utc_text(moment):
+    return moment.astimezone(timezone.utc).isoformat(timespec="seconds")

@@ -12,12 +12,13 @@ _logger = logging.getLogger(__name__)
 
 
 @contextmanager
-def guard(env, operation, reference="", on_conflict=None):
+def guard(env, operation, reference="", on_conflict=None, on_failure=None):
     """Run a part of our own inside a host's operation.
 
     When it fails, its writes are undone, the failure is logged and counted in
-    `trackflow.failure`, and the host goes on. A conflict with a concurrent transaction is no
-    failure: `on_conflict` is called then, to leave the work to the job.
+    `trackflow.failure`, `on_failure` is told the error, and the host goes on. A conflict with a
+    concurrent transaction is no failure: `on_conflict` is called then, to leave the work to a
+    job.
     """
     # The host's own pending writes are the host's to fail with.
     env.flush_all()
@@ -28,14 +29,14 @@ def guard(env, operation, reference="", on_conflict=None):
     except PG_CONCURRENCY_EXCEPTIONS_TO_RETRY as error:
         _undo(env, savepoint)
         _logger.info("%s of %s met a concurrent change: %s", operation, reference, error)
-        if on_conflict is None:
-            _count(env, operation, reference, error)
-        else:
+        if on_conflict is not None:
             on_conflict()
     except Exception as error:
         _undo(env, savepoint)
         _logger.exception("TrackFlow failed in %s of %s; Odoo goes on.", operation, reference)
         _count(env, operation, reference, error)
+        if on_failure is not None:
+            on_failure(error)
     else:
         savepoint.close(rollback=False)
 
@@ -60,33 +61,31 @@ def _undo(env, savepoint):
 
 def _count(env, operation, reference, error):
     """Count a failure without ever waiting for another transaction."""
-    cause = f"{type(error).__name__}: {error}".replace("\0", "")[:250]
-    found = SQL(
+    values = {
+        "operation": operation,
+        "cause": f"{type(error).__name__}: {error}".replace("\0", "")[:250],
+        "reference": str(reference).replace("\0", "")[:250],
+        "now": env.cr.now(),
+    }
+    known = SQL(
         """
         UPDATE trackflow_failure SET count = count + 1, reference = %(reference)s, last_at = %(now)s
          WHERE id = (SELECT id FROM trackflow_failure
                       WHERE operation = %(operation)s AND cause = %(cause)s
                         FOR UPDATE SKIP LOCKED)
-        RETURNING id
         """,
-        operation=operation,
-        cause=cause,
-        reference=str(reference)[:250],
-        now=env.cr.now(),
+        **values,
     )
     new = SQL(
         """
         INSERT INTO trackflow_failure (operation, cause, reference, count, last_at)
-        VALUES (%s, %s, %s, 1, %s) ON CONFLICT DO NOTHING
+        VALUES (%(operation)s, %(cause)s, %(reference)s, 1, %(now)s) ON CONFLICT DO NOTHING
         """,
-        operation,
-        cause,
-        str(reference)[:250],
-        env.cr.now(),
+        **values,
     )
     try:
         with env.cr.savepoint(flush=False):
-            env.cr.execute(found)
+            env.cr.execute(known)
             if not env.cr.rowcount:
                 env.cr.execute(new)
     except psycopg2.OperationalError:

@@ -1,2 +1,3 @@
 from . import qr
 from . import redirect
+from . import webhook

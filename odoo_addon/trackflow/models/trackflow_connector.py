@@ -1,8 +1,11 @@
+import json
 import re
 
 from odoo import api, fields, models
 from odoo.exceptions import ValidationError
+from odoo.tools import SQL
 
+from trackflow_core.errors import InvalidEvent
 from trackflow_core.ports import WebhookConnector
 
 from .. import keys
@@ -118,3 +121,38 @@ class TrackflowConnector(models.Model):
     def _namespace(self):
         """What every reference to this CRM's records begins with."""
         return f"{self.connector}/{self.instance}"
+
+    @api.model
+    def new_secret(self, connector):
+        """A fresh secret in the form that senders to this kind of connector expect."""
+        self.check_access("create")
+        kind = self._webhook_connectors().get(connector)
+        return kind.new_secret() if kind else False
+
+    @api.model
+    def _receive(self, connector, instance, incoming, now):
+        """Verify one webhook and keep it in the inbox, where repeating it changes nothing.
+
+        Raises InvalidEvent or ConfigError when it is refused.
+        """
+        found = self.search([("connector", "=", connector), ("instance", "=", instance)])
+        kind = self._webhook_connectors().get(connector)
+        if not found or kind is None:
+            raise InvalidEvent("There is no such connector.")
+        delivery = kind.verify(incoming, found._secrets(), now)
+        self.env.cr.execute(
+            SQL(
+                """
+                INSERT INTO trackflow_connector_event
+                    (connector_id, event_id, received_at, payload, state, attempts, create_date)
+                VALUES (%(connector)s, %(event)s, %(now)s, %(payload)s, 'queued', 0, %(now)s)
+                ON CONFLICT (connector_id, event_id) DO NOTHING
+                """,
+                connector=found.id,
+                event=delivery.event_id,
+                now=now.replace(tzinfo=None),
+                payload=json.dumps(delivery.payload),
+            )
+        )
+        if self.env.cr.rowcount:
+            self.env.ref("trackflow.ir_cron_process_events").sudo()._trigger()

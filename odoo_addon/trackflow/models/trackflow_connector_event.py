@@ -1,4 +1,18 @@
+import json
+from datetime import timedelta
+
 from odoo import api, fields, models
+from odoo.tools import SQL
+
+from trackflow_core.errors import ConfigError, TrackFlowError
+from trackflow_core.model import Deal, Lead
+
+from ..engine import build_engine
+from ..guard import guard
+from ..store import OdooStore
+
+DONE_DAYS = 30
+GC_LIMIT = 10_000
 
 
 class TrackflowConnectorEvent(models.Model):
@@ -33,11 +47,81 @@ class TrackflowConnectorEvent(models.Model):
 
     def action_retry(self):
         """Let the job take in failed events once more."""
-        self.filtered(lambda event: event.state == "failed").sudo().write(
+        self.check_access("read")
+        self.sudo().filtered(lambda event: event.state == "failed").write(
             {"state": "queued", "error_message": False}
         )
         self.env.ref("trackflow.ir_cron_process_events").sudo()._trigger()
 
     @api.model
-    def _cron_process_events(self):
-        pass
+    def _cron_process_events(self, limit=100):
+        """Take in waiting events in the order of their arrival."""
+        progress = self.env["ir.cron"]._commit_progress
+        progress(remaining=self._count_waiting())
+        while True:
+            events = self._claim(limit)
+            for event in events:
+                event._process()
+            seconds_left = progress(len(events), remaining=self._count_waiting())
+            if not events or not seconds_left:
+                return
+
+    @api.model
+    def _claim(self, limit):
+        """Waiting events that no other worker holds, until the transaction ends."""
+        self.flush_model(["state"])
+        self.env.cr.execute(
+            SQL(
+                """
+                SELECT id FROM trackflow_connector_event WHERE state = 'queued'
+                 ORDER BY id LIMIT %s FOR UPDATE SKIP LOCKED
+                """,
+                limit,
+            )
+        )
+        return self.browse(row[0] for row in self.env.cr.fetchall())
+
+    @api.model
+    def _count_waiting(self):
+        return self.search_count([("state", "=", "queued")])
+
+    def _process(self):
+        """Tell the engine of one event, or set it aside with the reason."""
+        self.ensure_one()
+        now = fields.Datetime.now()
+        done = {"processed_at": now, "attempts": self.attempts + 1, "error_message": False}
+
+        def fail(error):
+            self.write({**done, "state": "failed", "error_message": str(error)[:500]})
+
+        with guard(self.env, "taking in events", self.id, on_failure=fail):
+            try:
+                self._apply()
+            except TrackFlowError as error:
+                fail(error)
+            else:
+                self.write({**done, "state": "done"})
+
+    def _apply(self):
+        connector = self.connector_id
+        kind = connector._webhook_connectors().get(connector.connector)
+        if kind is None:
+            raise ConfigError(
+                f"No plugin that is switched on brings the connector {connector.connector!r}."
+            )
+        store = OdooStore(self.with_company(connector.company_id).env)
+        with store.atomic():
+            told = kind.map_events(json.loads(self.payload), connector._namespace)
+            build_engine(store.env, store).apply(
+                [event for event in told if isinstance(event, Lead)],
+                [event for event in told if isinstance(event, Deal)],
+            )
+
+    @api.autovacuum
+    def _gc_done(self):
+        """Remove what has been taken in, long after any sender repeats it."""
+        limit = fields.Datetime.now() - timedelta(days=DONE_DAYS)
+        old = self.search([("state", "=", "done"), ("processed_at", "<", limit)], limit=GC_LIMIT)
+        removed = len(old)
+        old.unlink()
+        return removed, removed == GC_LIMIT

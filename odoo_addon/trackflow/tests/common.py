@@ -46,7 +46,7 @@ class TrackflowCase(TransactionCase):
                 cls._make_link(source, medium)
                 for source, medium in (
                     ("google", "cpc"),
-                    ("newsletter", "email"),
+                    ("weeklymail", "email"),
                     ("friendface", "social"),
                 )
             )

@@ -1,0 +1,315 @@
+import json
+from datetime import datetime, timedelta, timezone
+from unittest.mock import patch
+
+from odoo.exceptions import AccessError, ValidationError
+from odoo.tests import HttpCase, tagged
+from odoo.tools import mute_logger
+
+from trackflow_core.errors import ConfigError
+from trackflow_core.tracking.identity import new_visitor_id
+from trackflow_webhook import new_secret, sign
+
+from .common import TrackflowCase
+
+CONTROLLER = "odoo.addons.trackflow.controllers.webhook"
+
+
+class WebhookCase(TrackflowCase):
+    @classmethod
+    def setUpClass(cls):
+        super().setUpClass()
+        cls.secret = new_secret()
+        cls.env.company.currency_id = cls.env.ref("base.EUR")
+        cls.connector = cls.env["trackflow.connector"].create(
+            {"name": "Shop", "connector": "webhook", "instance": "shop", "secret": cls.secret}
+        )
+
+    def events(self):
+        self.env.invalidate_all()
+        return self.env["trackflow.connector.event"].search(
+            [("connector_id", "=", self.connector.id)]
+        )
+
+    def run_job(self):
+        with patch.object(
+            self.env.registry["ir.cron"],
+            "_commit_progress",
+            lambda cron, processed=0, **kwargs: float("inf"),
+        ):
+            self.env["trackflow.connector.event"]._cron_process_events()
+
+    def body(self, kind, days_ago, **data):
+        moment = datetime.now(timezone.utc).replace(microsecond=0) - timedelta(days=days_ago)
+        return {"type": kind, "timestamp": moment.isoformat(), "data": data}
+
+    def story(self, visitor, lead="17", deal="17", value="250.00"):
+        """A lead with its visitor's token, its deal, and the deal won."""
+        shared = {"id": deal, "lead_id": lead, "currency": "EUR", "value": value}
+        return {
+            f"evt_lead_{lead}": self.body(
+                "lead.created",
+                0,
+                id=lead,
+                name="Web enquiry",
+                email="anna@example.com",
+                visitor_token=self.token(visitor),
+            ),
+            f"evt_deal_{deal}": self.body("deal.created", 0, **shared),
+            f"evt_won_{deal}": {
+                **self.body("deal.won", 0, **shared),
+                "timestamp": (datetime.now(timezone.utc) + timedelta(seconds=1)).isoformat(),
+            },
+        }
+
+    def lead(self, **domain):
+        return (
+            self.env["crm.lead"]
+            .with_context(active_test=False)
+            .search([(field, "=", value) for field, value in domain.items()])
+        )
+
+
+@tagged("post_install", "-at_install")
+class TestWebhook(WebhookCase, HttpCase):
+    def post(self, body, event_id="evt_1", secret=None, now=None, path="webhook/shop", **headers):
+        raw = body if isinstance(body, bytes) else json.dumps(body).encode()
+        signed = sign(raw, secret or self.secret, event_id, now or datetime.now(timezone.utc))
+        return self.url_open(
+            f"/trackflow/hooks/{path}",
+            data=raw,
+            headers={"Content-Type": "application/json", **signed, **headers},
+        )
+
+    def test_a_signed_story_gives_the_credits_of_the_same_story_in_odoo(self):
+        visitor = self.journey()
+        for event_id, body in self.story(visitor).items():
+            answer = self.post(body, event_id)
+            self.assertEqual((answer.status_code, answer.json()), (202, {"status": "accepted"}))
+        self.run_job()
+        self.assertEqual(set(self.events().mapped("state")), {"done"})
+        told = self.lead(trackflow_deal_ref="webhook/shop/17")
+        own = self.opportunity(visitor, expected_revenue=250.0, company_id=self.env.company.id)
+        own.action_set_won()
+        self.assertEqual(told.won_status, "won")
+        self.assertEqual(self.credits(told), [83.34, 83.33, 83.33])
+        self.assertEqual(self.credits(told), self.credits(own))
+        for field in ("channel", "link_id", "click_id", "position", "campaign_id", "deal_status"):
+            self.assertEqual(
+                [row[field] for row in told.trackflow_attribution_ids.sorted("sequence")],
+                [row[field] for row in own.trackflow_attribution_ids.sorted("sequence")],
+                field,
+            )
+        self.assertEqual(told.trackflow_lead_ref, "webhook/shop/17")
+        self.assertEqual(told.email_from, "anna@example.com")
+
+    def test_a_delivery_counts_once(self):
+        visitor = self.journey()
+        for _time in range(2):
+            for event_id, body in self.story(visitor).items():
+                self.assertEqual(self.post(body, event_id).status_code, 202)
+            self.run_job()
+        self.assertEqual(len(self.events()), 3)
+        self.assertEqual(len(self.lead(trackflow_deal_ref="webhook/shop/17")), 1)
+        self.assertEqual(
+            self.credits(self.lead(trackflow_deal_ref="webhook/shop/17")), [83.34, 83.33, 83.33]
+        )
+
+    @mute_logger(CONTROLLER)
+    def test_what_is_not_authentic_is_refused(self):
+        body = self.body("lead.created", 0, id="1")
+        now = datetime.now(timezone.utc)
+        answers = [
+            self.post(body, secret=new_secret()),
+            self.post(body, now=now - timedelta(minutes=6)),
+            self.post(body, now=now + timedelta(minutes=6)),
+            self.post(body, path="webhook/nobody"),
+            self.post(body, path="nobody/shop"),
+            self.post(body, path="odoo/shop"),
+            self.post(b"[]"),
+            self.url_open(
+                "/trackflow/hooks/webhook/shop",
+                data=b"\xff",
+                headers=dict(sign(b"{}", self.secret, "evt", now)),
+            ),
+            self.url_open("/trackflow/hooks/webhook/shop", data=b"{}"),
+            self.post(body, **{"webhook-signature": "v1,\xff"}),
+        ]
+        for answer in answers:
+            self.assertEqual(answer.status_code, 401)
+            self.assertEqual(answer.headers["Content-Type"], "application/problem+json")
+            self.assertEqual(answer.json()["detail"], "The request could not be authenticated.")
+        self.assertFalse(self.events())
+
+    @mute_logger(CONTROLLER)
+    def test_a_connector_that_is_switched_off_or_has_no_secret_refuses(self):
+        body = self.body("lead.created", 0, id="1")
+        self.connector.active = False
+        self.assertEqual(self.post(body).status_code, 401)
+        self.connector.write({"active": True, "secret_encrypted": False})
+        self.assertEqual(self.post(body).status_code, 401)
+
+    def test_only_post_is_answered(self):
+        self.assertEqual(self.url_open("/trackflow/hooks/webhook/shop").status_code, 405)
+
+
+@tagged("post_install", "-at_install")
+class TestConnectorEvents(WebhookCase):
+    def receive(self, bodies):
+        for event_id, body in bodies:
+            self.env["trackflow.connector.event"].create(
+                {
+                    "connector_id": self.connector.id,
+                    "event_id": event_id,
+                    "received_at": datetime.now(),
+                    "payload": json.dumps({**body, "webhook_id": event_id}),
+                }
+            )
+        self.run_job()
+
+    def test_the_order_of_arrival_leaves_no_trace(self):
+        visitor = self.journey()
+        for number, order in enumerate(((0, 1, 2), (2, 1, 0), (1, 2, 0), (2, 0, 1))):
+            ref = f"{number}"
+            told = list(self.story(visitor, lead=ref, deal=ref).items())
+            for place in order:
+                self.receive([told[place]])
+            record = self.lead(trackflow_deal_ref=f"webhook/shop/{ref}")
+            with self.subTest(order=order):
+                self.assertEqual(record.won_status, "won")
+                self.assertEqual(record.trackflow_lead_ref, f"webhook/shop/{ref}")
+                self.assertEqual(record.email_from, "anna@example.com")
+                self.assertEqual(self.credits(record), [83.34, 83.33, 83.33])
+                self.assertEqual(record.trackflow_touch_count, 3)
+
+    def test_a_lead_may_have_several_deals(self):
+        visitor = self.journey()
+        told = self.story(visitor, lead="1", deal="1")
+        told.update(self.story(visitor, lead="1", deal="2", value="10.00"))
+        self.receive(told.items())
+        first = self.lead(trackflow_deal_ref="webhook/shop/1")
+        second = self.lead(trackflow_deal_ref="webhook/shop/2")
+        self.assertEqual(second.trackflow_origin_id, first)
+        self.assertEqual(self.credits(first), [83.34, 83.33, 83.33])
+        self.assertEqual(self.credits(second), [3.34, 3.33, 3.33])
+
+    def test_another_currency_is_converted(self):
+        dollar = self.env.ref("base.USD")
+        dollar.active = True
+        dollar.rate_ids.unlink()
+        self.env["res.currency.rate"].create(
+            {"currency_id": dollar.id, "name": "2020-01-01", "rate": 2.0}
+        )
+        body = self.body("deal.created", 1, id="9", lead_id="9", value="10.00", currency="USD")
+        self.receive([("evt", body)])
+        record = self.lead(trackflow_deal_ref="webhook/shop/9")
+        self.assertEqual(record.expected_revenue, 5.0)
+        self.assertEqual(self.credits(record), [5.0])
+
+    def test_an_event_that_cannot_be_understood_is_set_aside(self):
+        good = self.body("lead.created", 0, id="1", name="Good")
+        self.receive(
+            [
+                ("a", self.body("lead.created", 0)),
+                ("b", self.body("deal.won", 0, id="2", lead_id="2", value="1", currency="XXQ")),
+                ("c", good),
+            ]
+        )
+        states = {event.event_id: event for event in self.events()}
+        self.assertEqual(states["a"].state, "failed")
+        self.assertIn("data.id", states["a"].error_message)
+        self.assertEqual(states["b"].state, "failed")
+        self.assertIn("XXQ", states["b"].error_message)
+        self.assertEqual(states["c"].state, "done")
+        self.assertEqual(self.lead(trackflow_lead_ref="webhook/shop/1").name, "Good")
+        self.assertFalse(self.lead(trackflow_deal_ref="webhook/shop/2"))
+        states["b"].with_user(self.manager).action_retry()
+        self.assertEqual(states["b"].state, "queued")
+        self.run_job()
+        self.assertEqual((states["b"].state, states["b"].attempts), ("failed", 2))
+
+    @mute_logger("odoo.addons.trackflow.guard")
+    def test_a_failure_of_ours_sets_only_its_event_aside(self):
+        create = type(self.env["crm.lead"]).create
+
+        def fail(leads, vals_list):
+            if vals_list[0].get("name") == "Bad":
+                raise RuntimeError("broken")
+            return create(leads, vals_list)
+
+        with patch.object(self.env.registry["crm.lead"], "create", fail):
+            self.receive(
+                [
+                    ("a", self.body("lead.created", 0, id="1", name="Bad")),
+                    ("b", self.body("lead.created", 0, id="2", name="Good")),
+                ]
+            )
+        self.assertEqual(self.events().sorted("id").mapped("state"), ["failed", "done"])
+
+    def test_lost_and_reopened(self):
+        shared = {"id": "5", "lead_id": "5", "currency": "EUR", "value": "30.00"}
+        self.receive([("a", self.body("deal.created", 9, **shared))])
+        record = self.lead(trackflow_deal_ref="webhook/shop/5")
+        self.receive([("b", self.body("deal.lost", 8, **shared))])
+        self.assertEqual((record.won_status, record.active), ("lost", False))
+        self.assertEqual(record.trackflow_attribution_ids.deal_status, "lost")
+        self.receive([("c", self.body("deal.updated", 7, **shared))])
+        self.assertEqual((record.won_status, record.active), ("pending", True))
+        self.receive([("d", self.body("deal.won", 6, **shared))])
+        self.assertEqual(record.won_status, "won")
+        self.receive([("e", self.body("deal.lost", 5, **shared))])
+        self.assertEqual(record.won_status, "lost")
+        self.receive([("f", self.body("deal.won", 8.5, **{**shared, "value": "99.00"}))])
+        self.assertEqual(record.won_status, "lost")
+        self.assertEqual(self.credits(record), [30.0])
+
+    def test_what_is_told_of_a_merged_lead_reaches_the_winner(self):
+        anna, ben = self.journey(1), self.journey(1)
+        told = self.story(anna, lead="1", deal="1")
+        told.update(self.story(ben, lead="2", deal="2", value="40.00"))
+        self.receive((k, v) for k, v in told.items() if "won" not in k)
+        both = self.lead(trackflow_deal_ref="webhook/shop/1") | self.lead(
+            trackflow_deal_ref="webhook/shop/2"
+        )
+        winner = both.merge_opportunity()
+        value = winner.expected_revenue
+        self.assertEqual(len(self.credits(winner)), 2)
+        self.receive((k, v) for k, v in told.items() if "won" in k)
+        self.assertEqual(winner.won_status, "won")
+        self.assertEqual(winner.expected_revenue, value)
+        self.assertEqual(
+            self.lead(trackflow_deal_ref="webhook/shop/1")
+            | self.lead(trackflow_deal_ref="webhook/shop/2"),
+            winner,
+        )
+        carol = new_visitor_id()
+        self.click(carol, 3)
+        again = {**told["evt_lead_2"], "data": {**told["evt_lead_2"]["data"]}}
+        again["data"]["visitor_token"] = self.token(carol)
+        self.receive([("later", again)])
+        self.assertEqual(len(winner.trackflow_visitor_ids), 3)
+        self.assertEqual(len(self.credits(winner)), 3)
+
+    # -- the connector's own record --------------------------------------------------------
+
+    def test_the_secret_is_write_only(self):
+        self.assertFalse(self.connector.secret)
+        self.assertTrue(self.connector.has_secret)
+        self.assertNotIn(self.secret, self.connector.secret_encrypted)
+        self.assertEqual(self.connector._secrets(), (self.secret,))
+        self.assertFalse(self.connector.copy({"instance": "other"}).has_secret)
+        manager = self.connector.with_user(self.manager)
+        self.assertTrue(manager.has_secret)
+        with self.assertRaises(AccessError):
+            manager.read(["secret_encrypted"])
+        self.env["ir.config_parameter"].set_param("database.secret", "another installation")
+        with self.assertRaises(ConfigError):
+            self.connector._secrets()
+
+    def test_an_instance_is_a_slug(self):
+        for instance in ("Shop", "a b", "", "-x", "a/b", "x" * 70):
+            with self.assertRaises(ValidationError):
+                self.connector.instance = instance
+        self.assertTrue(
+            self.connector.webhook_url.endswith("/trackflow/hooks/webhook/shop")
+        )

@@ -1,0 +1,12 @@
+{
+    "name": "TrackFlow for Websites",
+    "summary": "Join the website's contact forms to their visitors' journeys",
+    "version": "19.0.1.0.0",
+    "category": "Marketing",
+    "author": "TrackFlow",
+    "website": "https://github.com/trackflow/trackflow",
+    "license": "LGPL-3",
+    "depends": ["trackflow", "website_crm"],
+    "data": ["data/ir_model_fields_data.xml"],
+    "auto_install": True,
+}

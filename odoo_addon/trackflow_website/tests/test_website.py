@@ -1,0 +1,113 @@
+import json
+
+from odoo.tests import HttpCase, new_test_user, tagged
+
+from trackflow_core.tracking.identity import COOKIE_NAME, new_visitor_id, sign_cookie
+
+from odoo.addons.trackflow.keys import visitor_keys
+from odoo.addons.trackflow.tests.common import BROWSER, TrackflowCase
+
+CONSENT = "website_cookies_bar"
+
+
+@tagged("post_install", "-at_install")
+class TestWebsite(TrackflowCase, HttpCase):
+    @classmethod
+    def setUpClass(cls):
+        super().setUpClass()
+        cls.website = cls.env["website"].search([], limit=1)
+        cls.env["website"].search([]).write({"cookies_bar": False})
+
+    def setUp(self):
+        super().setUp()
+        self.opener.headers["User-Agent"] = BROWSER
+
+    def click_link(self, link, query=""):
+        return self.url_open(f"/r/{link.code}{query}", allow_redirects=False)
+
+    def send_form(self, **fields):
+        """Send the contact form; returns the lead."""
+        answer = self.url_open(
+            "/website/form/crm.lead",
+            data={
+                "name": "A question",
+                "contact_name": "Anna",
+                "email_from": "anna@example.com",
+                "description": "What does it cost?",
+                **fields,
+            },
+        )
+        self.env.invalidate_all()
+        return self.env["crm.lead"].browse(answer.json()["id"])
+
+    def cookie(self, visitor):
+        self.opener.cookies.set(COOKIE_NAME, sign_cookie(visitor, visitor_keys(self.env)))
+
+    def test_a_form_is_joined_to_the_visitors_clicks(self):
+        self.click_link(self.links[0])
+        self.click_link(self.links[1])
+        lead = self.send_form()
+        self.assertEqual(lead.trackflow_touch_count, 2)
+        self.assertEqual(lead.trackflow_first_touch_source, "google")
+        self.assertEqual(lead.trackflow_last_touch_source, "weeklymail")
+        self.assertEqual(lead.trackflow_medium.lower(), "email")
+        self.assertEqual(lead.campaign_id, self.campaign)
+        lead.write({"type": "opportunity", "expected_revenue": 10.01})
+        self.assertEqual(self.credits(lead), [5.01, 5.0])
+
+    def test_without_a_cookie_nobody_is_bound(self):
+        lead = self.send_form()
+        self.assertTrue(lead)
+        self.assertFalse(lead.trackflow_visitor_ids)
+
+    def test_a_forged_cookie_binds_nobody(self):
+        self.opener.cookies.set(COOKIE_NAME, sign_cookie(new_visitor_id(), ("another key",)))
+        self.assertFalse(self.send_form().trackflow_visitor_ids)
+
+    def test_staff_are_never_bound(self):
+        visitor = self.journey()
+        self.cookie(visitor)
+        new_test_user(
+            self.env,
+            login="form_seller",
+            groups="base.group_user,sales_team.group_sale_salesman",
+        )
+        self.authenticate("form_seller", "form_seller")
+        csrf = {"csrf_token": self._csrf_token()}
+        lead = self.send_form(**csrf)
+        self.assertFalse(lead.trackflow_visitor_ids)
+        lead = self.send_form(trackflow_visitor_token=self.token(visitor), **csrf)
+        self.assertFalse(lead.trackflow_visitor_ids)
+
+    def _csrf_token(self):
+        page = self.url_open("/contactus").text
+        return page.split('csrf_token: "')[1].split('"')[0]
+
+    def test_a_form_may_bring_a_token(self):
+        lead = self.send_form(trackflow_visitor_token=self.token(self.journey()))
+        self.assertEqual(lead.trackflow_touch_count, 3)
+        self.assertNotIn("trackflow", lead.description)
+
+    def test_a_bad_token_does_not_lose_the_lead(self):
+        lead = self.send_form(trackflow_visitor_token="forged")
+        self.assertEqual(lead.contact_name, "Anna")
+        self.assertFalse(lead.trackflow_visitor_ids)
+
+    def test_the_cookie_bar_decides(self):
+        self.website.cookies_bar = True
+        self.assertNotIn(COOKIE_NAME, self.click_link(self.links[0]).cookies)
+        self.opener.cookies.set(CONSENT, json.dumps({"required": True, "optional": False}))
+        self.assertNotIn(COOKIE_NAME, self.click_link(self.links[0]).cookies)
+        self.cookie(self.journey())
+        self.assertFalse(self.send_form().trackflow_visitor_ids)
+        self.opener.cookies.set(CONSENT, json.dumps({"required": True, "optional": True}))
+        self.assertIn(COOKIE_NAME, self.click_link(self.links[0]).cookies)
+        self.assertTrue(self.send_form().trackflow_visitor_ids)
+
+    def test_a_broken_consent_cookie_agrees_to_nothing(self):
+        self.website.cookies_bar = True
+        for value in ("{", "x", "%7B", "[1"):
+            self.opener.cookies.set(CONSENT, value)
+            answer = self.click_link(self.links[0], "?utm_source=x")
+            self.assertEqual(answer.status_code, 302, value)
+            self.assertNotIn(COOKIE_NAME, answer.cookies)

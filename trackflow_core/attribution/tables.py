@@ -1,0 +1,294 @@
+"""Whole tables of journeys at once: what `attribute` gives for each deal, as columns.
+
+Needs `trackflow-core[tables]` (numpy, pyarrow). A rule whose weights depend on nothing but the
+number of touches is weighed once for each length of journey; any other rule is asked journey by
+journey.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta, timezone
+from itertools import islice
+from typing import TypeAlias
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from trackflow_core.attribution.allocation import allocate
+from trackflow_core.attribution.models import Journey, Model
+from trackflow_core.errors import ConfigError, InvalidEvent
+from trackflow_core.model import UNATTRIBUTED, Touch
+
+Array: TypeAlias = np.ndarray
+
+_EPOCH = datetime(1970, 1, 1, tzinfo=timezone.utc)
+_MICROSECOND = timedelta(microseconds=1)
+_MICROSECONDS = pa.timestamp("us", tz="UTC")
+_DETAILS = ("source", "medium", "campaign", "content", "term")
+# Products of value and weight stay below this, or Python's own integers are used.
+_SAFE = 2**62
+
+
+class Journeys:
+    """Touches brought into the journeys of their deals, ready for any number of models.
+
+    `touches` has the columns `journey_id`, `touch_id`, `occurred_at`, `channel` and any of
+    `source`, `medium`, `campaign`, `content`, `term`; `deals` has `journey_id`, `occurred_at` (what
+    the window counts back from) and `value` (integers in minor units). Moments are timestamps with
+    a time zone. Touches without a deal are left out; a row that is repeated counts once.
+
+    Raises InvalidEvent when a column is missing or holds what it must not, or when a journey has
+    two deals.
+    """
+
+    def __init__(self, touches: pa.Table, deals: pa.Table) -> None:
+        self._touches = touches
+        self._names = _column(deals, "deals", "journey_id", pa.string())
+        journey = _column(touches, "touches", "journey_id", pa.string())
+        count = len(self._names)
+        if (_places(self._names, self._names) != np.arange(count)).any():
+            raise InvalidEvent("A journey has two deals: give each deal a journey of its own.")
+        deal = _places(journey, self._names)
+        self._anchor = _moments(deals, "deals")
+        self._value = _column(deals, "deals", "value", pa.int64()).to_numpy()
+        channels = _column(touches, "touches", "channel", pa.string()).dictionary_encode()
+        self._channels = (*channels.dictionary.to_pylist(), UNATTRIBUTED)
+        # The last number is for row -1: no touch.
+        self._channel = np.append(channels.indices.to_numpy(), len(self._channels) - 1).astype(
+            np.intp
+        )
+        self._ids = _column(touches, "touches", "touch_id", pa.string())
+        time = _moments(touches, "touches")
+        order = _sorted_by(deal, time)
+        order = order[: int((deal < count).sum())]
+        order = self._settle_ties(order, deal[order], time[order])
+        self._row, self._deal, self._time = order, deal[order], time[order]
+        self._windows: dict[timedelta, _Window] = {}
+
+    def _settle_ties(self, order: Array, deal: Array, time: Array) -> Array:
+        """`order` with touches of one deal and moment by id, and none of them twice."""
+        same = (deal[1:] == deal[:-1]) & (time[1:] == time[:-1])
+        if not same.any():
+            return order
+        keep = np.ones(len(order), dtype=bool)
+        edges = np.flatnonzero(np.diff(np.concatenate(([0], same.astype(np.int8), [0]))))
+        for start, end in edges.reshape(-1, 2).tolist():
+            rows = order[start : end + 1].tolist()
+            by_id = dict(zip(self._ids.take(pa.array(rows)).to_pylist(), rows, strict=True))
+            settled = [by_id[name] for name in sorted(by_id)]
+            order[start : start + len(settled)] = settled
+            keep[start + len(settled) : end + 1] = False
+        return order[keep]
+
+    def attribute(self, model: Model) -> Credits:
+        """The credits of all deals under `model`; those of each deal sum to its value exactly.
+
+        Raises ConfigError when the rule needs milestones, which a table does not have, or returns
+        weights that cannot be used.
+        """
+        if model.rule.milestones:
+            raise ConfigError(
+                f"The rule {model.rule.name!r} needs milestones of leads and deals; "
+                "a table of touches has none: choose another rule."
+            )
+        window = self._window(model.lookback)
+        weight, value = np.zeros(len(window.rows)), np.zeros(len(window.rows), dtype=np.int64)
+        uniform = model.rule.positional and not model.channel_rules
+        touches = None if uniform else self._read(window.rows)
+        for length, deals, start, end in window.blocks:
+            values = self._value[deals]
+            shape = (len(deals), length)
+            if length == 0:
+                weight[start:end], value[start:end] = 1.0, values
+            elif touches is None:
+                weights = model.weigh(_journey((_ANY,) * length, 0, model))
+                weight[start:end].reshape(shape)[:] = np.array(weights) / sum(weights)
+                _allocate(values, weights, value[start:end].reshape(shape))
+            else:
+                anchors = self._anchor[deals].tolist()
+                for place, (amount, anchor) in enumerate(
+                    zip(values.tolist(), anchors, strict=True)
+                ):
+                    journey = _journey(tuple(islice(touches, length)), anchor, model)
+                    weights, first = model.weigh(journey), start + place * length
+                    weight[first : first + length] = np.array(weights, dtype=float) / sum(weights)
+                    value[first : first + length] = allocate(amount, weights)
+        return Credits(self, window, weight, value)
+
+    def _window(self, lookback: timedelta) -> _Window:
+        if lookback not in self._windows:
+            anchor = self._anchor[self._deal]
+            start = anchor - lookback // _MICROSECOND
+            inside = (self._time <= anchor) & (self._time >= start)
+            rows, deal = self._row[inside], self._deal[inside]
+            self._windows[lookback] = self._blocks(
+                rows, np.bincount(deal, minlength=len(self._value))
+            )
+        return self._windows[lookback]
+
+    def _blocks(self, rows: Array, counts: Array) -> _Window:
+        """`rows`, which lie deal by deal, brought into blocks of deals with equally many."""
+        starts = np.cumsum(counts) - counts
+        parts, owners, blocks, end = [], [], [], 0
+        # Deals without a touch come last, so that touches can be read one after the other.
+        for length in sorted(np.unique(counts).tolist(), key=lambda length: (length == 0, length)):
+            deals = np.flatnonzero(counts == length)
+            if length:
+                parts.append(rows[starts[deals][:, None] + np.arange(length)].ravel())
+            else:
+                parts.append(np.full(len(deals), -1))
+            owners.append(np.repeat(deals, max(length, 1)))
+            start, end = end, end + len(owners[-1])
+            blocks.append((length, deals, start, end))
+        empty = np.empty(0, dtype=np.int64)
+        rows = np.concatenate([empty, *parts])
+        return _Window(rows, np.concatenate([empty, *owners]), self._channel[rows], blocks)
+
+    def _read(self, rows: Array) -> Iterator[Touch]:
+        """The touches of `rows`, which end in those without one, as rules see them."""
+        wanted = pa.array(rows[rows >= 0])
+        found = [
+            _column(self._touches, "touches", name, pa.string()).take(wanted).to_pylist()
+            if name in self._touches.column_names
+            else [""] * len(wanted)
+            for name in ("touch_id", "channel", *_DETAILS)
+        ]
+        moments = _moments(self._touches, "touches")[rows[rows >= 0]].tolist()
+        return (
+            Touch(touch_id, _EPOCH + moment * _MICROSECOND, channel, *details)
+            for moment, touch_id, channel, *details in zip(moments, *found, strict=True)
+        )
+
+
+@dataclass(frozen=True)
+class _Window:
+    """Rows of touches and of their deals and numbers of their channels, in blocks of journeys of
+    one length; row -1 stands for no touch. A block is (length, its deals, start, end)."""
+
+    rows: Array
+    deal: Array
+    channel: Array
+    blocks: Sequence[tuple[int, Array, int, int]]
+
+
+@dataclass(frozen=True)
+class Credits:
+    """The credits of a table of journeys under one model."""
+
+    _journeys: Journeys
+    _window: _Window
+    _weight: Array
+    _value: Array
+
+    def table(self) -> pa.Table:
+        """One row for each credit, in the order of deals, then of their touches: `journey_id`,
+        `touch_id` (null without a touch), `channel`, `weight` (0 to 1, for display) and `value`
+        (minor units)."""
+        journeys, order = self._journeys, np.argsort(self._window.deal, kind="stable")
+        rows = self._window.rows[order]
+        channels = pa.DictionaryArray.from_arrays(
+            pa.array(self._window.channel[order]), pa.array(journeys._channels)
+        )
+        return pa.table(
+            {
+                "journey_id": journeys._names.take(pa.array(self._window.deal[order])),
+                "touch_id": journeys._ids.take(pa.array(rows, mask=rows < 0)),
+                "channel": channels.cast(pa.string()),
+                "weight": self._weight[order],
+                "value": self._value[order],
+            }
+        )
+
+    def by_channel(self) -> dict[str, tuple[float, int]]:
+        """Each channel's conversions (the sum of its weights) and value, the most value first."""
+        names = self._journeys._channels
+        number = self._window.channel
+        held = np.bincount(number, minlength=len(names))
+        conversions = np.bincount(number, self._weight, len(names))
+        value = np.zeros(len(names), dtype=np.int64)
+        np.add.at(value, number, self._value)
+        found = [
+            (name, float(conversions[place]), int(value[place]))
+            for place, name in enumerate(names)
+            if held[place]
+        ]
+        found.sort(key=lambda row: (-row[2], row[0]))
+        return {name: (weight, amount) for name, weight, amount in found}
+
+
+_ANY = Touch("", _EPOCH, "")
+
+
+def _journey(touches: tuple[Touch, ...], anchor: int, model: Model) -> Journey:
+    return Journey(touches, _EPOCH + anchor * _MICROSECOND, model.parameters)
+
+
+def _allocate(values: Array, weights: Sequence[int], parts: Array) -> None:
+    """`allocate` for many values and one row of weights, into `parts`: a row for each value."""
+    total = sum(weights)
+    size = np.abs(values)
+    if int(size.max()) * max(weights) >= _SAFE:
+        parts[:] = [allocate(value, weights) for value in values.tolist()]
+        return
+    earning = np.flatnonzero(weights)
+    shares, place = np.unique(np.array(weights, dtype=np.int64)[earning], return_inverse=True)
+    # Division is slow: once for each different weight.
+    whole, remainders = np.divmod(size[:, None] * shares, total)
+    whole, ranks = whole[:, place], np.arange(len(place))[None, :]
+    left = size - whole.sum(axis=1)
+    if len(shares) > 1:
+        order = np.argsort(-remainders[:, place], axis=1, kind="stable")
+        ranks = np.empty_like(order)
+        np.put_along_axis(ranks, order, np.arange(len(place))[None, :], axis=1)
+    whole += ranks < left[:, None]
+    parts[:, earning] = whole if (values >= 0).all() else whole * np.sign(values)[:, None]
+
+
+def _places(values: pa.Array, among: pa.Array) -> Array:
+    """Where each value first stands among others; the number of these where it does not."""
+    return pc.index_in(values, value_set=among).fill_null(len(among)).to_numpy()
+
+
+def _sorted_by(deal: Array, time: Array) -> Array:
+    """The order of rows by deal, then time, then place."""
+    number = deal.astype(np.uint32)
+    order = np.arange(len(time))
+    if (time[1:] < time[:-1]).any():
+        order = np.argsort(time, kind="stable")
+        number = number[order]
+    # Sixteen bits at a time, the lower first: numpy sorts those without comparing.
+    while True:
+        step = np.argsort((number & 0xFFFF).astype(np.uint16), kind="stable")
+        order, number = order[step], number[step] >> 16
+        if not number.any():
+            return order
+
+
+def _column(table: pa.Table, what: str, name: str, kind: pa.DataType) -> pa.Array:
+    if name not in table.column_names:
+        raise InvalidEvent(f"The table of {what} has no column {name!r}.")
+    column = table.column(name)
+    try:
+        column = column.cast(kind).combine_chunks()
+    except pa.ArrowInvalid as error:
+        raise InvalidEvent(f"Column {name!r} of the table of {what}: {error}") from error
+    if column.null_count:
+        if kind != pa.string():
+            raise InvalidEvent(f"Column {name!r} of the table of {what} has empty rows.")
+        column = column.fill_null("")
+    return column
+
+
+def _moments(table: pa.Table, what: str) -> Array:
+    """`occurred_at` in microseconds since 1970 UTC."""
+    if "occurred_at" in table.column_names:
+        kind = table.schema.field("occurred_at").type
+        if not pa.types.is_timestamp(kind) or kind.tz is None:
+            raise InvalidEvent(
+                f"Column 'occurred_at' of the table of {what} is {kind}, not a timestamp with a "
+                "time zone: write moments like 2026-03-02T09:00:00Z."
+            )
+    return _column(table, what, "occurred_at", _MICROSECONDS).cast(pa.int64()).to_numpy()

@@ -1,71 +1,86 @@
 """Referrer, UTM parameters and click ids -> source, medium and channel.
 
-Channels are Google Analytics 4's default channel group, by its public definitions, with
-"AI Assistant" added.
+Channels are Google Analytics 4's default channel group by its public definitions, asked in its
+order, with these differences: "AI Assistant" comes after Direct and before all others; an e-mail
+medium is believed whatever the source; "newsletter" counts as e-mail, Odoo's medium "Google
+Adwords" as paid, qr and print as "Offline", and a source without a medium as Referral.
 """
 
 from __future__ import annotations
 
 import re
 from collections.abc import Collection, Mapping
-from urllib.parse import urlsplit
 
 from trackflow_core.model import Source
+from trackflow_core.tracking import referrers
+from trackflow_core.tracking.referrers import Kind, Referrer
 from trackflow_core.tracking.urls import parse_click_ids, parse_utm
 
-# Registrable names without their top-level domain; a host belongs when one of its labels, next to
-# a public suffix, is in here.
-_SEARCH = {"google", "bing", "yahoo", "duckduckgo", "ecosia", "baidu", "yandex", "qwant", "naver"}
-_SOCIAL = {
-    "facebook",
-    "instagram",
-    "linkedin",
-    "twitter",
-    "x",
-    "t",
-    "pinterest",
-    "reddit",
-    "tiktok",
-    "threads",
-    "mastodon",
-    "bsky",
-    "xing",
-    "snapchat",
-    "fb",
-    "lnkd",
+# What marketers write in utm_source for places; hosts are looked up in the lists of referrers.
+_NAMES: Mapping[str, Kind] = {
+    name: kind
+    for kind, names in (
+        (
+            Kind.SEARCH,
+            "google bing yahoo duckduckgo ecosia baidu yandex qwant naver brave kagi startpage ask"
+            " aol msn adwords google-ads googleads google_ads google-adwords bingads bing-ads"
+            " microsoft-ads seznam daum sogou",
+        ),
+        (
+            Kind.SOCIAL,
+            "facebook fb meta meta-ads facebook-ads fb-ads instagram ig insta linkedin lnkd"
+            " linkedin-ads twitter x t.co pinterest reddit tiktok threads mastodon bluesky bsky"
+            " xing snapchat whatsapp telegram discord quora tumblr vk vkontakte weibo wechat line"
+            " nextdoor messenger hootsuite buffer",
+        ),
+        (Kind.VIDEO, "youtube yt vimeo twitch dailymotion wistia rumble bilibili"),
+        (
+            Kind.SHOPPING,
+            "amazon ebay etsy idealo shopify walmart alibaba aliexpress rakuten zalando temu"
+            " google-shopping googleshopping mercadolibre kelkoo geizhals check24 pricerunner",
+        ),
+        (
+            Kind.ASSISTANT,
+            "chatgpt openai perplexity claude anthropic gemini copilot mistral lechat deepseek"
+            " grok meta-ai metaai poe",
+        ),
+    )
+    for name in names.split()
 }
-_VIDEO = {"youtube", "youtu", "vimeo", "twitch", "dailymotion"}
-_SHOPPING = {"amazon", "ebay", "etsy", "idealo", "shopify", "walmart", "alibaba"}
-_ASSISTANTS = {
-    "chatgpt.com",
-    "chat.openai.com",
-    "perplexity.ai",
-    "claude.ai",
-    "copilot.microsoft.com",
-}
-_ASSISTANTS |= {"gemini.google.com", "chat.mistral.ai", "chat.deepseek.com"}
 
-_PAID = re.compile(r"^(.*cp.*|ppc|retargeting|paid.*)$", re.IGNORECASE)
-_SHOP_CAMPAIGN = re.compile(r"^(.*(([^a-df-z]|^)shop|shopping).*)$", re.IGNORECASE)
+_PAID = re.compile(r".*cp.*|ppc|retargeting|paid.*|google[ _-]?ad(?:s|words)|adwords")
+_SHOP_CAMPAIGN = re.compile(r".*(?:(?:[^a-df-z]|^)shop|shopping).*", re.IGNORECASE)
 _DISPLAY = {"display", "banner", "expandable", "interstitial", "cpm"}
-_SOCIAL_MEDIUM = {
-    "social",
-    "social-network",
-    "social-media",
-    "sm",
-    "social network",
-    "social media",
-}
+_SOCIAL = {"social", "social-network", "social-media", "sm", "social network", "social media"}
 _EMAIL = {"email", "e-mail", "e_mail", "e mail", "newsletter"}
-_CLICK_ID_SOURCE = {
-    "gclid": ("google", "cpc"),
-    "wbraid": ("google", "cpc"),
-    "gbraid": ("google", "cpc"),
-    "dclid": ("google", "display"),
-    "msclkid": ("bing", "cpc"),
-    "ttclid": ("tiktok", "paid"),
-    "li_fat_id": ("linkedin", "paid"),
+_ASSISTANT = {"ai-assistant", "ai assistant", "ai", "llm", "chatbot"}
+_BY_MEDIUM = {
+    "affiliate": "Affiliates",
+    "audio": "Audio",
+    "qr": "Offline",
+    "print": "Offline",
 }
+
+# A click id proves an advertisement only where its network shows them: here, with the kinds of
+# referrer that a click on one can come from. `fbclid`, `epik` and `igshid` are put on every link
+# that leaves the network, so they prove nothing.
+_Evidence = tuple[str, str, frozenset[str]]
+_GOOGLE = frozenset(("google", "youtube"))
+_MICROSOFT = frozenset(("bing", "msn", "yahoo", "duckduckgo", "ecosia", "aol", "qwant"))
+_CLICK_IDS: Mapping[str, _Evidence] = {
+    "gclid": ("google", "cpc", _GOOGLE),
+    "wbraid": ("google", "cpc", _GOOGLE),
+    "gbraid": ("google", "cpc", _GOOGLE),
+    "dclid": ("google", "display", _GOOGLE),
+    "msclkid": ("bing", "cpc", _MICROSOFT),
+    "yclid": ("yandex", "cpc", frozenset(("yandex",))),
+    "ttclid": ("tiktok", "paid", frozenset(("tiktok",))),
+    "li_fat_id": ("linkedin", "paid", frozenset(("linkedin",))),
+    "twclid": ("twitter", "paid", frozenset(("twitter",))),
+    "ScCid": ("snapchat", "paid", frozenset(("snapchat",))),
+    "rdt_cid": ("reddit", "paid", frozenset(("reddit",))),
+}
+_CLICK_ID_NAMES = tuple(name.lower() for name in _CLICK_IDS)
 
 
 def classify(
@@ -78,12 +93,20 @@ def classify(
     """Where a visit to `url` came from.
 
     UTM parameters come first (`utm`, the link's own fields by name, before those in `url`), then
-    ad click ids, then the referrer; a referrer on one of `own_hosts` says nothing.
+    ad click ids, then the referrer. A referrer on one of `own_hosts` or at a payment provider says
+    nothing. What was searched for becomes the term where no UTM field names one.
     """
     fields = {**parse_utm(url), **{key: value for key, value in (utm or {}).items() if value}}
+    came_from = None if is_return(referrer, own_hosts) else referrers.look_up(referrer)
     source, medium = fields.get("source", ""), fields.get("medium", "")
+    advertised = _advertised(url, came_from)
     if not source and not medium:
-        source, medium = _untagged(url, referrer, own_hosts)
+        if advertised:
+            source, medium = advertised
+        elif came_from:
+            source, medium = came_from.source, came_from.medium
+    elif not medium and advertised and source.lower() == advertised[0]:
+        medium = advertised[1]
     campaign = fields.get("campaign", "")
     return Source(
         source=source,
@@ -91,25 +114,38 @@ def classify(
         campaign=campaign,
         channel=channel_group(source, medium, campaign),
         content=fields.get("content", ""),
-        term=fields.get("term", ""),
+        term=fields.get("term", "") or (came_from.term.strip() if came_from else ""),
     )
 
 
-def _untagged(url: str, referrer: str, own_hosts: Collection[str]) -> tuple[str, str]:
+def is_return(referrer: str, own_hosts: Collection[str] = ()) -> bool:
+    """Whether a visit with this referrer goes on with an earlier one and is no new touch.
+
+    True for `own_hosts` and their subdomains, and for payment providers, from where buyers come
+    back.
+    """
+    found = referrers.look_up(referrer)
+    if not found:
+        return False
+    own = {host.lower().removeprefix("www.") for host in own_hosts}
+    labels = found.host.split(".")
+    inside = {".".join(labels[start:]) for start in range(len(labels))}
+    return found.kind is Kind.PAYMENT or not own.isdisjoint(inside)
+
+
+def _advertised(url: str, came_from: Referrer | None) -> tuple[str, str] | None:
+    """Source and medium that a click id proves, together with the referrer."""
+    low = url.lower()
+    # Most links carry none, and looking is ten times cheaper than parsing.
+    if not any(name in low for name in _CLICK_ID_NAMES):
+        return None
     for name in parse_click_ids(url):
-        if name in _CLICK_ID_SOURCE:
-            return _CLICK_ID_SOURCE[name]
-    host = _host(referrer)
-    if not host or host in own_hosts:
-        return "", ""
-    if host in _ASSISTANTS:
-        return host, "ai-assistant"
-    brand = _brand(host)
-    if brand in _SEARCH:
-        return brand, "organic"
-    if brand in _SOCIAL:
-        return brand, "social"
-    return host, "referral"
+        source, medium, shown_on = _CLICK_IDS.get(name, ("", "", frozenset[str]()))
+        if source and came_from is None:
+            return source, medium
+        if came_from and came_from.source in shown_on:
+            return came_from.source, came_from.medium if came_from.kind is Kind.PAID else medium
+    return None
 
 
 def channel_group(source: str, medium: str, campaign: str = "") -> str:
@@ -118,74 +154,54 @@ def channel_group(source: str, medium: str, campaign: str = "") -> str:
     if (not source or source in ("direct", "(direct)")) and medium in ("", "(none)", "(not set)"):
         return "Direct" if not campaign else "Unassigned"
     kind = _kind(source)
-    if _PAID.match(medium) and medium not in _DISPLAY:
+    if kind is Kind.ASSISTANT or medium in _ASSISTANT:
+        return "AI Assistant"
+    if "cross-network" in campaign.lower():
+        return "Cross-network"
+    if _PAID.fullmatch(medium) and (kind in _PAID_KINDS or medium not in _DISPLAY):
         return _paid(kind, campaign)
     if medium in _DISPLAY:
         return "Display"
     return _organic(kind, source, medium, campaign)
 
 
-def _paid(kind: str, campaign: str) -> str:
-    if kind == "Shopping" or _SHOP_CAMPAIGN.match(campaign):
+_PAID_KINDS = {Kind.SEARCH: "Paid Search", Kind.SOCIAL: "Paid Social", Kind.VIDEO: "Paid Video"}
+
+
+def _paid(kind: Kind | None, campaign: str) -> str:
+    if kind is Kind.SHOPPING or _SHOP_CAMPAIGN.fullmatch(campaign):
         return "Paid Shopping"
-    return f"Paid {kind}" if kind in ("Search", "Social", "Video") else "Paid Other"
+    return _PAID_KINDS.get(kind, "Paid Other") if kind else "Paid Other"
 
 
-def _organic(kind: str, source: str, medium: str, campaign: str) -> str:
-    by_medium = {
-        "affiliate": "Affiliates",
-        "audio": "Audio",
-        "sms": "SMS",
-        "ai-assistant": "AI Assistant",
-        "organic": "Organic Search",
-        "qr": "Offline",
-        "print": "Offline",
-    }
-    if source in _ASSISTANTS or medium == "ai-assistant":
-        return "AI Assistant"
-    if medium in _EMAIL or source in _EMAIL:
+def _organic(kind: Kind | None, source: str, medium: str, campaign: str) -> str:
+    # What the marketer says of the medium is believed before what is known of the source.
+    if medium in _EMAIL or source in _EMAIL or kind is Kind.EMAIL:
         return "Email"
-    if kind == "Shopping" or _SHOP_CAMPAIGN.match(campaign):
+    if kind is Kind.SHOPPING or _SHOP_CAMPAIGN.fullmatch(campaign):
         return "Organic Shopping"
-    if medium in _SOCIAL_MEDIUM or kind == "Social":
+    if kind is Kind.SOCIAL or medium in _SOCIAL:
         return "Organic Social"
-    if "video" in medium or kind == "Video":
+    if kind is Kind.VIDEO or "video" in medium:
         return "Organic Video"
-    if medium in by_medium:
-        return by_medium[medium]
-    if kind == "Search":
+    if kind is Kind.SEARCH or medium == "organic":
         return "Organic Search"
     if medium in ("referral", "app", "link") or (source and not medium):
         return "Referral"
+    return _by_medium(source, medium)
+
+
+def _by_medium(source: str, medium: str) -> str:
+    if medium in _BY_MEDIUM:
+        return _BY_MEDIUM[medium]
+    if "sms" in (source, medium):
+        return "SMS"
     if medium.endswith("push") or "mobile" in medium or "notification" in medium:
         return "Mobile Push"
-    return "Unassigned"
+    return "Mobile Push" if source == "firebase" else "Unassigned"
 
 
-def _kind(source: str) -> str:
-    brand = _brand(source)
-    for name, brands in (
-        ("Search", _SEARCH),
-        ("Social", _SOCIAL),
-        ("Video", _VIDEO),
-        ("Shopping", _SHOPPING),
-    ):
-        if brand in brands:
-            return name
-    return ""
-
-
-def _host(url: str) -> str:
-    try:
-        return (urlsplit(url).hostname or "").removeprefix("www.")
-    except ValueError:
-        return ""
-
-
-def _brand(host: str) -> str:
-    labels = host.removeprefix("www.").split(".")
-    if len(labels) == 1:
-        return labels[0]
-    # google.co.uk and google.com.au: a short second-level label is part of the suffix.
-    second_level = len(labels) > 2 and len(labels[-1]) == 2 and len(labels[-2]) <= 3
-    return labels[-3] if second_level else labels[-2]
+def _kind(source: str) -> Kind | None:
+    if known := _NAMES.get(source.replace(" ", "-")):
+        return known
+    return referrers.kind_of_host(source) if "." in source else None

@@ -1,7 +1,9 @@
-from . import test_click_job
-from . import test_crm_lead
-from . import test_marketing_data
-from . import test_redirect
-from . import test_store
-from . import test_tours
-from . import test_webhook
+from . import (
+    test_click_job,
+    test_crm_lead,
+    test_marketing_data,
+    test_redirect,
+    test_store,
+    test_tours,
+    test_webhook,
+)

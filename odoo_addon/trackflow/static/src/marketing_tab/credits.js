@@ -57,7 +57,7 @@ export class Credits extends Component {
         }
         return [...pieces.values()].map((piece) => ({
             ...piece,
-            color: getColor(keys.indexOf(piece.key) * 2, cookie.get("color_scheme"), "odoo"),
+            color: getColor(keys.indexOf(piece.key), cookie.get("color_scheme"), keys.length),
             name: [piece.channel, piece.campaign || piece.source].filter(Boolean).join(" · "),
             percent: formatPercentage(piece.weight, { digits: [0, 1] }),
             amount: this.money(piece.value),

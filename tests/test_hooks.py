@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from importlib.metadata import EntryPoint
 from types import SimpleNamespace
 from typing import Any
@@ -15,12 +16,12 @@ from trackflow_core.config import Settings
 from trackflow_core.engine import Engine
 from trackflow_core.errors import ConfigError
 from trackflow_core.hooks import Hooks, describe, hookimpl, installed, load, manager, specs
-from trackflow_core.model import Context
+from trackflow_core.model import Agent, Click, Context, Source, Verdict
 from trackflow_core.ports import Event
 from trackflow_core.testing import MemoryStore
-from trackflow_core.testing.facts import deal, lead, touch
+from trackflow_core.testing.facts import LINKS, click, deal, lead, touch
 
-WORKSPACE = {"odoo", "paid_touch", "receipts", "webhook"}
+WORKSPACE = {"crawlers", "geo", "naming", "odoo", "paid_touch", "receipts", "webhook"}
 CTX = Context()
 
 
@@ -54,6 +55,16 @@ def rules_plugin(*rules: Rule) -> SimpleNamespace:
     return plugin(trackflow_register_attribution_models)
 
 
+def classified(module: SimpleNamespace, *clicks: Click) -> MemoryStore:
+    """A store after these clicks were processed with one plugin."""
+    store = MemoryStore(LINKS)
+    engine = Engine(store, Hooks({"mine": module}), Settings(context=Context(tenant="shop")))
+    for fact in clicks:
+        engine.record_click(fact)
+    engine.process_clicks()
+    return store
+
+
 def attribution() -> Attribution:
     return attribute([touch("t", 1)], deal(), Model(rule()))
 
@@ -81,6 +92,87 @@ def test_hook_trackflow_register_connectors() -> None:
         yield shop
 
     assert Hooks({"mine": plugin(trackflow_register_connectors)}).connectors == {"shop": shop}
+
+
+def test_hook_trackflow_is_bot() -> None:
+    def trackflow_is_bot(agent: Agent, click: Click, ctx: Context) -> Agent | None:
+        if ctx.tenant == "shop" and click.referrer == "https://loadtest.example/":
+            return replace(agent, verdict=Verdict.BOT, reason="our own load test")
+        return None
+
+    store = classified(
+        plugin(trackflow_is_bot),
+        click("ours", 1, referrer="https://loadtest.example/"),
+        click("theirs", 2),
+    )
+    assert [(event.agent.verdict, event.agent.device) for event in store.click_events()] == [
+        (Verdict.BOT, "desktop"),
+        (Verdict.HUMAN, "desktop"),
+    ]
+    assert store.click_events()[0].agent.reason == "our own load test"
+
+
+def test_hook_trackflow_classify_touch() -> None:
+    def trackflow_classify_touch(source: Source, click: Click) -> Source | None:
+        return replace(source, channel="Fairs") if "fair" in click.destination else None
+
+    store = classified(
+        plugin(trackflow_classify_touch),
+        click("ours", 1, destination="https://shop.example/fair"),
+        click("theirs", 2),
+    )
+    assert [event.source.channel for event in store.click_events()] == ["Fairs", "Paid Search"]
+
+
+def test_hook_trackflow_geolocate() -> None:
+    def trackflow_geolocate(address: str) -> str | None:
+        return {"203.0.113.0": "DE", "203.0.113.9": "Germany"}.get(address)
+
+    engine = Engine(MemoryStore(), Hooks({"mine": plugin(trackflow_geolocate)}))
+    assert engine.country_of("203.0.113.0") == "DE"
+    assert engine.country_of("198.51.100.0") == ""
+    assert Engine(MemoryStore(), Hooks()).country_of("203.0.113.0") == ""
+
+
+def test_a_country_is_two_letters(caplog: pytest.LogCaptureFixture) -> None:
+    def trackflow_geolocate(address: str) -> str:
+        return "Germany"
+
+    assert Hooks({"mine": plugin(trackflow_geolocate)}).geolocate("203.0.113.9", CTX) == ""
+    assert "'Germany', which is no country code" in caplog.text
+
+
+def test_the_first_plugin_with_an_answer_decides(caplog: pytest.LogCaptureFixture) -> None:
+    def answering(answer: object) -> SimpleNamespace:
+        def trackflow_geolocate(address: str) -> object:
+            if isinstance(answer, Exception):
+                raise answer
+            return answer
+
+        return plugin(trackflow_geolocate)
+
+    hooks = Hooks(
+        {
+            "broken": answering(OSError("the disk is gone")),
+            "silent": answering(None),
+            "wrong": answering(49),
+            "right": answering("DE"),
+            "late": answering("AT"),
+        }
+    )
+    assert hooks.geolocate("203.0.113.0", CTX) == "DE"
+    assert "'broken' failed in trackflow_geolocate" in caplog.text
+    assert "'wrong' returned 49 from trackflow_geolocate, not str or None" in caplog.text
+
+
+def test_clicks_of_mail_gateways_are_kept_and_are_no_touches() -> None:
+    store = MemoryStore(LINKS)
+    engine = Engine(store, Hooks())
+    for fact in (click("c1", 1, ip="67.231.144.0"), click("c2", 2, ip="203.0.113.0")):
+        engine.record_click(fact)
+    engine.process_clicks()
+    assert [event.counts for event in store.click_events()] == [False, True]
+    assert store.click_events()[0].agent.reason == "comes from the network of Proofpoint"
 
 
 def test_hook_trackflow_after_deal_attributed() -> None:

@@ -26,9 +26,10 @@ from trackflow_core.model import (
     Link,
     Session,
     Touch,
+    Verdict,
 )
 from trackflow_core.ports import Store
-from trackflow_core.tracking import agents, channels, identity, sessions
+from trackflow_core.tracking import agents, channels, identity, scanners, sessions
 
 _log = logging.getLogger(__name__)
 
@@ -115,6 +116,10 @@ class Engine:
     def _classify(self, click: Click, link: Link | None) -> ClickEvent:
         if link is None:
             raise InvalidEvent(f"The link {click.link_code!r} does not exist any more.")
+        agent = agents.classify(click.user_agent, prefetch=click.prefetch)
+        if gateway := scanners.gateway_of(click.ip):
+            reason = f"comes from the network of {gateway}"
+            agent = replace(agent, verdict=Verdict.BOT, reason=reason)
         source = channels.classify(
             click.destination,
             click.referrer,
@@ -127,7 +132,15 @@ class Engine:
             },
             own_hosts=self._settings.own_hosts,
         )
-        return ClickEvent(click, agents.classify(click.user_agent, prefetch=click.prefetch), source)
+        return ClickEvent(
+            click,
+            self._hooks.is_bot(agent, click, self._settings.context),
+            self._hooks.classify_touch(source, click, self._settings.context),
+        )
+
+    def country_of(self, address: str) -> str:
+        """In which country an IP address is, in two letters; "" where no plugin knows."""
+        return self._hooks.geolocate(address, self._settings.context)
 
     # -- leads and deals -------------------------------------------------------------------
 

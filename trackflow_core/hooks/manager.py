@@ -11,14 +11,14 @@ from dataclasses import dataclass
 from functools import lru_cache
 from importlib.metadata import EntryPoint, entry_points
 from types import MappingProxyType
-from typing import Any
+from typing import Any, TypeVar
 
 import pluggy
 
 from trackflow_core.attribution import Attribution, Rule
 from trackflow_core.errors import ConfigError
 from trackflow_core.hooks import builtins, specs
-from trackflow_core.model import Context
+from trackflow_core.model import Agent, Click, Context, Source
 from trackflow_core.ports import Connector
 
 _log = logging.getLogger("trackflow.plugins")
@@ -28,6 +28,8 @@ TRACE = "TRACKFLOW_TRACE_PLUGINS"
 
 _HOOKS = frozenset(name for name in vars(specs) if name.startswith("trackflow_"))
 _NAME = re.compile(r"[a-z][a-z0-9_-]{0,63}\Z")
+_COUNTRY = re.compile(r"[A-Z]{2}")
+_Answer = TypeVar("_Answer")
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,12 +70,35 @@ class Hooks:
                     f"The plugin name {name!r} is TrackFlow's own: rename the plugin."
                 )
             self._managers[name] = _manager_of(name, plugin)
+        # Most installations have no decider, and clicks are many.
+        self._deciders: Mapping[str, tuple[str, ...]] = {
+            hook: tuple(name for name in self._managers if hook in self.implemented_by(name))
+            for hook in _HOOKS
+        }
         self.rules: Mapping[str, Rule] = self._collect(
             "trackflow_register_attribution_models", "attribution rule", Rule
         )
         self.connectors: Mapping[str, Connector] = self._collect(
             "trackflow_register_connectors", "connector", Connector
         )
+
+    def is_bot(self, agent: Agent, click: Click, ctx: Context) -> Agent:
+        """`agent`, or what the first plugin with an opinion makes of it."""
+        hook = "trackflow_is_bot"
+        return self._decide(hook, agent, agent=agent, click=click, ctx=ctx)
+
+    def classify_touch(self, source: Source, click: Click, ctx: Context) -> Source:
+        """`source`, or what the first plugin with an opinion makes of it."""
+        hook = "trackflow_classify_touch"
+        return self._decide(hook, source, source=source, click=click, ctx=ctx)
+
+    def geolocate(self, address: str, ctx: Context) -> str:
+        """The country of `address` in two letters, by the first plugin that knows; else ""."""
+        country = self._decide("trackflow_geolocate", "", address=address, ctx=ctx)
+        if country and not _COUNTRY.fullmatch(country):
+            _log.error("A plugin located an address in %r, which is no country code.", country)
+            return ""
+        return country
 
     def after_deal_attributed(self, attribution: Attribution, ctx: Context) -> None:
         """Tell every plugin that `attribution` is committed."""
@@ -102,6 +127,26 @@ class Hooks:
         """Each plugin's `hook`, in the order of registration."""
         for name, manager in self._managers.items():
             yield name, getattr(manager.hook, hook)
+
+    def _decide(self, hook: str, ours: _Answer, **arguments: object) -> _Answer:
+        """The first plugin's answer of the kind of `ours`; `ours` when no plugin has one."""
+        for name in self._deciders[hook]:
+            try:
+                answer = getattr(self._managers[name].hook, hook)(**arguments)
+            except Exception:
+                _log.exception("The plugin %r failed in %s; it is left out.", name, hook)
+                continue
+            if isinstance(answer, type(ours)):
+                return answer
+            if answer is not None:
+                _log.error(
+                    "The plugin %r returned %r from %s, not %s or None; it is left out.",
+                    name,
+                    answer,
+                    hook,
+                    type(ours).__name__,
+                )
+        return ours
 
     def _notify(self, hook: str, **arguments: object) -> None:
         for name, call in self._calls(hook):

@@ -1,8 +1,9 @@
 """Every hook there is. The name says the family:
 
 `trackflow_register_*` runs once at load, `trackflow_after_*` after a commit, each plugin on its
-own. Arguments are frozen; an implementation may take fewer of them, never more. Hooks are plain
-functions, not coroutines.
+own; the others ask for a decision, and the first plugin that gives one is heard. Arguments are
+frozen; an implementation may take fewer of them, never more. Hooks are plain functions, not
+coroutines.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ from collections.abc import Iterable
 import pluggy
 
 from trackflow_core.attribution import Attribution, Rule
-from trackflow_core.model import Context
+from trackflow_core.model import Agent, Click, Context, Source
 from trackflow_core.ports import Connector
 
 PROJECT = "trackflow"
@@ -37,6 +38,40 @@ def trackflow_register_connectors() -> Iterable[Connector]:  # type: ignore[empt
     Called once when plugins are loaded. Return objects that satisfy `ports.Connector`, and
     `ports.WebhookConnector` where the CRM calls us. Two connectors of one name are a
     `ConfigError` that names both plugins.
+    """
+
+
+@hookspec(firstresult=True)
+def trackflow_is_bot(agent: Agent, click: Click, ctx: Context) -> Agent | None:
+    """Who is behind a click: a person, a bot, a preview.
+
+    Called once for each click when it is classified, before it can become a touch. `agent` is what
+    the core judged. Return it with another verdict and reason (`dataclasses.replace`), or None to
+    leave it; the first plugin that returns one decides. An exception is logged with the plugin's
+    name and counts as None.
+    """
+
+
+@hookspec(firstresult=True)
+def trackflow_classify_touch(source: Source, click: Click, ctx: Context) -> Source | None:
+    """Where a click came from: source, medium, campaign, channel, content and term.
+
+    Called once for each click when it is classified. `source` is what the core found in the link,
+    the URL and the referrer. Return it changed (`dataclasses.replace`), or None to leave it; the
+    first plugin that returns one decides. An exception is logged with the plugin's name and counts
+    as None.
+    """
+
+
+@hookspec(firstresult=True)
+def trackflow_geolocate(address: str, ctx: Context) -> str | None:
+    """In which country an IP address is.
+
+    Called when a host wants to know, as a rule while it answers a click: be quick, never ask the
+    network. `address` is in text form and may be anonymised. Return the country's two letters
+    (ISO 3166-1, such as "DE"), or None when it is not known; the first plugin that returns some
+    decides, and without one the country is unknown. An exception is logged with the plugin's name
+    and counts as None.
     """
 
 

@@ -167,6 +167,16 @@ def judge(user_agent: str) -> tuple[Verdict, str]:
     return Verdict.HUMAN, "looks like a browser"
 
 
+def is_plain(user_agent: str) -> bool:
+    """Whether this is a Chrome, Safari, Firefox or Edge that carries no other name."""
+    return bool(_PLAIN.fullmatch(user_agent.lower().strip()))
+
+
+def without_devices(user_agent: str) -> str:
+    """`user_agent` in lower case, without what makers, operators and apps put into it."""
+    return _DEVICES.sub(r"\1\2", user_agent.lower())
+
+
 def _first(parts: tuple[str, ...], text: str) -> str:
     for part in parts:
         if part in text:
@@ -182,7 +192,7 @@ def _preview(low: str) -> str:
 
 def _automaton(low: str) -> str:
     reason = _names_itself(low)
-    if reason and (bare := _DEVICES.sub(r"\1\2", low)) != low:
+    if reason and (bare := without_devices(low)) != low:
         return _names_itself(bare)
     return reason
 

@@ -130,11 +130,16 @@ def query_pairs(url: str) -> Iterable[tuple[str, str]]:
     query = url.partition("#")[0].partition("?")[2]
     for piece in _pieces(query):
         name, _, value = piece.partition("=")
-        yield unquote_plus(name), unquote_plus(value).replace("\0", "")
+        yield _decoded(name), _decoded(value).replace("\0", "")
 
 
 def _pieces(query: str) -> Sequence[str]:
     return [piece for piece in query.split("&") if piece]
+
+
+def _decoded(text: str) -> str:
+    # Most names and values are plain, and decoding is the dearest step of classifying a click.
+    return unquote_plus(text) if "%" in text or "+" in text else text
 
 
 def _key(piece: str) -> str:

@@ -12,9 +12,9 @@ from trackflow_core.engine import Engine
 from trackflow_core.errors import ConfigError, InvalidEvent
 from trackflow_core.hooks import Hooks, hookimpl
 from trackflow_core.model import Click, Context, Deal, DealStatus, Lead
-from trackflow_core.testing.facts import ANNA, LINKS, START, at, click, deal, lead
+from trackflow_core.testing.facts import ANNA, BEN, LINKS, START, at, click, deal, lead
 from trackflow_core.testing.memory import MemoryStore
-from trackflow_core.tracking.identity import issue_token
+from trackflow_core.tracking.identity import issue_token, sign_cookie
 
 KEYS = ("key",)
 RULES = {rule.name: rule for rule in BUILTIN_RULES}
@@ -53,9 +53,20 @@ def test_a_forged_token_costs_the_binding_not_the_lead(caplog: pytest.LogCapture
         engine.apply_lead(lead(visitor_ids=frozenset(), visitor_token=token))
     (kept,) = store.leads({"crm/lead-1"})
     assert kept.visitor_ids == frozenset()
-    assert "crm/lead-1 is kept without a visitor" in caplog.text
+    assert "crm/lead-1 is not bound by its token: " in caplog.text
     assert token not in caplog.text
     assert token not in repr(lead(visitor_token=token))
+
+
+def test_a_cookie_binds_a_lead_and_an_opened_mail_where_nothing_else_does() -> None:
+    store, engine = new()
+    engine.apply_lead(lead(visitor_ids=frozenset(), visitor_cookie=sign_cookie(BEN, KEYS)))
+    mailed = frozenset({ANNA})
+    engine.apply_lead(lead("crm/lead-2", visitor_ids=frozenset(), email_visitor_ids=mailed))
+    engine.apply_lead(lead("crm/lead-3", visitor_ids=frozenset({BEN}), email_visitor_ids=mailed))
+    kept = store.leads({"crm/lead-1", "crm/lead-2", "crm/lead-3"})
+    assert [item.visitor_ids for item in kept] == [{BEN}, {ANNA}, {BEN}]
+    assert all(not item.visitor_cookie and not item.email_visitor_ids for item in kept)
 
 
 def test_a_deal_may_choose_its_own_model() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from datetime import timedelta
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from trackflow_core.attribution.models import BUILTIN_RULES, Model
 from trackflow_core.errors import ConfigError
@@ -17,12 +18,16 @@ class Settings:
     """What an engine works by.
 
     `model` splits deals that choose no model of their own.
-    `session_gap` is the pause that ends a session. Referrers on `own_hosts` make no source.
+    `session_gap` is the pause that ends a session, `zone` (an IANA name) where midnight ends one.
+    `account_journeys` gives a deal the touches of all leads of its lead's account.
+    Referrers on `own_hosts` make no source.
     `keys` sign visitor ids, the last one being current. `context` tells hooks where they run.
     """
 
     model: Model = field(default_factory=lambda: Model(_RULES["linear"]))
     session_gap: timedelta = timedelta(minutes=30)
+    zone: str = "UTC"
+    account_journeys: bool = False
     own_hosts: frozenset[str] = frozenset()
     keys: tuple[str, ...] = field(default=(), repr=False)
     context: Context = field(default_factory=Context)
@@ -30,3 +35,9 @@ class Settings:
     def __post_init__(self) -> None:
         if self.session_gap <= timedelta(0):
             raise ConfigError("session_gap must be longer than zero.")
+        try:
+            ZoneInfo(self.zone)
+        except (ZoneInfoNotFoundError, ValueError, OSError):
+            raise ConfigError(
+                f"zone is {self.zone!r}; use a name such as 'Europe/Berlin'."
+            ) from None

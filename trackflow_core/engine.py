@@ -10,6 +10,7 @@ import logging
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
+from zoneinfo import ZoneInfo
 
 from trackflow_core.attribution import Attribution, attribute
 from trackflow_core.config import Settings
@@ -24,12 +25,11 @@ from trackflow_core.model import (
     Lead,
     LeadSummary,
     Link,
-    Session,
     Touch,
     Verdict,
 )
 from trackflow_core.ports import Store
-from trackflow_core.tracking import agents, channels, identity, scanners, sessions
+from trackflow_core.tracking import agents, channels, consent, identity, scanners, sessions
 
 _log = logging.getLogger(__name__)
 
@@ -61,8 +61,10 @@ class Engine:
     # -- clicks ----------------------------------------------------------------------------
 
     def record_click(self, click: Click) -> None:
-        """Queue one click; the only write on a redirect's path."""
-        self._store.append_click(click)
+        """Queue of one click what its tier allows; the only write on a redirect's path."""
+        kept = consent.limit(click)
+        if kept is not None:
+            self._store.append_click(kept)
 
     def process_clicks(self, limit: int = 1000) -> Drained:
         """Classify queued clicks, place them in sessions and refresh the leads they bear on.
@@ -98,20 +100,44 @@ class Engine:
     def _save(self, clicks: Sequence[Click]) -> set[str]:
         links = self._store.links({click.link_code for click in clicks})
         events = [self._classify(click, links.get(click.link_code)) for click in clicks]
-        visitors = {event.click.visitor_id for event in events if event.click.visitor_id}
-        known = {session.id: session for session in self._store.sessions(visitors)}
-        changed: dict[str, Session] = {}
-        placed: list[ClickEvent] = []
-        for event in sorted(
-            events, key=lambda event: (event.click.occurred_at, event.click.event_id)
-        ):
-            if event.click.visitor_id and event.counts:
-                session = sessions.place(event, tuple(known.values()), self._settings.session_gap)
-                known[session.id] = changed[session.id] = session
-                event = ClickEvent(event.click, event.agent, event.source, session.id)
-            placed.append(event)
-        self._store.save_visits(placed, tuple(changed.values()))
-        return visitors
+        days = {
+            sessions.day_of(event.click.visitor_id, event.click.occurred_at, self._zone)
+            for event in events
+            if event.click.visitor_id and event.counts
+        }
+        self._arrange(events, self._store.recorded(days) if days else ())
+        return {event.click.visitor_id for event in events if event.click.visitor_id}
+
+    def _arrange(self, events: Sequence[ClickEvent], held: Sequence[ClickEvent]) -> None:
+        """Save `events` and the sessions that they and all `held` of the same days make."""
+        told = {event.click.event_id: event for event in (*held, *events)}
+        arranged = sessions.split(
+            (event for event in told.values() if event.click.visitor_id and event.counts),
+            self._settings.session_gap,
+            self._zone,
+        )
+        homes = {
+            event.click.event_id: session.id for session, members in arranged for event in members
+        }
+        self._store.save_visits(
+            [replace(event, session_id=homes.get(event.click.event_id)) for event in events],
+            [session for session, _ in arranged],
+        )
+        new = {event.click.event_id for event in events}
+        moved = {
+            event.click.event_id: homes[event.click.event_id]
+            for event in held
+            if event.click.event_id not in new
+            and event.click.event_id in homes
+            and event.session_id != homes[event.click.event_id]
+        }
+        gone = {event.session_id for event in held if event.session_id} - set(homes.values())
+        if moved or gone:
+            self._store.move_clicks(moved, gone)
+
+    @property
+    def _zone(self) -> ZoneInfo:
+        return ZoneInfo(self._settings.zone)
 
     def _classify(self, click: Click, link: Link | None) -> ClickEvent:
         if link is None:
@@ -158,9 +184,19 @@ class Engine:
         Clicks of the leads' visitors that still wait in the queue are processed first.
         """
         leads = [self._recognise(lead) for lead in leads]
+        # A lead that changes its account leaves deals behind that it no longer adds to.
+        left = self._store.leads(self._colleagues({lead.ref for lead in leads}))
         saved_leads = self._store.save_leads(leads) if leads else ()
         saved_deals = self._store.save_deals(deals) if deals else ()
-        self._refresh([*saved_leads, *self._catch_up(saved_leads)], saved_deals)
+        self._refresh([*saved_leads, *self._catch_up(saved_leads), *left], saved_deals)
+
+    def record_touch(self, lead_ref: str, touch: Touch) -> None:
+        """Take in a touch that is no click (a call, a meeting, an event, a referral) of one lead.
+
+        The same id told again replaces what was told before.
+        """
+        self._store.save_touches({lead_ref: [touch]})
+        self._refresh(self._store.leads({lead_ref}))
 
     def _catch_up(self, leads: Sequence[Lead]) -> Sequence[Lead]:
         """Process the waiting clicks of the leads' visitors; the other leads these bear on."""
@@ -176,22 +212,46 @@ class Engine:
         return self._store.leads(set(self._store.leads_of_visitors(visitors)) - refs)
 
     def _recognise(self, lead: Lead) -> Lead:
-        """`lead` with its token turned into a visitor; a bad token must not lose the lead."""
-        if not lead.visitor_token:
-            return lead
+        """`lead` with what came with it turned into visitors; a bad token must not lose it."""
         visitors = lead.visitor_ids
-        try:
-            visitors |= {
-                identity.read_token(lead.visitor_token, self._settings.keys, lead.came_in_at)
-            }
-        except InvalidEvent as error:
-            _log.warning("The lead %s is kept without a visitor: %s", lead.ref, error)
-        return replace(lead, visitor_ids=visitors, visitor_token="")
+        match = identity.match(
+            token=lead.visitor_token,
+            cookie=lead.visitor_cookie,
+            # Who is known already needs no further proof.
+            email_visitor_ids=frozenset() if visitors else lead.email_visitor_ids,
+            keys=self._settings.keys,
+            now=lead.came_in_at,
+        )
+        for problem in match.problems:
+            _log.warning("The lead %s is not bound by its %s", lead.ref, problem)
+        return replace(
+            lead,
+            visitor_ids=visitors | match.visitor_ids,
+            visitor_token="",
+            visitor_cookie="",
+            email_visitor_ids=frozenset(),
+        )
 
     def merge_leads(self, winner: str, losers: Collection[str]) -> None:
         """Make one lead of several: `winner` keeps its ref and gets every journey and deal."""
+        left = self._colleagues({winner, *losers})
         self._store.merge_leads(winner, losers)
-        self._refresh(self._store.leads({winner}))
+        self._refresh(self._store.leads({winner, *left}))
+
+    # -- visitors --------------------------------------------------------------------------
+
+    def merge_visitors(self, winner: str, losers: Collection[str]) -> None:
+        """Make one visitor of several: `winner` keeps its id and gets every click and lead."""
+        self._store.merge_visitors(winner, losers)
+        held = self._store.recorded({sessions.always(winner)})
+        self._arrange((), held)
+        self._refresh(self._store.leads(set(self._store.leads_of_visitors({winner}))))
+
+    def withdraw(self, visitor_id: str) -> None:
+        """A visitor withdraws consent: what is recorded becomes mere counts, without a visitor."""
+        refs = self._store.leads_of_visitors({visitor_id})
+        self._store.withdraw(visitor_id)
+        self._refresh(self._store.leads(set(refs)))
 
     def forget(self, visitor_id: str) -> None:
         """Erase a visitor and refresh the leads and deals that had been bound to it."""
@@ -207,28 +267,27 @@ class Engine:
 
     # -- what follows ----------------------------------------------------------------------
 
-    def _refresh(self, leads: Sequence[Lead], deals: Sequence[Deal] = ()) -> None:
+    def _refresh(self, leads: Iterable[Lead], deals: Sequence[Deal] = ()) -> None:
         """Bring summaries, conversions and credits of these leads and deals up to date."""
+        leads = [*{lead.ref: lead for lead in leads}.values()]
         lead_refs = {lead.ref for lead in leads}
         if leads:
             known = {deal.ref for deal in deals}
-            of_leads = self._store.deals_of_leads(lead_refs)
+            of_leads = self._store.deals_of_leads(lead_refs | self._colleagues(lead_refs))
             deals = [*deals, *(deal for deal in of_leads if deal.ref not in known)]
         if not leads and not deals:
             return
-        touches = self._store.touches(
-            lead_refs | {deal.lead_ref for deal in deals if deal.lead_ref}
-        )
+        touches, journeys = self._journeys(lead_refs, deals)
         summaries = {lead.ref: _summarise(touches.get(lead.ref, ()), lead) for lead in leads}
         if summaries:
             self._store.save_summaries(summaries)
-        attributions = self._attribute(deals, touches)
+        attributions = self._attribute(deals, journeys)
         if attributions:
             self._store.replace_credits(attributions)
         won = [deal for deal in deals if deal.status is DealStatus.WON]
         conversions = [
             *(_lead_conversion(lead, summaries[lead.ref]) for lead in leads),
-            *(_won_conversion(deal, touches.get(deal.lead_ref, ())) for deal in won),
+            *(_won_conversion(deal, journeys.get(deal.lead_ref, ())) for deal in won),
         ]
         self._store.replace_conversions(
             [*((lead.ref, "lead") for lead in leads), *((deal.ref, "won") for deal in deals)],
@@ -236,8 +295,35 @@ class Engine:
         )
         self._store.after_commit(lambda: self._announce(attributions))
 
+    def _journeys(
+        self, lead_refs: Collection[str], deals: Sequence[Deal]
+    ) -> tuple[Mapping[str, Sequence[Touch]], Mapping[str, Sequence[Touch]]]:
+        """Each lead's own touches, and each deal's journey by the ref of its lead."""
+        deal_leads = {deal.lead_ref for deal in deals if deal.lead_ref}
+        accounts = self._accounts(deal_leads)
+        pooled = {ref for others in accounts.values() for ref in others}
+        touches = self._store.touches({*lead_refs, *deal_leads, *pooled})
+        journeys = {
+            ref: [
+                touch
+                for member in (ref, *sorted(accounts.get(ref, ())))
+                for touch in touches.get(member, ())
+            ]
+            for ref in deal_leads
+        }
+        return touches, journeys
+
+    def _accounts(self, lead_refs: Collection[str]) -> Mapping[str, Collection[str]]:
+        if not lead_refs or not self._settings.account_journeys:
+            return {}
+        return self._store.account_leads(lead_refs)
+
+    def _colleagues(self, lead_refs: Collection[str]) -> set[str]:
+        """The other leads of these leads' accounts, where journeys are those of accounts."""
+        return {ref for others in self._accounts(lead_refs).values() for ref in others}
+
     def _attribute(
-        self, deals: Sequence[Deal], touches: Mapping[str, Sequence[Touch]]
+        self, deals: Sequence[Deal], journeys: Mapping[str, Sequence[Touch]]
     ) -> Sequence[Attribution]:
         if not deals:
             return ()
@@ -248,7 +334,7 @@ class Engine:
         )
         return [
             attribute(
-                touches.get(deal.lead_ref, ()),
+                journeys.get(deal.lead_ref, ()),
                 deal,
                 models[deal.ref],
                 lead_created_at=created_at.get(deal.lead_ref),

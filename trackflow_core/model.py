@@ -7,7 +7,7 @@ currency's minor unit (cents for EUR, yen for JPY, fils for KWD).
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
-from datetime import datetime, timezone
+from datetime import datetime, timedelta, timezone
 from enum import Enum
 
 from trackflow_core.errors import InvalidEvent
@@ -30,6 +30,19 @@ class DealStatus(str, Enum):
     OPEN = "open"
     WON = "won"
     LOST = "lost"
+
+
+class Tier(str, Enum):
+    """How much may be kept of a person, from most to least.
+
+    `full`: everything, under an id that lasts. `session`: everything, under an id that ends with
+    the visit. `aggregate`: a count without a visitor. `none`: nothing.
+    """
+
+    FULL = "full"
+    SESSION = "session"
+    AGGREGATE = "aggregate"
+    NONE = "none"
 
 
 def _utc(owner: str, name: str, moment: datetime) -> datetime:
@@ -81,7 +94,7 @@ class Click:
     `event_id` is unique for ever; recording it again changes nothing. `destination` is the URL
     the visitor was sent to. `ip` is already anonymised. `visitor_id` is None where consent or a
     missing cookie left the click without a visitor. `internal` marks staff. `prefetch` marks a
-    request that a browser or previewer made ahead of a person.
+    request that a browser or previewer made ahead of a person. `tier` is how much may be kept.
     """
 
     event_id: str
@@ -94,6 +107,7 @@ class Click:
     referrer: str = ""
     internal: bool = False
     prefetch: bool = False
+    tier: Tier = Tier.FULL
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "occurred_at", _utc("Click", "occurred_at", self.occurred_at))
@@ -116,7 +130,10 @@ class ClickEvent:
 
 @dataclass(frozen=True, slots=True)
 class Session:
-    """One visit: a visitor's hits without a long pause. `id` is the event that opened it."""
+    """One visit of a visitor. `id` is the event that opened it; source and agent are its own.
+
+    Where a visit ends: `tracking.sessions`.
+    """
 
     id: str
     visitor_id: str
@@ -127,6 +144,16 @@ class Session:
     agent: Agent
     entry_page: str = ""
     exit_page: str = ""
+
+    @property
+    def duration(self) -> timedelta:
+        """The time from the first hit to the last; zero for a single hit."""
+        return self.ended_at - self.started_at
+
+    @property
+    def is_bounce(self) -> bool:
+        """Whether the visit was a single hit."""
+        return self.hits == 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -164,8 +191,10 @@ class Lead:
 
     `ref` is the host-wide reference. `occurred_at` is when this state was true, `event_id` which
     fact told it. `created_at` is when the lead came in (defaults to `occurred_at`).
-    `visitor_token` is an unverified token that came with the lead; the engine turns it into a
-    visitor id or drops it.
+    `visitor_token` and `visitor_cookie` came with the lead and are not verified; the engine turns
+    them into a visitor id or drops them. `email_visitor_ids` are visitors who opened a signed link
+    in a mail to the lead's address. `account` is the ref of the company or household that the lead
+    belongs to.
     """
 
     ref: str
@@ -179,6 +208,9 @@ class Lead:
     phone: str = ""
     company: str = ""
     visitor_token: str = field(default="", repr=False)
+    visitor_cookie: str = field(default="", repr=False)
+    email_visitor_ids: frozenset[str] = frozenset()
+    account: str = ""
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "occurred_at", _utc("Lead", "occurred_at", self.occurred_at))

@@ -24,6 +24,7 @@ from trackflow_core.model import (
     Session,
     Touch,
 )
+from trackflow_core.tracking.sessions import Span
 
 Clock = Callable[[], datetime]
 """Returns the present as an aware datetime; only hosts own one."""
@@ -57,7 +58,8 @@ class Store(Protocol):
         """Take up to `limit` queued clicks, oldest first, only of `visitor_ids` where given.
 
         A claimed click stays queued until `save_visits` or `reject_click` settles it, and is not
-        given to another worker meanwhile. Clicks already recorded are settled here.
+        given to another worker meanwhile. Clicks already recorded are settled here. A click of a
+        visitor who was merged into another comes back as the other's.
         """
 
     def has_queued_clicks(self, visitor_ids: Collection[str]) -> bool:
@@ -76,6 +78,24 @@ class Store(Protocol):
         """Keep classified clicks, their visitors, the changed sessions and the counters of links,
         and settle the clicks in the queue."""
 
+    def recorded(self, spans: Collection[Span]) -> Sequence[ClickEvent]:
+        """The recorded clicks of visitors in these spans of time, in any order, each with the
+        session that it is in now."""
+
+    def move_clicks(self, sessions: Mapping[str, str], gone: Collection[str]) -> None:
+        """Give recorded clicks another session (both by id), then drop the sessions in `gone`,
+        which no click belongs to any more."""
+
+    # -- visitors ----------------------------------------------------------------------------
+
+    def merge_visitors(self, winner: str, losers: Collection[str]) -> None:
+        """Give `winner` the clicks (queued and recorded), sessions and leads of `losers`, whose
+        ids now mean `winner`: in clicks that are queued later, too, and in leads that are saved."""
+
+    def withdraw(self, visitor_id: str) -> None:
+        """Keep of a visitor's clicks (queued and recorded) only what `consent.limit` keeps of a
+        click of tier `aggregate`; erase the visitor's sessions and bindings to leads."""
+
     # -- leads and deals -------------------------------------------------------------------
 
     def save_leads(self, leads: Sequence[Lead]) -> Sequence[Lead]:
@@ -93,6 +113,10 @@ class Store(Protocol):
     def leads_of_visitors(self, visitor_ids: Collection[str]) -> Collection[str]:
         """The refs of all leads bound to any of these visitors."""
 
+    def account_leads(self, lead_refs: Collection[str]) -> Mapping[str, Collection[str]]:
+        """The other leads of each lead's account. A ref without an account or without others may
+        be left out."""
+
     def mark_stale(self, lead_refs: Collection[str]) -> None:
         """Remember that these leads must be refreshed by the next run of the click job."""
 
@@ -107,7 +131,12 @@ class Store(Protocol):
 
     def touches(self, lead_refs: Collection[str]) -> Mapping[str, Sequence[Touch]]:
         """Each lead's touches: the clicks that count of every visitor bound to it or to a lead
-        merged into it. A ref without any may be left out. In any order."""
+        merged into it, and what `save_touches` keeps of these leads. A ref without any may be
+        left out. In any order."""
+
+    def save_touches(self, touches: Mapping[str, Sequence[Touch]]) -> None:
+        """Keep touches that are no clicks, by the ref of the lead whom they touched. One of an id
+        that is already kept replaces it. A lead that is not known yet has them when it comes."""
 
     def save_summaries(self, summaries: Mapping[str, LeadSummary]) -> None:
         """Freeze first and last touch and their number on these leads."""

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import random
-
 import pytest
 
-from trackflow_core.model import Agent, ClickEvent, Session, Source, Verdict
-from trackflow_core.testing.facts import BROWSER, at, click
-from trackflow_core.tracking import agents, channels, qr, sessions
+from trackflow_core.model import Source, Verdict
+from trackflow_core.testing.facts import BROWSER
+from trackflow_core.tracking import agents, channels, qr
 
 INSTAGRAM = (
     "Mozilla/5.0 (iPhone; CPU iPhone OS 17_5 like Mac OS X) AppleWebKit/605.1.15 (KHTML, like "
@@ -104,51 +102,6 @@ def test_the_links_own_fields_come_before_the_url() -> None:
         utm={"source": "newsletter", "medium": "email", "campaign": ""},
     )
     assert found == Source("newsletter", "email", "", "Email", "banner", "")
-
-
-def event(event_id: str, minutes: float) -> ClickEvent:
-    hit = click(
-        event_id, 0, occurred_at=at(0, minutes), destination=f"https://x.example/{event_id}"
-    )
-    return ClickEvent(hit, Agent(Verdict.HUMAN, "test"), Source(source=event_id))
-
-
-def place_all(events: list[ClickEvent]) -> list[Session]:
-    held: dict[str, Session] = {}
-    for item in events:
-        session = sessions.place(item, tuple(held.values()))
-        held[session.id] = session
-    return sorted(held.values(), key=lambda session: session.started_at)
-
-
-def test_a_pause_of_more_than_thirty_minutes_ends_a_session() -> None:
-    found = place_all([event("a", 0), event("b", 30), event("c", 60.1)])
-    assert [(s.hits, s.entry_page[-1], s.exit_page[-1]) for s in found] == [
-        (2, "a", "b"),
-        (1, "c", "c"),
-    ]
-
-
-def test_a_late_event_becomes_the_entry_of_its_session() -> None:
-    (found,) = place_all([event("b", 10), event("a", 0), event("m", 5)])
-    assert (found.entry_page[-1], found.exit_page[-1], found.hits) == ("a", "b", 3)
-    assert found.source.source == "a"
-
-
-def test_hits_close_together_make_one_session_in_any_order() -> None:
-    hits = [event(f"e{number}", number * 7) for number in range(5)]
-    for seed in range(10):
-        random.Random(seed).shuffle(hits)
-        (found,) = place_all(hits)
-        assert (found.hits, found.started_at, found.ended_at) == (5, at(0), at(0, 28))
-
-
-def test_sessions_of_others_are_left_alone() -> None:
-    other = sessions.place(event("a", 0), ())
-    stranger = ClickEvent(
-        click("z", 0, visitor_id="f" * 32), Agent(Verdict.HUMAN, "test"), Source()
-    )
-    assert sessions.place(stranger, (other,)).id == "z"
 
 
 def test_qr_codes_are_pictures() -> None:

@@ -69,3 +69,89 @@ def test_what_is_signed_must_still_be_a_visitor_id() -> None:
 def test_without_a_key_nothing_is_signed() -> None:
     with pytest.raises(ConfigError, match="signing key"):
         identity.sign_cookie(ANNA, [])
+
+
+OWN = ["shop.example", "Docs.Example", "news.shop.example"]
+NOW = START
+
+
+def test_a_crossing_leads_from_one_own_domain_to_another() -> None:
+    url = identity.cross("https://docs.example/a%20b?x=1#top", ANNA, KEYS, NOW, OWN)
+    assert url.startswith(f"https://docs.example/a%20b?x=1&{identity.CROSSING}={ANNA}-")
+    assert url.endswith("#top")
+    assert identity.read_crossing(url, KEYS, NOW + timedelta(minutes=2), OWN) == ANNA
+    assert identity.read_crossing(url, ["old-key"], NOW, OWN) is None
+    assert identity.read_crossing(url, KEYS, NOW + timedelta(minutes=3), OWN) is None
+    # Once crossed, a URL is not signed again.
+    assert identity.cross(url, "b" * 32, KEYS, NOW, OWN) == url
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "https://elsewhere.example/",
+        "https://shop.example.evil.example/",
+        "https://notshop.example/",
+        "http://shop.example/",
+        "https://[broken",
+        "//shop.example/",
+        "",
+    ],
+)
+def test_no_id_leaves_our_domains(url: str) -> None:
+    assert identity.cross(url, ANNA, KEYS, NOW, OWN) == url
+    assert identity.read_crossing(url, KEYS, NOW, OWN) is None
+
+
+def test_a_crossing_is_believed_where_it_leads_only() -> None:
+    url = identity.cross("https://www.shop.example/", ANNA, KEYS, NOW, OWN)
+    assert identity.read_crossing(url, KEYS, NOW, OWN) == ANNA
+    elsewhere = url.replace("www.shop.example", "docs.example")
+    assert identity.read_crossing(elsewhere, KEYS, NOW, OWN) is None
+    inside = url.replace("www.shop.example", "news.shop.example")
+    assert identity.read_crossing(inside, KEYS, NOW, OWN) is None
+    token = url.partition(f"{identity.CROSSING}=")[2]
+    with pytest.raises(InvalidEvent, match="not signed"):
+        identity.read_token(token, KEYS, NOW)
+    plain = f"https://shop.example/?{identity.CROSSING}={ANNA}"
+    assert identity.read_crossing(plain, KEYS, NOW, OWN) is None
+    assert identity.read_crossing("https://shop.example/?x=1", KEYS, NOW, OWN) is None
+
+
+def test_a_lead_is_matched_by_token_then_cookie_then_email() -> None:
+    token = identity.issue_token(ANNA, KEYS, NOW)
+    cookie = identity.sign_cookie("b" * 32, KEYS)
+    email = {"c" * 32}
+    proofs = {"token": token, "cookie": cookie, "email_visitor_ids": email}
+
+    def match(**given: object) -> identity.Match:
+        return identity.match(keys=KEYS, now=NOW, **given)
+
+    assert match(**proofs) == identity.Match(frozenset({ANNA}), "token")
+    del proofs["token"]
+    assert match(**proofs) == identity.Match(frozenset({"b" * 32}), "cookie")
+    forged = match(token="forged", **proofs)
+    assert (forged.by, len(forged.problems)) == ("cookie", 1)
+    assert "token: The visitor token is not signed" in forged.problems[0]
+    del proofs["cookie"]
+    assert match(**proofs) == identity.Match(frozenset(email), "email")
+    unknown = match(cookie="forged", **proofs)
+    assert (unknown.by, unknown.problems) == (
+        "email",
+        ("cookie: It is not signed by this installation.",),
+    )
+    assert match() == identity.Match()
+
+
+def test_a_link_in_a_mail_proves_its_address_and_does_not_show_it() -> None:
+    proof = identity.email_proof(" Anna@Example.org ", KEYS)
+    assert "anna" not in proof.lower()
+    assert identity.proves_email(proof, "anna@example.org", KEYS)
+    assert identity.proves_email(proof, "anna@example.org", [*KEYS, "newest"])
+    assert not identity.proves_email(proof, "ben@example.org", KEYS)
+    assert not identity.proves_email(proof, "anna@example.org", ["other"])
+    assert not identity.proves_email("forged", "anna@example.org", KEYS)
+    assert not identity.proves_email("ü", "anna@example.org", KEYS)
+    assert not identity.proves_email("a" * 300, "anna@example.org", KEYS)
+    with pytest.raises(ConfigError, match="signing key"):
+        identity.email_proof("anna@example.org", [])

@@ -18,8 +18,11 @@ from trackflow_core.model import (
     LeadSummary,
     Link,
     Session,
+    Tier,
     Touch,
 )
+from trackflow_core.tracking.consent import limit
+from trackflow_core.tracking.sessions import Span
 
 
 @dataclass
@@ -33,6 +36,8 @@ class _State:
     merged: dict[str, str] = field(default_factory=dict)
     deals: dict[str, Deal] = field(default_factory=dict)
     stale: set[str] = field(default_factory=set)
+    touches: dict[str, tuple[str, Touch]] = field(default_factory=dict)
+    same_visitor: dict[str, str] = field(default_factory=dict)
     summaries: dict[str, LeadSummary] = field(default_factory=dict)
     models: dict[str, Model] = field(default_factory=dict)
     attributions: dict[str, Attribution] = field(default_factory=dict)
@@ -98,15 +103,15 @@ class MemoryStore:
     def claim_clicks(
         self, limit: int, visitor_ids: Collection[str] | None = None
     ) -> Sequence[Click]:
+        queued = map(self._of_current_visitor, self._state.queue.values())
         waiting = [
-            click
-            for click in self._state.queue.values()
-            if visitor_ids is None or click.visitor_id in visitor_ids
+            click for click in queued if visitor_ids is None or click.visitor_id in visitor_ids
         ]
         return sorted(waiting, key=lambda click: (click.occurred_at, click.event_id))[:limit]
 
     def has_queued_clicks(self, visitor_ids: Collection[str]) -> bool:
-        return any(click.visitor_id in visitor_ids for click in self._state.queue.values())
+        queued = map(self._of_current_visitor, self._state.queue.values())
+        return any(click.visitor_id in visitor_ids for click in queued)
 
     def reject_click(self, click: Click, reason: str) -> None:
         del self._state.queue[click.event_id]
@@ -126,12 +131,53 @@ class MemoryStore:
             self._state.queue.pop(event.click.event_id, None)
         self._state.sessions.update({session.id: session for session in sessions})
 
+    def recorded(self, spans: Collection[Span]) -> Sequence[ClickEvent]:
+        return [
+            event
+            for event in self._state.events.values()
+            if any(
+                span.visitor_id == event.click.visitor_id
+                and span.start <= event.click.occurred_at < span.end
+                for span in spans
+            )
+        ]
+
+    def move_clicks(self, sessions: Mapping[str, str], gone: Collection[str]) -> None:
+        for event_id, session_id in sessions.items():
+            event = self._state.events[event_id]
+            self._state.events[event_id] = replace(event, session_id=session_id)
+        for session_id in gone:
+            del self._state.sessions[session_id]
+
+    def merge_visitors(self, winner: str, losers: Collection[str]) -> None:
+        winner = self._visitor(winner)
+        state = self._state
+        state.same_visitor.update({loser: winner for loser in losers if loser != winner})
+        state.events = {
+            key: replace(event, click=self._of_current_visitor(event.click))
+            for key, event in state.events.items()
+        }
+        state.sessions = {
+            key: replace(session, visitor_id=self._visitor(session.visitor_id))
+            for key, session in state.sessions.items()
+        }
+        state.leads = {ref: self._of_current_visitors(lead) for ref, lead in state.leads.items()}
+
+    def withdraw(self, visitor_id: str) -> None:
+        state = self._state
+        state.queue = {key: _counted(click, visitor_id) for key, click in state.queue.items()}
+        for key, event in state.events.items():
+            if event.click.visitor_id == visitor_id:
+                click = _counted(event.click, visitor_id)
+                state.events[key] = replace(event, click=click, session_id=None)
+        self._drop_visitor(visitor_id)
+
     def save_leads(self, leads: Sequence[Lead]) -> Sequence[Lead]:
         saved = []
         for lead in leads:
             ref = self._current(lead.ref)
             known = self._state.leads.get(ref)
-            lead = replace(lead, ref=ref)
+            lead = self._of_current_visitors(replace(lead, ref=ref))
             self._state.leads[ref] = known.merged_with(lead) if known else lead
             saved.append(self._state.leads[ref])
         return saved
@@ -146,8 +192,21 @@ class MemoryStore:
         return [self._state.leads[ref] for ref in sorted(refs) if ref in self._state.leads]
 
     def leads_of_visitors(self, visitor_ids: Collection[str]) -> Collection[str]:
-        wanted = set(visitor_ids)
+        wanted = {self._visitor(visitor_id) for visitor_id in visitor_ids}
         return {ref for ref, lead in self._state.leads.items() if lead.visitor_ids & wanted}
+
+    def account_leads(self, lead_refs: Collection[str]) -> Mapping[str, Collection[str]]:
+        leads = self._state.leads
+        return {
+            ref: [
+                other.ref
+                for other in leads.values()
+                if other.account == leads[self._current(ref)].account
+                and other.ref != self._current(ref)
+            ]
+            for ref in lead_refs
+            if self._current(ref) in leads and leads[self._current(ref)].account
+        }
 
     def mark_stale(self, lead_refs: Collection[str]) -> None:
         self._state.stale |= set(lead_refs)
@@ -172,8 +231,16 @@ class MemoryStore:
                 _touch(event)
                 for event in self._state.events.values()
                 if lead and event.counts and event.click.visitor_id in lead.visitor_ids
+            ] + [
+                touch
+                for of_lead, touch in self._state.touches.values()
+                if self._current(of_lead) == self._current(ref)
             ]
         return found
+
+    def save_touches(self, touches: Mapping[str, Sequence[Touch]]) -> None:
+        for ref, told in touches.items():
+            self._state.touches.update({touch.id: (ref, touch) for touch in told})
 
     def save_summaries(self, summaries: Mapping[str, LeadSummary]) -> None:
         self._state.summaries.update(summaries)
@@ -209,11 +276,28 @@ class MemoryStore:
         state = self._state
         state.events = {k: e for k, e in state.events.items() if e.click.visitor_id != visitor_id}
         state.queue = {k: c for k, c in state.queue.items() if c.visitor_id != visitor_id}
+        self._drop_visitor(visitor_id)
+
+    def _drop_visitor(self, visitor_id: str) -> None:
+        state = self._state
         state.sessions = {k: s for k, s in state.sessions.items() if s.visitor_id != visitor_id}
         state.leads = {
             ref: replace(lead, visitor_ids=lead.visitor_ids - {visitor_id})
             for ref, lead in state.leads.items()
         }
+
+    def _visitor(self, visitor_id: str) -> str:
+        while visitor_id in self._state.same_visitor:
+            visitor_id = self._state.same_visitor[visitor_id]
+        return visitor_id
+
+    def _of_current_visitor(self, click: Click) -> Click:
+        if click.visitor_id not in self._state.same_visitor:
+            return click
+        return replace(click, visitor_id=self._visitor(click.visitor_id))
+
+    def _of_current_visitors(self, lead: Lead) -> Lead:
+        return replace(lead, visitor_ids=frozenset(map(self._visitor, lead.visitor_ids)))
 
     def _current(self, ref: str) -> str:
         while ref in self._state.merged:
@@ -223,6 +307,13 @@ class MemoryStore:
     def _deal(self, ref: str) -> Deal:
         deal = self._state.deals[ref]
         return replace(deal, lead_ref=self._current(deal.lead_ref))
+
+
+def _counted(click: Click, visitor_id: str) -> Click:
+    """`click` as a mere count, where it is the visitor's."""
+    if click.visitor_id != visitor_id:
+        return click
+    return limit(replace(click, tier=Tier.AGGREGATE)) or click
 
 
 def _touch(event: ClickEvent) -> Touch:

@@ -10,23 +10,33 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from trackflow_core.model import Click, Deal, DealStatus, Lead, Link
-from trackflow_core.testing.facts import BEN, LINKS, at, click, deal, lead
+from trackflow_core.model import Click, Deal, DealStatus, Lead, Link, Touch
+from trackflow_core.testing.facts import BEN, LINKS, at, click, deal, lead, touch
 
-Fact = Click | Lead | Deal
+
+@dataclass(frozen=True)
+class Contact:
+    """The fact that people touched a lead other than by a click."""
+
+    lead_ref: str
+    touch: Touch
+
+
+Fact = Click | Lead | Deal | Contact
 
 
 @dataclass(frozen=True)
 class Scenario:
     """One story. `credits` maps each deal's ref to (touch id or None, minor units) in order, as
     the linear model over 90 days splits it. `summaries` maps each lead's ref to (first touch id,
-    last touch id, number of touches)."""
+    last touch id, number of touches). `account_journeys` is the setting of that name."""
 
     name: str
     facts: tuple[Fact, ...]
     credits: Mapping[str, tuple[tuple[str | None, int], ...]]
     summaries: Mapping[str, tuple[str | None, str | None, int]] = field(default_factory=dict)
     links: tuple[Link, ...] = LINKS
+    account_journeys: bool = False
 
 
 CRAWLER = "Mozilla/5.0 (compatible; Googlebot/2.1; +http://www.google.com/bot.html)"
@@ -115,5 +125,49 @@ SCENARIOS: tuple[Scenario, ...] = (
         "a deal worth nothing still shows its touches",
         (click("c1", 1), click("c2", 2), lead(), deal(value=0)),
         {"crm/deal-1": (("c1", 0), ("c2", 0))},
+    ),
+    Scenario(
+        "calls and meetings are touches like clicks",
+        (
+            click("c1", 1),
+            Contact("crm/lead-1", touch("call", 3, "Call", kind="call", campaign="spring")),
+            Contact("crm/lead-1", touch("meeting", 11, "Meeting", kind="meeting")),
+            Contact("crm/lead-2", touch("other", 4, "Call", kind="call")),
+            lead(),
+            deal(),
+        ),
+        {"crm/deal-1": (("c1", 3334), ("call", 3333), ("meeting", 3333))},
+        {"crm/lead-1": ("c1", "call", 2)},
+    ),
+    Scenario(
+        "the leads of an account share their journey, and one that left no longer does",
+        (
+            click("c1", 1),
+            click("c2", 2, "mailNws", visitor_id=BEN),
+            click("c3", 3, visitor_id="c" * 32),
+            lead(account="crm/acme"),
+            lead("crm/lead-2", 11, visitor_ids=frozenset({BEN}), account="crm/acme"),
+            lead("crm/lead-3", 10, visitor_ids=frozenset({"c" * 32}), account="crm/acme"),
+            lead("crm/lead-3", 11, visitor_ids=frozenset({"c" * 32}), account="crm/other"),
+            deal(),
+            deal("crm/deal-3", lead_ref="crm/lead-3"),
+        ),
+        {
+            "crm/deal-1": (("c1", 5000), ("c2", 5000)),
+            "crm/deal-3": (("c3", 10_000),),
+        },
+        {"crm/lead-1": ("c1", "c1", 1), "crm/lead-2": ("c2", "c2", 1)},
+        account_journeys=True,
+    ),
+    Scenario(
+        "without account journeys every lead keeps its own",
+        (
+            click("c1", 1),
+            click("c2", 2, "mailNws", visitor_id=BEN),
+            lead(account="crm/acme"),
+            lead("crm/lead-2", 11, visitor_ids=frozenset({BEN}), account="crm/acme"),
+            deal(),
+        ),
+        {"crm/deal-1": (("c1", 10_000),)},
     ),
 )

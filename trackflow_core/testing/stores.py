@@ -5,15 +5,17 @@ from __future__ import annotations
 import random
 from abc import abstractmethod
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from typing import Any
 
 from trackflow_core.config import Settings
 from trackflow_core.engine import Engine
 from trackflow_core.hooks import Hooks
-from trackflow_core.model import Click, DealStatus, Lead, Link
+from trackflow_core.model import Click, DealStatus, Lead, Link, Tier
 from trackflow_core.ports import Store
-from trackflow_core.testing.facts import ANNA, BEN, LINKS, at, click, deal, lead
-from trackflow_core.testing.scenarios import SCENARIOS, Fact, Scenario
+from trackflow_core.testing.facts import ANNA, BEN, LINKS, at, click, deal, lead, touch
+from trackflow_core.testing.scenarios import SCENARIOS, Contact, Fact, Scenario
+from trackflow_core.tracking.sessions import always, day_of
 
 Shares = tuple[tuple[str | None, int], ...]
 
@@ -56,9 +58,9 @@ class HostedStore:
         """The settings under which the kit runs its engine."""
         return Settings()
 
-    def new_engine(self, store: Store) -> Engine:
-        """An engine without plugins over `store`."""
-        return Engine(store, Hooks(), self.settings())
+    def new_engine(self, store: Store, **changes: Any) -> Engine:
+        """An engine without plugins over `store`; `changes` are to the settings."""
+        return Engine(store, Hooks(), replace(self.settings(), **changes))
 
     def deliver(self, engine: Engine, facts: Iterable[Fact]) -> None:
         """Hand facts to the engine one by one, as a host's entry points would."""
@@ -67,6 +69,8 @@ class HostedStore:
                 engine.record_click(fact)
             elif isinstance(fact, Lead):
                 engine.apply_lead(fact)
+            elif isinstance(fact, Contact):
+                engine.record_touch(fact.lead_ref, fact.touch)
             else:
                 engine.apply_deal(fact)
 
@@ -92,7 +96,7 @@ class ScenarioContract(HostedStore):
 
     def _run(self, scenario: Scenario, facts: list[Fact], seed: int) -> None:
         store = self.new_store(scenario.links)
-        engine = self.new_engine(store)
+        engine = self.new_engine(store, account_journeys=scenario.account_journeys)
         half = len(facts) // 2 if seed else 0
         self.deliver(engine, facts[:half])
         engine.process_clicks()
@@ -176,6 +180,153 @@ class StoreContract(ScenarioContract):
         found = sorted(store.sessions({ANNA}), key=lambda session: session.started_at)
         assert [session.hits for session in found] == [3, 1]
         assert (found[0].started_at, found[0].ended_at) == (at(1, minutes=-5), at(1, minutes=29))
+
+    def test_a_late_click_joins_sessions(self) -> None:
+        store, engine = self._visits(("c1", 0), ("c3", 50))
+        assert self._sessions(store) == [("c1", ["c1"]), ("c3", ["c3"])]
+        self._visit(engine, ("c2", 25))
+        assert self._sessions(store) == [("c1", ["c1", "c2", "c3"])]
+        self._visit(engine, ("c0", -5))
+        assert self._sessions(store) == [("c0", ["c0", "c1", "c2", "c3"])]
+
+    def test_a_late_click_of_another_campaign_splits_its_session(self) -> None:
+        store, engine = self._visits(("c1", 0), ("c3", 20))
+        assert self._sessions(store) == [("c1", ["c1", "c3"])]
+        self._visit(engine, ("c2", 10, "postFbk"))
+        assert self._sessions(store) == [("c1", ["c1"]), ("c2", ["c2"]), ("c3", ["c3"])]
+
+    def test_midnight_ends_a_session(self) -> None:
+        # The kit's days begin at nine in the morning, UTC.
+        store, _ = self._visits(("c1", 15 * 60 - 1), ("c2", 15 * 60))
+        assert self._sessions(store) == [("c1", ["c1"]), ("c2", ["c2"])]
+
+    def test_sessions_are_the_same_in_any_order_of_arrival(self) -> None:
+        told = [("a", 0), ("b", 20), ("c", 45, "postFbk"), ("d", 60), ("e", 120), ("f", 15 * 60)]
+        expected = [("a", ["a", "b"]), ("c", ["c"]), ("d", ["d"]), ("e", ["e"]), ("f", ["f"])]
+        for seed in range(self.shuffles):
+            facts = list(told)
+            random.Random(seed).shuffle(facts)
+            store, engine = self._ready()
+            for fact in facts:
+                self._visit(engine, fact)
+            assert self._sessions(store) == expected, facts
+
+    def _visits(self, *told: tuple[Any, ...]) -> tuple[Any, Engine]:
+        store, engine = self._ready()
+        self._visit(engine, *told)
+        return store, engine
+
+    def _visit(self, engine: Engine, *told: tuple[Any, ...]) -> None:
+        """Clicks of `ANNA` as (event id, minutes, link code), recorded in one run."""
+        for name, minutes, *code in told:
+            engine.record_click(click(name, 0, *code, occurred_at=at(0, minutes)))
+        engine.process_clicks()
+
+    def _sessions(self, store: Store) -> list[tuple[str, list[str]]]:
+        """The sessions of `ANNA` with their clicks, after checking what both say of each other."""
+        clicks = sorted(store.recorded({always(ANNA)}), key=lambda event: event.click.occurred_at)
+        found = []
+        for session in sorted(store.sessions({ANNA}), key=lambda session: session.started_at):
+            own = [event.click for event in clicks if event.session_id == session.id]
+            assert (session.hits, session.is_bounce) == (len(own), len(own) == 1)
+            assert session.started_at == own[0].occurred_at
+            assert session.ended_at == own[-1].occurred_at
+            found.append((session.id, [click.event_id for click in own]))
+        return found
+
+    def test_recorded_clicks_come_back_as_they_were(self) -> None:
+        sent = click("c1", 1, ip="203.0.113.0", referrer="https://example.org/ü?q=1")
+        store, engine = self._ready(sent, click("b1", 1, visitor_id=BEN))
+        engine.process_clicks()
+        (found,) = store.recorded({day_of(ANNA, at(1))})
+        assert (found.click, found.session_id, found.counts) == (sent, "c1", True)
+        assert (found.source.campaign, found.source.channel) == ("spring", "Paid Search")
+        assert store.recorded({day_of(ANNA, at(2))}) == []
+
+    def test_a_tier_is_kept_with_its_click(self) -> None:
+        store, engine = self._ready(
+            click("c1", 1, tier=Tier.SESSION),
+            click("c2", 2, tier=Tier.AGGREGATE),
+            click("c3", 3, tier=Tier.NONE),
+        )
+        claimed = [(c.event_id, c.tier, c.visitor_id) for c in store.claim_clicks(9)]
+        assert claimed == [("c1", Tier.SESSION, ANNA), ("c2", Tier.AGGREGATE, None)]
+        engine.process_clicks()
+        assert sorted(self.recorded_clicks(store)) == ["c1", "c2"]
+        (found,) = store.recorded({always(ANNA)})
+        assert found.click.tier is Tier.SESSION
+
+    def test_withdrawing_consent_leaves_counts_only(self) -> None:
+        store, engine = self._ready(click("c1", 1, ip="203.0.113.0"), lead(), deal())
+        engine.process_clicks()
+        self.deliver(engine, [click("c2", 2), click("b1", 3, visitor_id=BEN)])
+        engine.withdraw(ANNA)
+        engine.process_clicks()
+        assert sorted(self.recorded_clicks(store)) == ["b1", "c1", "c2"]
+        assert store.recorded({always(ANNA)}) == []
+        assert store.sessions({ANNA}) == []
+        assert self.credits_of(store, "crm/deal-1") == ((None, 10_000),)
+        assert [event.click.event_id for event in store.recorded({always(BEN)})] == ["b1"]
+
+    def test_merged_visitors_are_one(self) -> None:
+        store, engine = self._ready(
+            click("c1", 1),
+            click("c2", 1, occurred_at=at(1, minutes=20), visitor_id=BEN),
+            lead(),
+            deal(),
+        )
+        engine.process_clicks()
+        self.deliver(engine, [click("c3", 2, visitor_id=BEN)])
+        engine.merge_visitors(ANNA, [BEN])
+        engine.process_clicks()
+        self.deliver(engine, [click("c4", 3, visitor_id=BEN)])
+        engine.process_clicks()
+        assert self._sessions(store) == [("c1", ["c1", "c2"]), ("c3", ["c3"]), ("c4", ["c4"])]
+        assert [name for name, _ in self.credits_of(store, "crm/deal-1")] == [
+            "c1",
+            "c2",
+            "c3",
+            "c4",
+        ]
+        self.deliver(engine, [lead("crm/lead-2", visitor_ids=frozenset({BEN}))])
+        assert self.summary_of(store, "crm/lead-2") == ("c1", "c4", 4)
+        assert store.recorded({always(BEN)}) == []
+
+    def test_a_touch_told_again_replaces_itself(self) -> None:
+        store, engine = self._ready(lead(), deal())
+        engine.record_touch("crm/lead-1", touch("call", 3, "Call", kind="call"))
+        engine.record_touch("crm/lead-1", touch("call", 13, "Call", kind="call"))
+        assert self.credits_of(store, "crm/deal-1") == ((None, 10_000),)
+        engine.record_touch("crm/lead-1", touch("call", 4, "Call", kind="call"))
+        assert self.credits_of(store, "crm/deal-1") == (("call", 10_000),)
+
+    def test_merged_leads_keep_their_touches(self) -> None:
+        store, engine = self._ready(
+            Contact("crm/lead-2", touch("call", 3, "Call", kind="call")),
+            lead(),
+            lead("crm/lead-2", visitor_ids=frozenset()),
+            deal(),
+        )
+        self.merge(engine, "crm/lead-1", ["crm/lead-2"])
+        assert self.credits_of(store, "crm/deal-1") == (("call", 10_000),)
+
+    def test_an_account_is_its_other_leads(self) -> None:
+        store, _ = self._ready(
+            lead(account="crm/acme"),
+            lead("crm/lead-2", account="crm/acme"),
+            lead("crm/lead-3", account="crm/other"),
+            lead("crm/lead-4"),
+            lead("crm/lead-5"),
+        )
+        refs = [f"crm/lead-{number}" for number in (1, 2, 3, 4)]
+        one, two, three, four = (held.ref for ref in refs for held in store.leads({ref}))
+        found = store.account_leads({one, two, three, four})
+        assert {ref: set(found.get(ref, ())) for ref in (one, two, three, four)} == {
+            one: {two},
+            two: {one},
+            three: set(),
+            four: set(),
+        }
 
     def test_atomic_undoes_its_part_only(self) -> None:
         store, _ = self._ready(click("c1", 1))

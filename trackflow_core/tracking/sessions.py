@@ -1,57 +1,99 @@
-"""Where a session ends and the next begins."""
+"""Where a session ends and the next begins.
+
+A session is a run of one visitor's clicks. It ends by a pause, at midnight in the site's time zone,
+and by a click of another campaign. Because midnight always ends it, the sessions of a day follow
+from the clicks of that day alone: a late click is answered by splitting its day anew, and the order
+of arrival leaves no trace.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import replace
-from datetime import timedelta
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from datetime import date, datetime, timedelta, timezone
+from zoneinfo import ZoneInfo
 
 from trackflow_core.model import ClickEvent, Session
 
+_DAY = timedelta(days=1)
+GAP = timedelta(minutes=30)
+UTC = ZoneInfo("UTC")
+_BEGINNING = datetime(1, 1, 2, tzinfo=timezone.utc)
+_END = datetime(9999, 12, 30, tzinfo=timezone.utc)
 
-def place(
-    event: ClickEvent, sessions: Sequence[Session], gap: timedelta = timedelta(minutes=30)
-) -> Session:
-    """The session that `event` belongs to, with the event counted in.
 
-    It joins the visitor's session that it lies in, or lies no more than `gap` away from, the
-    nearest in time, the earlier of equally near ones; otherwise it opens one. A late event that
-    came before its session's start becomes its entry.
+@dataclass(frozen=True, slots=True, order=True)
+class Span:
+    """A visitor's time from `start` (included) to `end` (not included), in UTC."""
+
+    visitor_id: str
+    start: datetime
+    end: datetime
+
+
+def day_of(visitor_id: str, moment: datetime, zone: ZoneInfo = UTC) -> Span:
+    """The visitor's day in `zone` that `moment` lies in: no session reaches beyond it."""
+    day = moment.astimezone(zone).date()
+    # Where clocks are put back over midnight, an hour of yesterday comes after today began.
+    if moment >= _midnight(day + _DAY, zone):
+        day += _DAY
+    return Span(visitor_id, _midnight(day, zone), _midnight(day + _DAY, zone))
+
+
+def always(visitor_id: str) -> Span:
+    """All of a visitor's time."""
+    return Span(visitor_id, _BEGINNING, _END)
+
+
+def split(
+    events: Iterable[ClickEvent], gap: timedelta = GAP, zone: ZoneInfo = UTC
+) -> Sequence[tuple[Session, Sequence[ClickEvent]]]:
+    """The sessions of `events`, which may be of any visitors and in any order, with their events.
+
+    Within a visitor's events by (time, id) a session ends before an event that comes more than
+    `gap` after the one before it, on another day in `zone`, or with a campaign that is not the
+    session's; an event without a campaign continues any session. The session is called by its
+    first event's id and takes source and agent from it.
     """
-    click = event.click
-    near = [
-        session
-        for session in sessions
-        if session.visitor_id == click.visitor_id
-        and session.started_at - gap <= click.occurred_at <= session.ended_at + gap
-    ]
-    if not near:
-        return Session(
-            id=click.event_id,
-            visitor_id=click.visitor_id or "",
-            started_at=click.occurred_at,
-            ended_at=click.occurred_at,
-            hits=1,
-            source=event.source,
-            agent=event.agent,
-            entry_page=click.destination,
-            exit_page=click.destination,
-        )
+    runs: list[list[ClickEvent]] = []
+    end = _BEGINNING
+    for event in sorted(events, key=_order):
+        if not runs or _opens(event, runs[-1], gap, end):
+            runs.append([])
+            end = day_of("", event.click.occurred_at, zone).end
+        runs[-1].append(event)
+    return [(_session(run), run) for run in runs]
 
-    def distance(session: Session) -> tuple[timedelta, object]:
-        before = session.started_at - click.occurred_at
-        after = click.occurred_at - session.ended_at
-        return (max(before, after, timedelta(0)), session.started_at)
 
-    session = min(near, key=distance)
-    changed = replace(session, hits=session.hits + 1)
-    if click.occurred_at < session.started_at:
-        changed = replace(
-            changed,
-            started_at=click.occurred_at,
-            entry_page=click.destination,
-            source=event.source,
-        )
-    if click.occurred_at >= session.ended_at:
-        changed = replace(changed, ended_at=click.occurred_at, exit_page=click.destination)
-    return changed
+def _order(event: ClickEvent) -> tuple[str, datetime, str]:
+    return (event.click.visitor_id or "", event.click.occurred_at, event.click.event_id)
+
+
+def _opens(event: ClickEvent, run: Sequence[ClickEvent], gap: timedelta, end: datetime) -> bool:
+    """Whether `event` begins a session after `run`, whose day lasts until `end`."""
+    last = run[-1].click
+    return (
+        event.click.visitor_id != last.visitor_id
+        or event.click.occurred_at - last.occurred_at > gap
+        or event.click.occurred_at >= end
+        or event.source.campaign not in ("", run[0].source.campaign)
+    )
+
+
+def _session(run: Sequence[ClickEvent]) -> Session:
+    first, last = run[0], run[-1]
+    return Session(
+        id=first.click.event_id,
+        visitor_id=first.click.visitor_id or "",
+        started_at=first.click.occurred_at,
+        ended_at=last.click.occurred_at,
+        hits=len(run),
+        source=first.source,
+        agent=first.agent,
+        entry_page=first.click.destination,
+        exit_page=last.click.destination,
+    )
+
+
+def _midnight(day: date, zone: ZoneInfo) -> datetime:
+    return datetime(day.year, day.month, day.day, tzinfo=zone).astimezone(timezone.utc)

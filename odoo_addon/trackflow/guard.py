@@ -4,7 +4,6 @@ import logging
 from contextlib import contextmanager
 
 import psycopg2
-
 from odoo.service.model import PG_CONCURRENCY_EXCEPTIONS_TO_RETRY
 from odoo.tools import SQL
 

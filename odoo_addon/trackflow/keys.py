@@ -6,7 +6,6 @@ from functools import lru_cache
 from cryptography.fernet import Fernet, InvalidToken
 from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
-
 from odoo.tools import config
 
 from trackflow_core.errors import ConfigError
@@ -28,7 +27,9 @@ def decrypt(env, text: str) -> str:
     Raises ConfigError when the installation's secret is another one by now.
     """
     try:
-        return Fernet(_derive(_root_secret(env), "connector secret")).decrypt(text.encode()).decode()
+        return (
+            Fernet(_derive(_root_secret(env), "connector secret")).decrypt(text.encode()).decode()
+        )
     except InvalidToken:
         raise ConfigError(
             "The connector's secret was stored under another installation secret: set it anew."

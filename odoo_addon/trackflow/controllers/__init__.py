@@ -1,3 +1,1 @@
-from . import qr
-from . import redirect
-from . import webhook
+from . import qr, redirect, webhook

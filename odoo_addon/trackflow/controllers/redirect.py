@@ -6,16 +6,14 @@ from datetime import datetime, timezone
 from urllib.parse import quote, urlsplit
 
 import psycopg2
-
 from odoo import http
+from odoo.addons.link_tracker.controller.main import LinkTracker
 from odoo.http import request
 from odoo.tools import SQL
 
 from trackflow_core.model import Click
 from trackflow_core.tracking import identity
 from trackflow_core.tracking.urls import build_destination
-
-from odoo.addons.link_tracker.controller.main import LinkTracker
 
 from ..keys import visitor_keys
 from ..store import OdooStore
@@ -178,9 +176,7 @@ def _is_prefetch():
 
 def _redirect(url):
     # Odoo's request.redirect would write the URL anew.
-    return request.make_response(
-        "", [("Location", url), ("Cache-Control", "no-store")], status=302
-    )
+    return request.make_response("", [("Location", url), ("Cache-Control", "no-store")], status=302)
 
 
 def _page(status, title, message):

@@ -149,7 +149,9 @@ class CrmLead(models.Model):
             if lead.won_status not in ("won", "lost"):
                 lead.trackflow_closed_date = False
             elif not lead.trackflow_closed_date:
-                lead.trackflow_closed_date = lead.date_closed or _now()
+                # Odoo cuts its date down to the second.
+                closed = lead.date_closed and lead.date_closed + timedelta(seconds=1)
+                lead.trackflow_closed_date = closed or _now()
 
     # -- what happens in Odoo, told to the engine ------------------------------------------
 
@@ -218,9 +220,7 @@ class CrmLead(models.Model):
     def _trackflow_created(self, tokens):
         """Tell the engine of records that have just been created; `tokens` by id."""
         ids = self.ids
-        with guard(
-            self.env, "creating leads", ids[:5], lambda: self._trackflow_later(tokens)
-        ):
+        with guard(self.env, "creating leads", ids[:5], lambda: self._trackflow_later(tokens)):
             store = OdooStore(self.env, new_leads=ids, defer_counters=True)
             records = store.records(ids)
             visitors = self._trackflow_read_tokens(tokens)

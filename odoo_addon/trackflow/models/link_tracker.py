@@ -34,8 +34,10 @@ class LinkTracker(models.Model):
     trackflow_qr_png = fields.Binary("QR Code", compute="_compute_trackflow_qr_png")
 
     def _compute_trackflow_conversions(self):
-        counted = self.env["trackflow.conversion"].sudo()._read_group(
-            [("link_id", "in", self.ids)], ["link_id"], ["__count"]
+        counted = (
+            self.env["trackflow.conversion"]
+            .sudo()
+            ._read_group([("link_id", "in", self.ids)], ["link_id"], ["__count"])
         )
         numbers = {link.id: count for link, count in counted}
         for link in self:
@@ -89,7 +91,9 @@ class LinkTracker(models.Model):
             urlsplit(url).port  # noqa: B018 - parsed only when it is read
         except (InvalidEvent, ValueError) as error:
             raise ValidationError(
-                self.env._("%(url)s is not a valid destination: %(error)s", url=url[:80], error=error)
+                self.env._(
+                    "%(url)s is not a valid destination: %(error)s", url=url[:80], error=error
+                )
             ) from error
 
     @api.model

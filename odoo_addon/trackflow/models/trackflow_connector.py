@@ -99,8 +99,10 @@ class TrackflowConnector(models.Model):
             )
 
     def _compute_event_count(self):
-        counted = self.env["trackflow.connector.event"].sudo()._read_group(
-            [("connector_id", "in", self.ids)], ["connector_id", "state"], ["__count"]
+        counted = (
+            self.env["trackflow.connector.event"]
+            .sudo()
+            ._read_group([("connector_id", "in", self.ids)], ["connector_id", "state"], ["__count"])
         )
         events, failed = {}, {}
         for connector, state, count in counted:

@@ -7,6 +7,8 @@ class TrackflowConversion(models.Model):
     _name = "trackflow.conversion"
     _description = "TrackFlow Conversion"
     _order = "occurred_at desc, id desc"
+    # Rows are computed, not authored; and there are many.
+    _log_access = False
     _rec_name = "lead_id"
 
     lead_id = fields.Many2one(
@@ -38,7 +40,7 @@ class TrackflowConversion(models.Model):
     channel = fields.Char(readonly=True)
     value = fields.Monetary(readonly=True)
     currency_id = fields.Many2one("res.currency", readonly=True)
-    company_id = fields.Many2one("res.company", readonly=True, index=True, ondelete="cascade")
+    company_id = fields.Many2one("res.company", readonly=True, ondelete="cascade")
 
     _lead_kind_uniq = models.UniqueIndex(
         "(lead_id, kind)", "A lead has one conversion of each kind."

@@ -7,6 +7,8 @@ class TrackflowDealAttribution(models.Model):
     _name = "trackflow.deal.attribution"
     _description = "TrackFlow Deal Attribution"
     _order = "lead_id desc, sequence, id"
+    # Rows are computed, not authored; and there are many.
+    _log_access = False
     _rec_name = "channel"
 
     lead_id = fields.Many2one(
@@ -15,7 +17,7 @@ class TrackflowDealAttribution(models.Model):
     attribution_model_id = fields.Many2one(
         "trackflow.attribution.model", "Model", readonly=True, index=True, ondelete="restrict"
     )
-    company_id = fields.Many2one("res.company", readonly=True, index=True, ondelete="cascade")
+    company_id = fields.Many2one("res.company", readonly=True, ondelete="cascade")
     currency_id = fields.Many2one("res.currency", readonly=True)
     deal_value = fields.Monetary("Deal Value", readonly=True, aggregator=None)
     deal_status = fields.Selection(
@@ -27,7 +29,7 @@ class TrackflowDealAttribution(models.Model):
     )
     sequence = fields.Integer("Number", readonly=True, aggregator=None)
     touch_at = fields.Datetime("Touched On", readonly=True)
-    channel = fields.Char(readonly=True, index=True)
+    channel = fields.Char(readonly=True)
     source = fields.Char(readonly=True)
     medium = fields.Char(readonly=True)
     campaign = fields.Char("Campaign Name", readonly=True)

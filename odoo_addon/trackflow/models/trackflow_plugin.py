@@ -67,8 +67,6 @@ class TrackflowPlugin(models.Model):
     @api.model
     @tools.ormcache()
     def _enabled_names(self):
-        rows = self.env.execute_query(
-            tools.SQL("SELECT name, active FROM trackflow_plugin")
-        )
+        rows = self.env.execute_query(tools.SQL("SELECT name, active FROM trackflow_plugin"))
         switched_on = {name for name, active in rows if active}
         return (OWN_PLUGINS - {name for name, _active in rows}) | switched_on

@@ -49,8 +49,12 @@ class TrackflowVisitor(models.Model):
 
     @api.depends("conversion_ids.occurred_at")
     def _compute_conversions(self):
-        counted = self.env["trackflow.conversion"].sudo()._read_group(
-            [("visitor_id", "in", self.ids)], ["visitor_id"], ["__count", "occurred_at:max"]
+        counted = (
+            self.env["trackflow.conversion"]
+            .sudo()
+            ._read_group(
+                [("visitor_id", "in", self.ids)], ["visitor_id"], ["__count", "occurred_at:max"]
+            )
         )
         numbers = {visitor.id: rest for visitor, *rest in counted}
         for visitor in self:

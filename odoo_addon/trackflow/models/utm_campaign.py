@@ -14,9 +14,7 @@ class UtmCampaign(models.Model):
     trackflow_link_count = fields.Integer("Link Count", compute="_compute_trackflow_links")
     trackflow_clicks = fields.Integer("Clicks", compute="_compute_trackflow_clicks")
     trackflow_visitors = fields.Integer("Visitors", compute="_compute_trackflow_clicks")
-    trackflow_conversions = fields.Integer(
-        "Conversions", compute="_compute_trackflow_conversions"
-    )
+    trackflow_conversions = fields.Integer("Conversions", compute="_compute_trackflow_conversions")
     trackflow_revenue = fields.Monetary(
         "Attributed Revenue",
         compute="_compute_trackflow_revenue",
@@ -43,18 +41,24 @@ class UtmCampaign(models.Model):
         self.currency_id = self.env.company.currency_id
 
     def _compute_trackflow_links(self):
-        counted = self.env["link.tracker"].sudo()._read_group(
-            [("campaign_id", "in", self.ids)], ["campaign_id"], ["__count"]
+        counted = (
+            self.env["link.tracker"]
+            .sudo()
+            ._read_group([("campaign_id", "in", self.ids)], ["campaign_id"], ["__count"])
         )
         numbers = {campaign.id: count for campaign, count in counted}
         for campaign in self:
             campaign.trackflow_link_count = numbers.get(campaign.id, 0)
 
     def _compute_trackflow_clicks(self):
-        counted = self.env["link.tracker.click"].sudo()._read_group(
-            [("campaign_id", "in", self.ids), ("trackflow_counts", "=", True)],
-            ["campaign_id"],
-            ["__count", "trackflow_visitor_id:count_distinct"],
+        counted = (
+            self.env["link.tracker.click"]
+            .sudo()
+            ._read_group(
+                [("campaign_id", "in", self.ids), ("trackflow_counts", "=", True)],
+                ["campaign_id"],
+                ["__count", "trackflow_visitor_id:count_distinct"],
+            )
         )
         numbers = {campaign.id: rest for campaign, *rest in counted}
         for campaign in self:
@@ -63,8 +67,10 @@ class UtmCampaign(models.Model):
             campaign.trackflow_visitors = visitors
 
     def _compute_trackflow_conversions(self):
-        counted = self.env["trackflow.conversion"].sudo()._read_group(
-            [("campaign_id", "in", self.ids)], ["campaign_id"], ["__count"]
+        counted = (
+            self.env["trackflow.conversion"]
+            .sudo()
+            ._read_group([("campaign_id", "in", self.ids)], ["campaign_id"], ["__count"])
         )
         numbers = {campaign.id: count for campaign, count in counted}
         for campaign in self:
@@ -73,14 +79,18 @@ class UtmCampaign(models.Model):
     @api.depends("trackflow_budget")
     @api.depends_context("company", "allowed_company_ids")
     def _compute_trackflow_revenue(self):
-        summed = self.env["trackflow.deal.attribution"].sudo()._read_group(
-            [
-                ("campaign_id", "in", self.ids),
-                ("deal_status", "=", "won"),
-                ("company_id", "in", self.env.companies.ids),
-            ],
-            ["campaign_id", "currency_id"],
-            ["value:sum"],
+        summed = (
+            self.env["trackflow.deal.attribution"]
+            .sudo()
+            ._read_group(
+                [
+                    ("campaign_id", "in", self.ids),
+                    ("deal_status", "=", "won"),
+                    ("company_id", "in", self.env.companies.ids),
+                ],
+                ["campaign_id", "currency_id"],
+                ["value:sum"],
+            )
         )
         company, today = self.env.company, fields.Date.context_today(self)
         revenue = dict.fromkeys(self.ids, 0.0)

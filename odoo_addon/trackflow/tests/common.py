@@ -3,13 +3,12 @@
 from datetime import datetime, timedelta, timezone
 from secrets import token_hex
 
+from odoo.addons.trackflow.engine import build_engine
+from odoo.addons.trackflow.keys import visitor_keys
 from odoo.tests import TransactionCase, new_test_user
 
 from trackflow_core.model import Click
 from trackflow_core.tracking.identity import issue_token, new_visitor_id
-
-from odoo.addons.trackflow.engine import build_engine
-from odoo.addons.trackflow.keys import visitor_keys
 
 BROWSER = (
     "Mozilla/5.0 (X11; Linux x86_64) AppleWebKit/537.36 (KHTML, like Gecko) "

@@ -2,15 +2,13 @@ from datetime import timedelta
 from unittest.mock import patch
 
 import psycopg2
-
 from odoo import fields
+from odoo.addons.trackflow.keys import visitor_keys
+from odoo.addons.trackflow.store import OdooStore
 from odoo.tests import HttpCase, new_test_user, tagged
 from odoo.tools import mute_logger
 
 from trackflow_core.tracking.identity import COOKIE_NAME, read_cookie, sign_cookie
-
-from odoo.addons.trackflow.keys import visitor_keys
-from odoo.addons.trackflow.store import OdooStore
 
 from .common import BROWSER
 
@@ -100,9 +98,7 @@ class TestRedirect(HttpCase):
                 jar.set(COOKIE_NAME, value)
                 answer = self.click()
                 self.assertEqual(answer.status_code, 302)
-                self.assertTrue(
-                    read_cookie(answer.cookies[COOKIE_NAME], visitor_keys(self.env))
-                )
+                self.assertTrue(read_cookie(answer.cookies[COOKIE_NAME], visitor_keys(self.env)))
         self.assertNotIn("f" * 32, self.queued().mapped("visitor_key"))
 
     def test_where_optional_cookies_are_refused_there_is_none(self):

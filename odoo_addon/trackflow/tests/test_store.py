@@ -1,8 +1,7 @@
+from odoo.addons.trackflow.store import OdooStore
 from odoo.tests import TransactionCase, tagged
 
 from trackflow_core.testing.stores import StoreContract
-
-from odoo.addons.trackflow.store import OdooStore
 
 
 @tagged("post_install", "-at_install")

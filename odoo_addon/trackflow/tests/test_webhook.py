@@ -310,6 +310,4 @@ class TestConnectorEvents(WebhookCase):
         for instance in ("Shop", "a b", "", "-x", "a/b", "x" * 70):
             with self.assertRaises(ValidationError):
                 self.connector.instance = instance
-        self.assertTrue(
-            self.connector.webhook_url.endswith("/trackflow/hooks/webhook/shop")
-        )
+        self.assertTrue(self.connector.webhook_url.endswith("/trackflow/hooks/webhook/shop"))

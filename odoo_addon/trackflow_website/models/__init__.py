@@ -1,2 +1,1 @@
-from . import crm_lead
-from . import ir_http
+from . import crm_lead, ir_http

@@ -1,10 +1,9 @@
 from datetime import datetime, timezone
 
 from odoo import models
+from odoo.addons.trackflow.keys import visitor_keys
 
 from trackflow_core.tracking.identity import COOKIE_NAME, issue_token, read_cookie
-
-from odoo.addons.trackflow.keys import visitor_keys
 
 
 class CrmLead(models.Model):

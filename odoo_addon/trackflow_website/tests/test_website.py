@@ -1,11 +1,10 @@
 import json
 
+from odoo.addons.trackflow.keys import visitor_keys
+from odoo.addons.trackflow.tests.common import BROWSER, TrackflowCase
 from odoo.tests import HttpCase, new_test_user, tagged
 
 from trackflow_core.tracking.identity import COOKIE_NAME, new_visitor_id, sign_cookie
-
-from odoo.addons.trackflow.keys import visitor_keys
-from odoo.addons.trackflow.tests.common import BROWSER, TrackflowCase
 
 CONSENT = "website_cookies_bar"
 

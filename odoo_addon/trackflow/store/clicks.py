@@ -1,0 +1,450 @@
+"""The click queue, and what becomes of a click: event, visitor, session, counters."""
+
+import json
+from collections import defaultdict
+
+from odoo.tools import SQL
+from psycopg2.errors import SerializationFailure
+
+from trackflow_core.model import Agent, Click, Link, Session, Source, Verdict
+
+from .base import BaseStore
+from .values import aware, naive, text_time
+
+
+class ClickStore(BaseStore):
+    def append_click(self, click, country_code=None):
+        self._idle_visitors = frozenset()
+        self.env.cr.execute(
+            SQL(
+                """
+                INSERT INTO trackflow_click_queue
+                    (event_id, link_code, occurred_at, visitor_key, ip, user_agent, referrer,
+                     destination, internal, prefetch, country_code, status, create_date)
+                VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, 'queued',
+                        now() AT TIME ZONE 'UTC')
+                ON CONFLICT DO NOTHING
+                """,
+                click.event_id,
+                click.link_code,
+                naive(click.occurred_at),
+                click.visitor_id,
+                click.ip,
+                click.user_agent,
+                click.referrer,
+                click.destination,
+                click.internal,
+                click.prefetch,
+                country_code,
+            )
+        )
+
+    def claim_clicks(self, limit, visitor_ids=None):
+        if visitor_ids is not None and not self.has_queued_clicks(visitor_ids):
+            return []
+        self.env["trackflow.click.queue"].flush_model(["status"])
+        query = SQL(
+            """
+            SELECT q.event_id, q.occurred_at, q.link_code, q.destination, q.visitor_key, q.ip,
+                   q.user_agent, q.referrer, q.internal, q.prefetch, click.id
+              FROM trackflow_click_queue q
+              LEFT JOIN link_tracker_click click ON click.trackflow_event_id = q.event_id
+             WHERE q.status = 'queued' %s
+             ORDER BY q.occurred_at, q.event_id
+             LIMIT %s
+               FOR UPDATE OF q SKIP LOCKED
+            """,
+            SQL() if visitor_ids is None else SQL("AND q.visitor_key = ANY(%s)", list(visitor_ids)),
+            limit,
+        )
+        try:
+            with self.env.cr.savepoint(flush=False):
+                rows = self._select(query)
+        except SerializationFailure:
+            # Another worker has just recorded some of them; it has seen to the rest.
+            return []
+        recorded = [row[0] for row in rows if row[-1]]
+        if recorded:
+            self._settle(recorded)
+        return [_click(*row[:-1]) for row in rows if not row[-1]]
+
+    def has_queued_clicks(self, visitor_ids):
+        wanted = frozenset(visitor_ids)
+        # One transaction sees one state of the queue, so that an empty answer stays true.
+        if wanted <= self._idle_visitors:
+            return False
+        [[found]] = self._select(
+            SQL(
+                """
+                SELECT EXISTS (SELECT FROM trackflow_click_queue
+                                WHERE status = 'queued' AND visitor_key = ANY(%s))
+                """,
+                list(wanted),
+            )
+        )
+        if not found:
+            self._idle_visitors = wanted
+        return found
+
+    def reject_click(self, click, reason):
+        self.env.cr.execute(
+            SQL(
+                """
+                UPDATE trackflow_click_queue
+                   SET status = 'failed', error_message = %s, processed_at = %s
+                 WHERE event_id = %s
+                """,
+                reason.replace("\0", ""),
+                self.env.cr.now(),
+                click.event_id,
+            )
+        )
+
+    def _settle(self, event_ids):
+        self.env.cr.execute(
+            SQL(
+                """
+                UPDATE trackflow_click_queue SET status = 'done', processed_at = %s
+                 WHERE event_id = ANY(%s) AND status = 'queued'
+                """,
+                self.env.cr.now(),
+                list(event_ids),
+            )
+        )
+
+    def links(self, codes):
+        self.env["link.tracker"].flush_model(
+            ["url", "campaign_id", "medium_id", "source_id", "label"]
+        )
+        self.env["link.tracker.code"].flush_model(["code", "link_id"])
+        rows = self._select(
+            SQL(
+                """
+                SELECT code.code, link.url, COALESCE(source.name, ''), COALESCE(medium.name, ''),
+                       COALESCE(campaign.name, ''), COALESCE(link.label, '')
+                  FROM link_tracker_code code
+                  JOIN link_tracker link ON link.id = code.link_id
+                  LEFT JOIN utm_campaign campaign ON campaign.id = link.campaign_id
+                  LEFT JOIN utm_medium medium ON medium.id = link.medium_id
+                  LEFT JOIN utm_source source ON source.id = link.source_id
+                 WHERE code.code = ANY(%s)
+                """,
+                [code for code in codes if "\0" not in code],
+            )
+        )
+        return {row[0]: Link(*row) for row in rows}
+
+    def sessions(self, visitor_ids):
+        if not visitor_ids:
+            return []
+        rows = self._select(
+            SQL(
+                """
+                SELECT s.session_key, v.visitor_key, s.session_start, s.session_end, s.hits,
+                       COALESCE(s.entry_page, ''), COALESCE(s.exit_page, ''),
+                       s.source, s.medium, s.campaign, s.channel, s.content, s.term,
+                       s.verdict, s.reason, s.device_type, s.browser, s.os
+                  FROM trackflow_session s
+                  JOIN trackflow_visitor v ON v.id = s.visitor_id
+                 WHERE v.visitor_key = ANY(%s)
+                """,
+                list(visitor_ids),
+            )
+        )
+        return [
+            Session(
+                id=key,
+                visitor_id=visitor,
+                started_at=aware(start),
+                ended_at=aware(end),
+                hits=hits,
+                entry_page=entry,
+                exit_page=exit_,
+                source=Source(*(text or "" for text in rest[:6])),
+                agent=Agent(Verdict(rest[6] or "unknown"), *(text or "" for text in rest[7:])),
+            )
+            for key, visitor, start, end, hits, entry, exit_, *rest in rows
+        ]
+
+    def save_visits(self, events, sessions):
+        if not events:
+            return
+        self._save_visitors(events)
+        if sessions:
+            self._save_sessions(sessions)
+        click_ids = self._save_clicks(events)
+        if not self._defer_counters:
+            self._count_clicks(click_ids)
+        self._settle([event.click.event_id for event in events])
+        self.env["trackflow.visitor"].invalidate_model(flush=False)
+        self.env["trackflow.session"].invalidate_model(flush=False)
+        self.env["link.tracker.click"].invalidate_model(flush=False)
+
+    def _save_visitors(self, events):
+        by_visitor = defaultdict(list)
+        for event in events:
+            if event.click.visitor_id:
+                by_visitor[event.click.visitor_id].append(event)
+        if not by_visitor:
+            return
+        rows = []
+        # Always in one order, so that two workers never wait for each other crosswise.
+        for key in sorted(by_visitor):
+            own = sorted(by_visitor[key], key=lambda event: event.click.occurred_at)
+            first = next((event for event in own if event.counts), own[0])
+            rows.append(
+                {
+                    "visitor_key": key,
+                    "first_seen": text_time(own[0].click.occurred_at),
+                    "last_seen": text_time(own[-1].click.occurred_at),
+                    "referrer": first.click.referrer,
+                    "source": first.source.source,
+                    "medium": first.source.medium,
+                    "campaign": first.source.campaign,
+                    "content": first.source.content,
+                    "term": first.source.term,
+                }
+            )
+        self.env.cr.execute(
+            SQL(
+                """
+                INSERT INTO trackflow_visitor
+                    (visitor_key, first_seen, last_seen, source, medium, campaign, content, term,
+                     referrer, click_count, session_count, create_date)
+                SELECT r.visitor_key, r.first_seen, r.last_seen, r.source, r.medium, r.campaign,
+                       r.content, r.term, r.referrer, 0, 0, %(now)s
+                  FROM jsonb_to_recordset(%(rows)s::jsonb) AS r(
+                       visitor_key text, first_seen timestamp, last_seen timestamp, source text,
+                       medium text, campaign text, content text, term text, referrer text)
+                ON CONFLICT (visitor_key) DO UPDATE SET
+                    (source, medium, campaign, content, term, referrer) = (
+                        SELECT f.source, f.medium, f.campaign, f.content, f.term, f.referrer
+                          FROM (VALUES (EXCLUDED.first_seen, EXCLUDED.source, EXCLUDED.medium,
+                                        EXCLUDED.campaign, EXCLUDED.content, EXCLUDED.term,
+                                        EXCLUDED.referrer),
+                                       (trackflow_visitor.first_seen, trackflow_visitor.source,
+                                        trackflow_visitor.medium, trackflow_visitor.campaign,
+                                        trackflow_visitor.content, trackflow_visitor.term,
+                                        trackflow_visitor.referrer)
+                               ) AS f(seen, source, medium, campaign, content, term, referrer)
+                         ORDER BY f.seen NULLS LAST LIMIT 1),
+                    first_seen = LEAST(trackflow_visitor.first_seen, EXCLUDED.first_seen),
+                    last_seen = GREATEST(trackflow_visitor.last_seen, EXCLUDED.last_seen)
+                """,
+                rows=json.dumps(rows),
+                now=self.env.cr.now(),
+            )
+        )
+
+    def _save_sessions(self, sessions):
+        rows = [
+            {
+                "session_key": session.id,
+                "visitor_key": session.visitor_id,
+                "session_start": text_time(session.started_at),
+                "session_end": text_time(session.ended_at),
+                "hits": session.hits,
+                "entry_page": session.entry_page,
+                "exit_page": session.exit_page,
+                "source": session.source.source,
+                "medium": session.source.medium,
+                "campaign": session.source.campaign,
+                "channel": session.source.channel,
+                "content": session.source.content,
+                "term": session.source.term,
+                "verdict": session.agent.verdict.value,
+                "reason": session.agent.reason,
+                "device_type": session.agent.device,
+                "browser": session.agent.browser,
+                "os": session.agent.os,
+            }
+            for session in sorted(sessions, key=lambda session: session.id)
+        ]
+        self.env.cr.execute(
+            SQL(
+                """
+                INSERT INTO trackflow_session
+                    (visitor_id, session_key, session_start, session_end, hits, is_bounce,
+                     entry_page, exit_page, source, medium, campaign, channel, content, term,
+                     verdict, reason, device_type, browser, os, create_date)
+                SELECT v.id, r.session_key, r.session_start, r.session_end, r.hits, r.hits = 1,
+                       r.entry_page, r.exit_page, r.source, r.medium, r.campaign, r.channel,
+                       r.content, r.term, r.verdict, r.reason, r.device_type, r.browser, r.os,
+                       %(now)s
+                  FROM jsonb_to_recordset(%(rows)s::jsonb) AS r(
+                       session_key text, visitor_key text, session_start timestamp,
+                       session_end timestamp, hits int, entry_page text, exit_page text,
+                       source text, medium text, campaign text, channel text, content text,
+                       term text, verdict text, reason text, device_type text, browser text,
+                       os text)
+                  JOIN trackflow_visitor v ON v.visitor_key = r.visitor_key
+                ON CONFLICT (session_key) DO UPDATE SET
+                    session_start = EXCLUDED.session_start,
+                    session_end = EXCLUDED.session_end,
+                    hits = EXCLUDED.hits,
+                    is_bounce = EXCLUDED.is_bounce,
+                    entry_page = EXCLUDED.entry_page,
+                    exit_page = EXCLUDED.exit_page,
+                    source = EXCLUDED.source,
+                    medium = EXCLUDED.medium,
+                    campaign = EXCLUDED.campaign,
+                    channel = EXCLUDED.channel,
+                    content = EXCLUDED.content,
+                    term = EXCLUDED.term
+                """,
+                rows=json.dumps(rows),
+                now=self.env.cr.now(),
+            )
+        )
+
+    def _save_clicks(self, events):
+        """Insert the clicks, bring their visitors' counters up to date, return the new ids."""
+        rows = [
+            {
+                "event_id": event.click.event_id,
+                "link_code": event.click.link_code,
+                "occurred_at": text_time(event.click.occurred_at),
+                "visitor_key": event.click.visitor_id,
+                "session_key": event.session_id,
+                "ip": event.click.ip,
+                "user_agent": event.click.user_agent,
+                "referrer": event.click.referrer,
+                "destination": event.click.destination,
+                "internal": event.click.internal,
+                "counts": event.counts,
+                "source": event.source.source,
+                "medium": event.source.medium,
+                "campaign": event.source.campaign,
+                "channel": event.source.channel,
+                "content": event.source.content,
+                "term": event.source.term,
+                "verdict": event.agent.verdict.value,
+                "reason": event.agent.reason,
+                "device": event.agent.device,
+                "browser": event.agent.browser,
+                "os": event.agent.os,
+            }
+            for event in events
+        ]
+        inserted = self._select(
+            SQL(
+                """
+                INSERT INTO link_tracker_click
+                    (link_id, campaign_id, country_id, ip, trackflow_event_id,
+                     trackflow_occurred_at, trackflow_visitor_id, trackflow_session_id,
+                     trackflow_source, trackflow_medium, trackflow_campaign, trackflow_content,
+                     trackflow_term, trackflow_channel, trackflow_verdict, trackflow_reason,
+                     trackflow_device, trackflow_browser, trackflow_os, trackflow_referrer,
+                     trackflow_destination, trackflow_user_agent, trackflow_internal,
+                     trackflow_counts, trackflow_rolled_up,
+                     create_uid, create_date, write_uid, write_date)
+                SELECT link.id, link.campaign_id, country.id, r.ip, r.event_id,
+                       r.occurred_at, v.id, s.id,
+                       r.source, r.medium, r.campaign, r.content,
+                       r.term, r.channel, r.verdict, r.reason,
+                       r.device, r.browser, r.os, r.referrer,
+                       r.destination, r.user_agent, r.internal,
+                       r.counts, %(rolled_up)s,
+                       %(uid)s, r.occurred_at, %(uid)s, %(now)s
+                  FROM jsonb_to_recordset(%(rows)s::jsonb) AS r(
+                       event_id text, link_code text, occurred_at timestamp, visitor_key text,
+                       session_key text, ip text, user_agent text, referrer text,
+                       destination text, internal bool, counts bool, source text, medium text,
+                       campaign text, channel text, content text, term text, verdict text,
+                       reason text, device text, browser text, os text)
+                  JOIN link_tracker_code code ON code.code = r.link_code
+                  JOIN link_tracker link ON link.id = code.link_id
+                  LEFT JOIN trackflow_visitor v ON v.visitor_key = r.visitor_key
+                  LEFT JOIN trackflow_session s ON s.session_key = r.session_key
+                  LEFT JOIN trackflow_click_queue q ON q.event_id = r.event_id
+                  LEFT JOIN res_country country ON country.code = q.country_code
+                ON CONFLICT (trackflow_event_id) WHERE trackflow_event_id IS NOT NULL DO NOTHING
+                RETURNING id
+                """,
+                rows=json.dumps(rows),
+                rolled_up=not self._defer_counters,
+                uid=self.env.uid,
+                now=self.env.cr.now(),
+            )
+        )
+        click_ids = [row[0] for row in inserted]
+        self.env.cr.execute(
+            SQL(
+                """
+                UPDATE trackflow_visitor v
+                   SET click_count = COALESCE(v.click_count, 0) + new.clicks,
+                       session_count = (SELECT count(*) FROM trackflow_session s
+                                         WHERE s.visitor_id = v.id)
+                  FROM (SELECT trackflow_visitor_id AS id, count(*) AS clicks
+                          FROM link_tracker_click
+                         WHERE id = ANY(%s) AND trackflow_counts
+                         GROUP BY 1) new
+                 WHERE v.id = new.id
+                """,
+                click_ids,
+            )
+        )
+        return click_ids
+
+    def count_waiting_clicks(self):
+        """Add to the links' counters what `defer_counters` has left out."""
+        rows = self._select(
+            SQL(
+                """
+                UPDATE link_tracker_click SET trackflow_rolled_up = TRUE
+                 WHERE trackflow_rolled_up IS FALSE RETURNING id
+                """
+            )
+        )
+        if rows:
+            self._count_clicks([row[0] for row in rows])
+
+    def _count_clicks(self, click_ids):
+        self.env["link.tracker"].flush_model(["count"])
+        self.env.cr.execute(
+            SQL(
+                """
+                UPDATE link_tracker link
+                   SET count = COALESCE(link.count, 0) + new.clicks,
+                       trackflow_unique_visitors =
+                           COALESCE(link.trackflow_unique_visitors, 0) + new.visitors,
+                       trackflow_last_click = GREATEST(link.trackflow_last_click, new.last_click)
+                  FROM (
+                    SELECT c.link_id, count(*) AS clicks, max(c.trackflow_occurred_at) AS last_click,
+                           count(DISTINCT c.trackflow_visitor_id) FILTER (
+                               WHERE NOT EXISTS (
+                                   SELECT FROM link_tracker_click old
+                                    WHERE old.link_id = c.link_id
+                                      AND old.trackflow_visitor_id = c.trackflow_visitor_id
+                                      AND old.trackflow_counts
+                                      AND NOT old.id = ANY(%(ids)s))) AS visitors
+                      FROM link_tracker_click c
+                     WHERE c.id = ANY(%(ids)s) AND c.trackflow_counts
+                     GROUP BY c.link_id
+                     ORDER BY c.link_id
+                  ) new
+                 WHERE link.id = new.link_id
+                """,
+                ids=click_ids,
+            )
+        )
+        self.env["link.tracker"].invalidate_model(
+            ["count", "trackflow_unique_visitors", "trackflow_last_click"], flush=False
+        )
+
+
+def _click(
+    event_id, moment, code, destination, visitor, ip, user_agent, referrer, internal, prefetch
+):
+    return Click(
+        event_id=event_id,
+        occurred_at=aware(moment),
+        link_code=code or "",
+        destination=destination or "",
+        visitor_id=visitor,
+        ip=ip or "",
+        user_agent=user_agent or "",
+        referrer=referrer or "",
+        internal=bool(internal),
+        prefetch=bool(prefetch),
+    )

@@ -1,0 +1,317 @@
+"""Deals: what is told of them, and their credits and conversions."""
+
+import json
+import logging
+
+from odoo.tools import SQL
+
+from trackflow_core.attribution.allocation import from_minor_units
+from trackflow_core.errors import ConfigError, InvalidEvent
+from trackflow_core.model import DealStatus
+
+from .base import BaseStore
+from .values import LOCAL_REF, clean, naive, text_time, touch_columns, version
+
+_logger = logging.getLogger(__name__)
+
+
+class DealStore(BaseStore):
+    def save_deals(self, deals):
+        remote = [deal for deal in deals if not LOCAL_REF.match(deal.ref)]
+        if not remote:
+            return deals
+        ids = self._resolve("deal", [deal.ref for deal in deals])
+        lead_ids = self._resolve("lead", {deal.lead_ref for deal in remote if deal.lead_ref})
+        facts = {}
+        for deal in remote:
+            facts[deal.ref] = facts[deal.ref].merged_with(deal) if deal.ref in facts else deal
+        self._read([*ids.values(), *lead_ids.values()])
+        for ref, fact in facts.items():
+            ids[ref] = self._save_remote_deal(fact, ids.get(ref), lead_ids)
+            self._ids["deal"][ref] = ids[ref]
+        self._forget_rows(keep_ids=True)
+        self._read(ids.values())
+        return [deal if LOCAL_REF.match(deal.ref) else self._deal(ids[deal.ref]) for deal in deals]
+
+    def _save_remote_deal(self, fact, record_id, lead_ids):
+        """Take in one deal; returns the id of its record."""
+        row = self._rows.get(record_id)
+        if row and row["trackflow_deal_ref"] and row["trackflow_deal_ref"] != fact.ref:
+            # Its record was merged into another one here, which speaks for both.
+            return record_id
+        lead_row = self._rows.get(lead_ids.get(fact.lead_ref))
+        if row is None and lead_row and not lead_row["trackflow_deal_ref"]:
+            row = lead_row
+        known = self._deal(row["id"]) if row and row["trackflow_deal_version"] else None
+        state = known.merged_with(fact) if known else fact
+        if state == known:
+            return row["id"]
+        # The value held is in the company's currency already.
+        told = state.event_id == fact.event_id and state.occurred_at == fact.occurred_at
+        company = self.env["res.company"].browse(row["company_id"]) if row else self.env.company
+        vals = self._prepare_deal(state, company, with_value=told)
+        vals["trackflow_deal_ref"] = fact.ref
+        if lead_row and (row is None or lead_row["id"] != row["id"]):
+            vals["trackflow_origin_id"] = lead_row["trackflow_origin_id"] or lead_row["id"]
+        elif fact.lead_ref and lead_row is None and not (row and row["trackflow_lead_ref"]):
+            vals["trackflow_lead_ref"] = fact.lead_ref
+        if row is None:
+            record = self._leads_model().create(
+                {
+                    "name": clean(fact.ref),
+                    "user_id": False,
+                    "company_id": company.id,
+                    **vals,
+                }
+            )
+        else:
+            record = self._browse(row["id"])
+            record.write(vals)
+        if told:
+            self._set_status(record, state)
+        if "trackflow_lead_ref" in vals:
+            self._ids["lead"][fact.lead_ref] = lead_ids[fact.lead_ref] = record.id
+        record.flush_recordset()
+        self._forget_rows(keep_ids=True)
+        self._read([record.id, *lead_ids.values()])
+        return record.id
+
+    def _prepare_deal(self, deal, company, with_value):
+        vals = {
+            "type": "opportunity",
+            "trackflow_deal_date": naive(deal.began_at),
+            "trackflow_deal_version": version(deal),
+        }
+        if deal.name:
+            vals["name"] = clean(deal.name)
+        if with_value:
+            vals["expected_revenue"] = self._in_company_currency(deal, company)
+        return vals
+
+    def _in_company_currency(self, deal, company):
+        amount = float(from_minor_units(deal.value, deal.digits))
+        if deal.currency == company.currency_id.name:
+            return amount
+        currency = self.env["res.currency"].search([("name", "=", deal.currency)], limit=1)
+        if not currency.active:
+            raise InvalidEvent(
+                f"The currency {deal.currency!r} of {deal.ref} is not active in Odoo: activate it "
+                "and give it a rate."
+            )
+        return currency._convert(amount, company.currency_id, company, deal.began_at.date())
+
+    def _set_status(self, record, deal):
+        """Win, lose or reopen the way Odoo does it."""
+        status = DealStatus({"pending": "open"}.get(record.won_status, record.won_status) or "open")
+        if status is not deal.status:
+            if status is DealStatus.WON:
+                stage = record._stage_find(domain=[("is_won", "=", False)])
+                record.write({"stage_id": stage.id})
+            elif status is DealStatus.LOST:
+                record.action_restore()
+            if deal.status is DealStatus.WON:
+                record.action_set_won()
+            elif deal.status is DealStatus.LOST:
+                record.action_set_lost()
+        closed_at = deal.closed_at and naive(deal.closed_at)
+        record.write({"trackflow_closed_date": closed_at or False})
+
+    def deals_of_leads(self, lead_refs):
+        ids = set(self._resolve("lead", lead_refs).values())
+        # A lead that has just been made has no other deal than the one being told.
+        if ids <= self._new:
+            return []
+        rows = self._read_where(
+            SQL(
+                "(lead.id = ANY(%(ids)s) OR lead.trackflow_origin_id = ANY(%(ids)s))"
+                " AND lead.type = 'opportunity'",
+                ids=list(ids),
+            )
+        )
+        return [self._deal(lead_id) for lead_id in rows]
+
+    def deals(self, refs=None):
+        if refs is None:
+            rows = self._read_where(SQL("lead.type = 'opportunity'"))
+        else:
+            rows = self._read(self._resolve("deal", refs).values())
+        return [
+            self._deal(lead_id) for lead_id, row in rows.items() if row["type"] == "opportunity"
+        ]
+
+    def models(self, deal_refs):
+        ids = self._resolve("deal", deal_refs)
+        rows = self._read(ids.values())
+        found, models = {}, {}
+        for ref, lead_id in ids.items():
+            row = rows.get(lead_id)
+            key = row and (row["model_id"], row["window_days"])
+            if not key or not key[0]:
+                continue
+            if key not in models:
+                models[key] = self._core_model(*key)
+            if models[key]:
+                found[ref] = models[key]
+                self._chosen_models[lead_id] = key[0]
+        return found
+
+    def _core_model(self, model_id, window_days):
+        try:
+            return self.env["trackflow.attribution.model"].browse(model_id)._core_model(window_days)
+        except ConfigError as error:
+            _logger.error("%s Deals are split by the linear rule meanwhile.", error)
+            return None
+
+    def replace_credits(self, attributions):
+        ids = self._resolve("deal", [attribution.deal.ref for attribution in attributions])
+        rows = self._read(ids.values())
+        credits, old = [], []
+        for attribution in attributions:
+            lead_id = ids[attribution.deal.ref]
+            if lead_id not in rows:
+                continue
+            if lead_id not in self._new:
+                old.append(lead_id)
+            credits += self._prepare_credits(attribution, rows[lead_id])
+        self.env.cr.execute(
+            SQL(
+                """
+                %(delete)s
+                INSERT INTO trackflow_deal_attribution
+                    (lead_id, attribution_model_id, company_id, currency_id, deal_value,
+                     deal_status, position, sequence, touch_at, channel, source, medium,
+                     campaign, content, term, campaign_id, link_id, click_id, visitor_id,
+                     weight, value, days_to_conversion, anchor, digest)
+                SELECT r.lead_id, r.model_id, r.company_id, r.currency_id, r.deal_value,
+                       r.deal_status, r.position, r.sequence, r.touch_at, r.channel, r.source,
+                       r.medium, r.campaign, r.content, r.term, click.campaign_id,
+                       click.link_id, click.id, click.trackflow_visitor_id,
+                       r.weight, r.value,
+                       EXTRACT(EPOCH FROM r.anchor - r.touch_at) / 86400, r.anchor, r.digest
+                  FROM jsonb_to_recordset(%(rows)s::jsonb) AS r(
+                       lead_id int, model_id int, company_id int, currency_id int,
+                       deal_value numeric, deal_status text, position text, sequence int,
+                       touch_at timestamp, channel text, source text, medium text,
+                       campaign text, content text, term text, event_id text, weight float8,
+                       value numeric, anchor timestamp, digest text)
+                  LEFT JOIN link_tracker_click click ON click.trackflow_event_id = r.event_id
+                """,
+                delete=SQL(
+                    "WITH old AS (DELETE FROM trackflow_deal_attribution WHERE lead_id = ANY(%s))",
+                    old,
+                )
+                if old
+                else SQL(),
+                rows=json.dumps(credits),
+            )
+        )
+        self.env["trackflow.deal.attribution"].invalidate_model(flush=False)
+        self._browse(ids.values()).invalidate_recordset(["trackflow_attribution_ids"], flush=False)
+
+    def _prepare_credits(self, attribution, row):
+        deal, digits = attribution.deal, attribution.deal.digits
+        shared = {
+            "lead_id": row["id"],
+            "model_id": self._chosen_models.get(row["id"]),
+            "company_id": row["company_id"],
+            "currency_id": row["currency_id"],
+            "deal_value": str(from_minor_units(deal.value, digits)),
+            "deal_status": deal.status.value,
+            "anchor": text_time(attribution.anchor),
+            "digest": attribution.digest,
+        }
+        prepared = []
+        for sequence, credit in enumerate(attribution.credits, 1):
+            touch = credit.touch
+            prepared.append(
+                {
+                    **shared,
+                    "sequence": sequence,
+                    "position": credit.position,
+                    "channel": credit.channel,
+                    "weight": credit.weight,
+                    "value": str(from_minor_units(credit.value, digits)),
+                    **touch_columns(touch),
+                }
+            )
+        return prepared
+
+    def replace_conversions(self, keys, conversions):
+        ids = {
+            kind: self._resolve(
+                "lead" if kind == "lead" else "deal", [ref for ref, own in keys if own == kind]
+            )
+            for kind in {kind for _ref, kind in keys}
+        }
+        kept, rows = set(), []
+        for conversion in conversions:
+            lead_id = ids[conversion.kind][conversion.ref]
+            kept.add((lead_id, conversion.kind))
+            touch = conversion.touch
+            rows.append(
+                {
+                    "lead_id": lead_id,
+                    "kind": conversion.kind,
+                    "occurred_at": text_time(conversion.occurred_at),
+                    "value": str(from_minor_units(conversion.value, conversion.digits)),
+                    **touch_columns(touch),
+                }
+            )
+        gone = [
+            {"lead_id": lead_id, "kind": kind}
+            for kind, found in ids.items()
+            for lead_id in found.values()
+            if lead_id not in self._new and (lead_id, kind) not in kept
+        ]
+        if gone:
+            self.env.cr.execute(
+                SQL(
+                    """
+                    DELETE FROM trackflow_conversion c
+                     USING jsonb_to_recordset(%s::jsonb) AS r(lead_id int, kind text)
+                     WHERE c.lead_id = r.lead_id AND c.kind = r.kind
+                    """,
+                    json.dumps(gone),
+                )
+            )
+        if rows:
+            self._save_conversions(rows)
+        if gone or rows:
+            self.env["trackflow.conversion"].invalidate_model(flush=False)
+
+    def _save_conversions(self, rows):
+        held = self._read({row["lead_id"] for row in rows})
+        for row in rows:
+            row["company_id"] = held[row["lead_id"]]["company_id"]
+            row["currency_id"] = held[row["lead_id"]]["currency_id"]
+        self.env.cr.execute(
+            SQL(
+                """
+                INSERT INTO trackflow_conversion
+                    (lead_id, kind, occurred_at, value, currency_id, company_id, channel, source,
+                     medium, campaign, visitor_id, link_id, click_id, campaign_id)
+                SELECT r.lead_id, r.kind, r.occurred_at, r.value, r.currency_id, r.company_id,
+                       r.channel, r.source, r.medium, r.campaign, click.trackflow_visitor_id,
+                       click.link_id, click.id, click.campaign_id
+                  FROM jsonb_to_recordset(%(rows)s::jsonb) AS r(
+                       lead_id int, kind text, occurred_at timestamp, value numeric,
+                       currency_id int, company_id int, channel text, source text, medium text,
+                       campaign text, event_id text)
+                  LEFT JOIN link_tracker_click click ON click.trackflow_event_id = r.event_id
+                ON CONFLICT (lead_id, kind) DO UPDATE SET
+                    occurred_at = EXCLUDED.occurred_at,
+                    value = EXCLUDED.value,
+                    currency_id = EXCLUDED.currency_id,
+                    company_id = EXCLUDED.company_id,
+                    channel = EXCLUDED.channel,
+                    source = EXCLUDED.source,
+                    medium = EXCLUDED.medium,
+                    campaign = EXCLUDED.campaign,
+                    visitor_id = EXCLUDED.visitor_id,
+                    link_id = EXCLUDED.link_id,
+                    click_id = EXCLUDED.click_id,
+                    campaign_id = EXCLUDED.campaign_id
+                """,
+                rows=json.dumps(rows),
+            )
+        )

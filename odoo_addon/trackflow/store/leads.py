@@ -1,0 +1,474 @@
+"""Leads: what is told of them, whose they are, and which touches led to them."""
+
+import json
+from collections import defaultdict
+from dataclasses import replace
+
+from odoo.tools import SQL
+
+from trackflow_core.model import Touch
+
+from .base import BaseStore
+from .values import LOCAL_REF, NAMESPACE, aware, clean, naive, text_time, version
+
+_SUMMARY_FIELDS = [
+    "campaign_id",
+    "medium_id",
+    "source_id",
+    "trackflow_campaign",
+    "trackflow_first_touch_date",
+    "trackflow_first_touch_source",
+    "trackflow_last_touch_date",
+    "trackflow_last_touch_source",
+    "trackflow_marketing_influenced",
+    "trackflow_medium",
+    "trackflow_source",
+    "trackflow_touch_count",
+    "trackflow_visitor_id",
+]
+
+
+class LeadStore(BaseStore):
+    def save_leads(self, leads):
+        ids = self._resolve("lead", [lead.ref for lead in leads])
+        remote = [lead for lead in leads if not LOCAL_REF.match(lead.ref)]
+        if remote:
+            self._save_remote_leads(remote, ids)
+        self._bind({(ids[lead.ref], key) for lead in leads for key in lead.visitor_ids})
+        if all(ids[lead.ref] in self._new for lead in leads):
+            return leads
+        visitors = self._visitors_of(ids.values())
+        if not remote:
+            return [replace(lead, visitor_ids=visitors[ids[lead.ref]]) for lead in leads]
+        self._read(ids.values())
+        return [self._lead(ids[lead.ref], visitors) for lead in leads]
+
+    def _save_remote_leads(self, leads, ids):
+        facts = {}
+        for lead in leads:
+            facts[lead.ref] = facts[lead.ref].merged_with(lead) if lead.ref in facts else lead
+        rows = self._read(ids[ref] for ref in facts if ref in ids)
+        to_create = []
+        for ref, fact in facts.items():
+            row = rows.get(ids.get(ref))
+            if row is None:
+                to_create.append(fact)
+                continue
+            known = self._lead(row["id"], {}) if row["trackflow_lead_version"] else None
+            state = known.merged_with(fact) if known else fact
+            if replace(state, visitor_ids=frozenset()) != known:
+                vals = self._prepare_lead(state, row)
+                # What people typed in here is not lost to what the other CRM does not know.
+                self._browse(row["id"]).write({k: v for k, v in vals.items() if v})
+        if to_create:
+            created = self._leads_model().create(
+                [
+                    {**self._prepare_lead(fact, None), "trackflow_lead_ref": fact.ref}
+                    for fact in to_create
+                ]
+            )
+            for fact, record in zip(to_create, created, strict=True):
+                ids[fact.ref] = self._ids["lead"][fact.ref] = record.id
+        self._forget_rows(keep_ids=True)
+
+    def _prepare_lead(self, lead, row):
+        vals = {
+            "contact_name": clean(lead.contact_name),
+            "email_from": clean(lead.email),
+            "phone": clean(lead.phone),
+            "partner_name": clean(lead.company),
+            "trackflow_lead_date": naive(lead.came_in_at),
+            "trackflow_lead_version": version(lead),
+        }
+        name = clean(lead.name or lead.contact_name or lead.email or lead.ref)
+        # A deal's own name says more than that of the lead it came from.
+        if row is None or not row["trackflow_deal_version"]:
+            vals["name"] = name
+        if row is None:
+            vals["type"] = (
+                "lead" if self.env.user.has_group("crm.group_use_lead") else "opportunity"
+            )
+            vals["user_id"] = False
+            vals["company_id"] = self.env.company.id
+        return vals
+
+    def _bind(self, pairs):
+        """Bind visitors, given by their keys, to leads; a new visitor becomes known by it."""
+        if not pairs:
+            return
+        rows = [{"lead_id": lead_id, "visitor_key": key} for lead_id, key in sorted(pairs)]
+        [[clicks_wait]] = self._select(
+            SQL(
+                """
+                WITH pair AS (
+                    SELECT r.lead_id, r.visitor_key
+                      FROM jsonb_to_recordset(%(rows)s::jsonb)
+                           AS r(lead_id int, visitor_key text)
+                ), fresh AS (
+                    INSERT INTO trackflow_visitor
+                           (visitor_key, click_count, session_count, create_date)
+                    SELECT DISTINCT pair.visitor_key, 0, 0, %(now)s::timestamp FROM pair
+                     WHERE NOT EXISTS (SELECT FROM trackflow_visitor v
+                                        WHERE v.visitor_key = pair.visitor_key)
+                    ON CONFLICT DO NOTHING
+                    RETURNING id, visitor_key
+                ), visitor AS (
+                    SELECT id, visitor_key FROM fresh
+                     UNION
+                    SELECT id, visitor_key FROM trackflow_visitor v
+                     WHERE v.visitor_key IN (SELECT visitor_key FROM pair)
+                ), bound AS (
+                    INSERT INTO crm_lead_trackflow_visitor_rel (lead_id, visitor_id)
+                    SELECT pair.lead_id, visitor.id FROM pair JOIN visitor USING (visitor_key)
+                    ON CONFLICT DO NOTHING
+                )
+                SELECT EXISTS (SELECT FROM trackflow_click_queue q
+                                WHERE q.status = 'queued'
+                                  AND q.visitor_key IN (SELECT visitor_key FROM pair))
+                """,
+                rows=json.dumps(rows),
+                now=self.env.cr.now(),
+            )
+        )
+        if not clicks_wait:
+            # Saves `has_queued_clicks` its query, which follows for the same visitors.
+            self._idle_visitors = frozenset(key for _lead_id, key in pairs)
+        bound = {lead_id for lead_id, _key in pairs}
+        # `save_summaries` names the first of them on the lead, in the same UPDATE.
+        self._bound |= bound
+        self._browse(bound).invalidate_recordset(["trackflow_visitor_ids"], flush=False)
+        self.env["trackflow.visitor"].invalidate_model(["lead_ids"], flush=False)
+
+    def _visitors_of(self, lead_ids):
+        found = defaultdict(set)
+        rows = self._select(
+            SQL(
+                """
+                SELECT rel.lead_id, v.visitor_key
+                  FROM crm_lead_trackflow_visitor_rel rel
+                  JOIN trackflow_visitor v ON v.id = rel.visitor_id
+                 WHERE rel.lead_id = ANY(%s)
+                """,
+                list(lead_ids),
+            )
+        )
+        for lead_id, key in rows:
+            found[lead_id].add(key)
+        return defaultdict(frozenset, {key: frozenset(value) for key, value in found.items()})
+
+    def leads(self, refs):
+        ids = self._resolve("lead", refs, merged=False)
+        rows = self._read(ids.values())
+        visitors = self._visitors_of(rows) if rows else {}
+        return [
+            replace(self._lead(lead_id, visitors), ref=ref)
+            for ref, lead_id in sorted(ids.items())
+            if lead_id in rows and self._is_lead(rows[lead_id])
+        ]
+
+    def leads_of_visitors(self, visitor_ids):
+        rows = self._select(
+            SQL(
+                """
+                SELECT DISTINCT COALESCE(lead.trackflow_lead_ref, %(prefix)s || lead.id)
+                  FROM trackflow_visitor v
+                  JOIN crm_lead_trackflow_visitor_rel rel ON rel.visitor_id = v.id
+                  JOIN crm_lead lead ON lead.id = rel.lead_id
+                 WHERE v.visitor_key = ANY(%(keys)s)
+                   AND (lead.trackflow_lead_ref IS NULL
+                        OR lead.trackflow_lead_version IS NOT NULL)
+                """,
+                prefix=f"{NAMESPACE}/",
+                keys=list(visitor_ids),
+            )
+        )
+        return {row[0] for row in rows}
+
+    def mark_stale(self, lead_refs):
+        self.mark_records_stale(
+            dict.fromkeys(self._resolve("lead", lead_refs, merged=False).values(), ())
+        )
+
+    def mark_records_stale(self, visitors_by_lead):
+        """Let the click job refresh these leads, and bind these visitors to them first."""
+        rows = [
+            {"id": lead_id, "visitors": ",".join(sorted(keys))}
+            for lead_id, keys in visitors_by_lead.items()
+        ]
+        self.env.cr.execute(
+            SQL(
+                """
+                UPDATE crm_lead
+                   SET trackflow_stale = TRUE,
+                       trackflow_pending_visitors = NULLIF(concat_ws(
+                           ',', NULLIF(trackflow_pending_visitors, ''), NULLIF(r.visitors, '')), '')
+                  FROM jsonb_to_recordset(%s::jsonb) AS r(id int, visitors text)
+                 WHERE crm_lead.id = r.id
+                """,
+                json.dumps(rows),
+            )
+        )
+        self._browse(visitors_by_lead).invalidate_recordset(
+            ["trackflow_stale", "trackflow_pending_visitors"], flush=False
+        )
+
+    def take_stale(self, limit):
+        rows = self._select(
+            SQL(
+                """
+                WITH taken AS (
+                    SELECT id, trackflow_pending_visitors AS pending FROM crm_lead
+                     WHERE trackflow_stale IS TRUE
+                     ORDER BY id LIMIT %(limit)s FOR NO KEY UPDATE SKIP LOCKED
+                )
+                UPDATE crm_lead
+                   SET trackflow_stale = FALSE, trackflow_pending_visitors = NULL
+                  FROM taken
+                 WHERE crm_lead.id = taken.id
+                RETURNING crm_lead.id, taken.pending,
+                          COALESCE(crm_lead.trackflow_lead_ref, %(prefix)s || crm_lead.id)
+                """,
+                limit=limit,
+                prefix=f"{NAMESPACE}/",
+            )
+        )
+        self._bind(
+            {
+                (lead_id, key)
+                for lead_id, pending, _ref in rows
+                if pending
+                for key in pending.split(",")
+            }
+        )
+        self._browse(row[0] for row in rows).invalidate_recordset(
+            ["trackflow_stale", "trackflow_pending_visitors"], flush=False
+        )
+        return {ref for _id, _pending, ref in rows}
+
+    def touches(self, lead_refs):
+        ids = self._resolve("lead", lead_refs)
+        rows = self._select(
+            SQL(
+                """
+                SELECT rel.lead_id, c.trackflow_event_id, c.trackflow_occurred_at,
+                       COALESCE(c.trackflow_channel, ''), COALESCE(c.trackflow_source, ''),
+                       COALESCE(c.trackflow_medium, ''), COALESCE(c.trackflow_campaign, ''),
+                       COALESCE(c.trackflow_content, ''), COALESCE(c.trackflow_term, ''),
+                       v.visitor_key,
+                       (SELECT code.code FROM link_tracker_code code
+                         WHERE code.link_id = c.link_id ORDER BY code.id DESC LIMIT 1)
+                  FROM crm_lead_trackflow_visitor_rel rel
+                  JOIN trackflow_visitor v ON v.id = rel.visitor_id
+                  JOIN link_tracker_click c ON c.trackflow_visitor_id = v.id
+                 WHERE rel.lead_id = ANY(%s)
+                   AND c.trackflow_counts AND c.trackflow_event_id IS NOT NULL
+                """,
+                list(set(ids.values())),
+            )
+        )
+        found = defaultdict(list)
+        for lead_id, event_id, moment, *rest in rows:
+            found[lead_id].append(Touch(event_id, aware(moment), *rest[:-1], rest[-1] or ""))
+        return {ref: found[lead_id] for ref, lead_id in ids.items()}
+
+    def save_summaries(self, summaries):
+        ids = self._resolve("lead", summaries)
+        rows = []
+        for ref, summary in summaries.items():
+            lead_id = ids.get(ref)
+            if lead_id is None or (lead_id in self._new and lead_id not in self._bound):
+                continue
+            first, last = summary.first, summary.last
+            rows.append(
+                {
+                    "id": lead_id,
+                    "source": last and last.source,
+                    "medium": last and last.medium,
+                    "campaign": last and last.campaign,
+                    "first_source": first and (first.source or first.channel),
+                    "last_source": last and (last.source or last.channel),
+                    "first_date": first and text_time(first.occurred_at),
+                    "last_date": last and text_time(last.occurred_at),
+                    "touches": summary.touch_count,
+                    "last_event": last and last.id,
+                }
+            )
+        if not rows:
+            return
+        leads = self._browse(row["id"] for row in rows)
+        leads.flush_recordset(["campaign_id", "medium_id", "source_id"])
+        self.env.cr.execute(
+            SQL(
+                """
+                UPDATE crm_lead
+                   SET trackflow_source = r.source,
+                       trackflow_medium = r.medium,
+                       trackflow_campaign = r.campaign,
+                       trackflow_first_touch_source = r.first_source,
+                       trackflow_last_touch_source = r.last_source,
+                       trackflow_first_touch_date = r.first_date,
+                       trackflow_last_touch_date = r.last_date,
+                       trackflow_touch_count = r.touches,
+                       trackflow_marketing_influenced = r.touches > 0,
+                       trackflow_visitor_id = COALESCE(crm_lead.trackflow_visitor_id, (
+                           SELECT min(rel.visitor_id) FROM crm_lead_trackflow_visitor_rel rel
+                            WHERE rel.lead_id = crm_lead.id)),
+                       campaign_id = COALESCE(crm_lead.campaign_id, link.campaign_id),
+                       medium_id = COALESCE(crm_lead.medium_id, link.medium_id),
+                       source_id = COALESCE(crm_lead.source_id, link.source_id)
+                  FROM jsonb_to_recordset(%s::jsonb) AS r(
+                       id int, source text, medium text, campaign text, first_source text,
+                       last_source text, first_date timestamp, last_date timestamp, touches int,
+                       last_event text)
+                  LEFT JOIN link_tracker_click click ON click.trackflow_event_id = r.last_event
+                  LEFT JOIN link_tracker link ON link.id = click.link_id
+                 WHERE crm_lead.id = r.id
+                """,
+                json.dumps(rows),
+            )
+        )
+        leads.invalidate_recordset(_SUMMARY_FIELDS, flush=False)
+
+    def merge_leads(self, winner, losers):
+        ids = self._resolve("lead", [winner, *losers])
+        winner_id = ids[winner]
+        loser_ids = [lead_id for lead_id in {ids.get(ref) for ref in losers} if lead_id]
+        loser_ids = [lead_id for lead_id in loser_ids if lead_id != winner_id]
+        if not loser_ids:
+            return
+        leads = self._browse([winner_id, *loser_ids])
+        leads.flush_recordset(["trackflow_lead_date", "trackflow_lead_ref", "trackflow_deal_ref"])
+        args = {"winner": winner_id, "losers": loser_ids, "absorb": self._absorb_deals}
+        for statement in (
+            """
+            INSERT INTO crm_lead_trackflow_visitor_rel (lead_id, visitor_id)
+            SELECT DISTINCT %(winner)s, visitor_id FROM crm_lead_trackflow_visitor_rel
+             WHERE lead_id = ANY(%(losers)s)
+            ON CONFLICT DO NOTHING
+            """,
+            "DELETE FROM crm_lead_trackflow_visitor_rel WHERE lead_id = ANY(%(losers)s)",
+            "DELETE FROM trackflow_conversion WHERE lead_id = ANY(%(losers)s) AND kind = 'lead'",
+            "UPDATE trackflow_merged_ref SET lead_id = %(winner)s WHERE lead_id = ANY(%(losers)s)",
+            """
+            INSERT INTO trackflow_merged_ref (ref, kind, lead_id)
+            SELECT trackflow_lead_ref, 'lead', %(winner)s FROM crm_lead
+             WHERE id = ANY(%(losers)s) AND trackflow_lead_ref IS NOT NULL
+            ON CONFLICT (ref, kind) DO UPDATE SET lead_id = EXCLUDED.lead_id
+            """,
+            """
+            UPDATE crm_lead
+               SET trackflow_lead_date = LEAST(trackflow_lead_date, (
+                       SELECT min(loser.trackflow_lead_date) FROM crm_lead loser
+                        WHERE loser.id = ANY(%(losers)s))),
+                   trackflow_visitor_id = COALESCE(trackflow_visitor_id, (
+                       SELECT min(visitor_id) FROM crm_lead_trackflow_visitor_rel
+                        WHERE lead_id = %(winner)s))
+             WHERE id = %(winner)s
+            """,
+            """
+            UPDATE crm_lead SET trackflow_origin_id = %(winner)s
+             WHERE trackflow_origin_id = ANY(%(losers)s) AND id != %(winner)s
+            """,
+            """
+            UPDATE crm_lead
+               SET trackflow_origin_id = CASE WHEN NOT %(absorb)s THEN %(winner)s END,
+                   trackflow_lead_ref = NULL,
+                   trackflow_lead_version = NULL
+             WHERE id = ANY(%(losers)s)
+            """,
+        ):
+            self.env.cr.execute(SQL(statement, **args))  # pylint: disable=sql-injection
+        if self._absorb_deals:
+            self._absorb(winner_id, loser_ids)
+        self.env["crm.lead"].invalidate_model(flush=False)
+        self._forget_rows()
+
+    def _absorb(self, winner_id, loser_ids):
+        """Odoo makes one record of several opportunities: the winner speaks for their deals."""
+        told = self._select(
+            SQL(
+                """
+                WITH told AS (
+                    SELECT id, trackflow_deal_ref AS ref, trackflow_deal_version AS version
+                      FROM crm_lead WHERE id = ANY(%(all)s) AND trackflow_deal_ref IS NOT NULL
+                )
+                UPDATE crm_lead SET trackflow_deal_ref = NULL, trackflow_deal_version = NULL
+                  FROM told WHERE crm_lead.id = told.id
+                RETURNING told.id, told.ref, told.version
+                """,
+                all=[winner_id, *loser_ids],
+            )
+        )
+        if not told:
+            return
+        # Its own deal first, or else that of the first loser, keeps being told.
+        (_id, ref, version), *others = sorted(told, key=lambda row: (row[0] != winner_id, row[0]))
+        self.env.cr.execute(
+            SQL(
+                """
+                UPDATE crm_lead SET trackflow_deal_ref = %s, trackflow_deal_version = %s
+                 WHERE id = %s
+                """,
+                ref,
+                version,
+                winner_id,
+            )
+        )
+        self.env.cr.execute(
+            SQL(
+                """
+                INSERT INTO trackflow_merged_ref (ref, kind, lead_id)
+                SELECT ref, 'deal', %s FROM unnest(%s::text[]) AS ref
+                ON CONFLICT (ref, kind) DO UPDATE SET lead_id = EXCLUDED.lead_id
+                """,
+                winner_id,
+                [other[1] for other in others],
+            )
+        )
+
+    def forget(self, visitor_id):
+        lead_ids = [
+            row[0]
+            for row in self._select(
+                SQL(
+                    """
+                    SELECT rel.lead_id FROM crm_lead_trackflow_visitor_rel rel
+                      JOIN trackflow_visitor v ON v.id = rel.visitor_id
+                     WHERE v.visitor_key = %s
+                    """,
+                    visitor_id,
+                )
+            )
+        ]
+        for statement in (
+            """
+            WITH gone AS (
+                DELETE FROM link_tracker_click click USING trackflow_visitor v
+                 WHERE v.id = click.trackflow_visitor_id AND v.visitor_key = %(key)s
+                RETURNING click.link_id, click.trackflow_counts AS counts
+            )
+            UPDATE link_tracker link
+               SET count = link.count - lost.clicks,
+                   trackflow_unique_visitors = link.trackflow_unique_visitors - 1
+              FROM (SELECT link_id, count(*) AS clicks FROM gone WHERE counts GROUP BY 1) lost
+             WHERE link.id = lost.link_id
+            """,
+            "DELETE FROM trackflow_click_queue WHERE visitor_key = %(key)s",
+            "DELETE FROM trackflow_visitor WHERE visitor_key = %(key)s",
+        ):
+            self.env.cr.execute(SQL(statement, key=visitor_id))  # pylint: disable=sql-injection
+        self.env.invalidate_all(flush=False)
+        self._forget_rows()
+        if lead_ids:
+            self.env.cr.execute(
+                SQL(
+                    """
+                    UPDATE crm_lead
+                       SET trackflow_visitor_id = (
+                           SELECT min(visitor_id) FROM crm_lead_trackflow_visitor_rel
+                            WHERE lead_id = crm_lead.id)
+                     WHERE id = ANY(%s)
+                    """,
+                    lead_ids,
+                )
+            )

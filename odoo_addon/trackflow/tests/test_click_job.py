@@ -2,13 +2,12 @@ from datetime import datetime, timedelta, timezone
 from unittest.mock import patch
 
 from odoo import fields
+from odoo.addons.trackflow.engine import build_engine
+from odoo.addons.trackflow.store import OdooStore
 from odoo.tests import tagged
 from odoo.tools import mute_logger
 
 from trackflow_core.tracking.identity import new_visitor_id
-
-from odoo.addons.trackflow.engine import build_engine
-from odoo.addons.trackflow.store import OdooStore
 
 from .common import CRAWLER, TrackflowCase
 

@@ -3,7 +3,7 @@ from unittest.mock import patch
 
 from odoo import fields
 from odoo.exceptions import AccessError
-from odoo.tests import tagged, users
+from odoo.tests import tagged
 from odoo.tools import mute_logger
 
 from trackflow_core.engine import Engine
@@ -228,7 +228,9 @@ class TestCrmLead(TrackflowCase):
         visitor = self.journey()
 
         def fail(*args, **kwargs):
-            self.env.cr.execute("INSERT INTO trackflow_failure (operation, cause) VALUES ('half', 'done')")
+            self.env.cr.execute(
+                "INSERT INTO trackflow_failure (operation, cause) VALUES ('half', 'done')"
+            )
             raise RuntimeError("a plugin broke")
 
         with patch.object(Engine, "apply", fail):

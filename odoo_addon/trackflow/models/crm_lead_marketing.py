@@ -230,9 +230,7 @@ class CrmLead(models.Model):
         ]
         returns = len(journey) - 1
         if returns == 1:
-            parts.append(
-                self.env._("returned once through %s", self._trackflow_origin(last))
-            )
+            parts.append(self.env._("returned once through %s", self._trackflow_origin(last)))
         elif returns:
             parts.append(
                 self.env._(
@@ -312,7 +310,10 @@ class CrmLead(models.Model):
         touch = credit.touch
         click = clicks.get(touch.id) if touch else None
         click = click or self.env["link.tracker.click"]
-        campaign = (touch and self._trackflow_campaign_of(click, touch)) or {"id": False, "name": ""}
+        campaign = (touch and self._trackflow_campaign_of(click, touch)) or {
+            "id": False,
+            "name": "",
+        }
         return {
             "channel": credit.channel,
             "title": self._trackflow_title(click, touch) if touch else "",

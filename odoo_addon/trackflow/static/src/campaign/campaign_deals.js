@@ -1,5 +1,6 @@
 import { Component, onWillStart, onWillUpdateProps, useState } from "@odoo/owl";
 import { registry } from "@web/core/registry";
+import { user } from "@web/core/user";
 import { useService } from "@web/core/utils/hooks";
 import { formatMonetary } from "@web/views/fields/formatters";
 import { standardWidgetProps } from "@web/views/widgets/standard_widget_props";
@@ -15,7 +16,11 @@ export class CampaignDeals extends Component {
         this.orm = useService("orm");
         this.action = useService("action");
         this.state = useState({ deals: [], more: false });
-        onWillStart(() => this.load(this.props.record.resId));
+        onWillStart(async () => {
+            // Marketers may see a deal's name and credit without being allowed to open it.
+            this.mayOpen = await user.hasGroup("sales_team.group_sale_salesman");
+            await this.load(this.props.record.resId);
+        });
         onWillUpdateProps((next) => {
             if (next.record.resId !== this.props.record.resId) {
                 return this.load(next.record.resId);

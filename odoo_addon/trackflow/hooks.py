@@ -15,6 +15,7 @@ def post_init_hook(env):
                                           THEN COALESCE(date_conversion, create_date) END,
                trackflow_closed_date = CASE WHEN won_status IN ('won', 'lost')
                                             THEN COALESCE(date_closed, write_date) END
+         WHERE trackflow_lead_version IS NULL AND trackflow_deal_version IS NULL
         """
     )
     env.invalidate_all()

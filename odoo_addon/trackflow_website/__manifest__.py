@@ -8,6 +8,7 @@
     "license": "LGPL-3",
     "depends": ["trackflow", "website_crm"],
     "data": ["data/ir_model_fields_data.xml"],
+    "demo": ["demo/contactus.xml"],
     "assets": {"web.assets_tests": ["trackflow_website/static/tests/tours/**/*"]},
     "auto_install": True,
 }

@@ -20,7 +20,7 @@ _SAME_MOMENT = timedelta(minutes=1)
 class CrmLead(models.Model):
     """What the *Marketing* tab and the kanban card show of a lead's journey."""
 
-    _inherit = "crm.lead"
+    _inherit = "crm.lead"  # pylint: disable=consider-merging-classes-inherited
 
     trackflow_first_channel = fields.Char(
         "First Touch Channel",

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from datetime import timedelta
-from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from trackflow_core.attribution.models import BUILTIN_RULES, Model
 from trackflow_core.errors import ConfigError
-from trackflow_core.model import Context
+from trackflow_core.model import Context, zone_named
 
 _RULES = {rule.name: rule for rule in BUILTIN_RULES}
 
@@ -35,9 +34,4 @@ class Settings:
     def __post_init__(self) -> None:
         if self.session_gap <= timedelta(0):
             raise ConfigError("session_gap must be longer than zero.")
-        try:
-            ZoneInfo(self.zone)
-        except (ZoneInfoNotFoundError, ValueError, OSError):
-            raise ConfigError(
-                f"zone is {self.zone!r}; use a name such as 'Europe/Berlin'."
-            ) from None
+        zone_named(self.zone)

@@ -7,10 +7,11 @@ currency's minor unit (cents for EUR, yen for JPY, fils for KWD).
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
-from datetime import datetime, timedelta, timezone
+from datetime import date, datetime, timedelta, timezone
 from enum import Enum
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
-from trackflow_core.errors import InvalidEvent
+from trackflow_core.errors import ConfigError, InvalidEvent
 
 UNATTRIBUTED = "Unattributed"
 
@@ -51,6 +52,19 @@ def _utc(owner: str, name: str, moment: datetime) -> datetime:
     return moment.astimezone(timezone.utc)
 
 
+def zone_named(name: str) -> ZoneInfo:
+    """The time zone of an IANA name such as "Europe/Berlin".
+
+    Raises ConfigError when there is none of that name.
+    """
+    try:
+        return ZoneInfo(name)
+    except (ZoneInfoNotFoundError, ValueError, OSError):
+        raise ConfigError(
+            f"There is no time zone {name!r}: use a name such as 'Europe/Berlin'."
+        ) from None
+
+
 @dataclass(frozen=True, slots=True)
 class Agent:
     """What a user agent tells of its owner: `reason` says in words why `verdict` was given."""
@@ -74,9 +88,52 @@ class Source:
     term: str = ""
 
 
+class LinkStatus(str, Enum):
+    """Whether a link leads anywhere: a paused one may come back, an archived one is history."""
+
+    ACTIVE = "active"
+    PAUSED = "paused"
+    ARCHIVED = "archived"
+
+
+@dataclass(frozen=True, slots=True)
+class Variant:
+    """One side of an A/B test: it gets `weight` parts of all clicks; 0 switches it off."""
+
+    name: str
+    destination: str
+    weight: int = 1
+
+
+@dataclass(frozen=True, slots=True)
+class LinkRule:
+    """Sends the clicks that meet all of its conditions to `destination`; an empty one is met.
+
+    `device` is an `Agent.device`. `language` is a tag such as "de" or "de-AT". `countries` are in
+    two letters. `query` are parameters of the request with their values, "" for any value. `since`
+    and `until` are days in the link's zone, both included.
+    """
+
+    destination: str
+    device: str = ""
+    language: str = ""
+    countries: frozenset[str] = frozenset()
+    query: tuple[tuple[str, str], ...] = ()
+    since: date | None = None
+    until: date | None = None
+
+
 @dataclass(frozen=True, slots=True)
 class Link:
-    """A marketer's tracked link as the redirect and the click's classification need it."""
+    """A marketer's tracked link as the redirect and the click's classification need it.
+
+    It leads somewhere from `starts` to `ends`. A moment is exact (`ends` not included); a day lasts
+    from its midnight to the next in `zone`, so that a link that ends today works all day. Outside
+    of that, clicks go to `fallback`, where there is one. `language` is that of `destination`.
+
+    Raises ConfigError on a zone that does not exist or a negative weight, InvalidEvent on a moment
+    without a time zone.
+    """
 
     code: str
     destination: str
@@ -85,6 +142,27 @@ class Link:
     campaign: str = ""
     content: str = ""
     term: str = ""
+    status: LinkStatus = LinkStatus.ACTIVE
+    starts: date | None = None
+    ends: date | None = None
+    zone: str = "UTC"
+    fallback: str = ""
+    language: str = ""
+    variants: tuple[Variant, ...] = ()
+    rules: tuple[LinkRule, ...] = ()
+
+    def __post_init__(self) -> None:
+        for name in ("starts", "ends"):
+            moment = getattr(self, name)
+            if isinstance(moment, datetime):
+                object.__setattr__(self, name, _utc("Link", name, moment))
+        zone_named(self.zone)
+        for variant in self.variants:
+            if variant.weight < 0:
+                raise ConfigError(
+                    f"The variant {variant.name!r} of the link {self.code!r} has the weight "
+                    f"{variant.weight}; use zero or more."
+                )
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,13 +11,12 @@ from odoo.addons.link_tracker.controller.main import LinkTracker
 from odoo.http import request
 from odoo.tools import SQL
 
-from trackflow_core.model import Click
-from trackflow_core.tracking import identity
+from trackflow_core.model import Click, Tier
+from trackflow_core.tracking import consent, identity
 from trackflow_core.tracking.urls import build_destination
 
 from ..keys import visitor_keys
 from ..store import OdooStore
-from ..tools import anonymise
 
 _logger = logging.getLogger(__name__)
 
@@ -45,8 +44,11 @@ class Redirect(LinkTracker):
         if request.httprequest.method == "HEAD":
             return response
         internal = link["internal"] or False
-        visitor_id = None if internal else _identify(response, link["cookie_days"])
-        _queue(code, destination, visitor_id, internal, now)
+        tier = _tier()
+        visitor_id = None
+        if tier is Tier.FULL and not internal:
+            visitor_id = _identify(response, link["cookie_days"])
+        _queue(code, destination, visitor_id, internal, tier, now)
         return response
 
     def _answer_expired(self, link):
@@ -124,10 +126,18 @@ def _ascii(url):
     return "".join(char if "!" <= char <= "~" else quote(char) for char in url)
 
 
+def _tier():
+    """How much may be kept of this visitor, by the site's cookie bar and the browser's signals."""
+    allowed = request.env["ir.http"]._is_allowed_cookie("optional")
+    return consent.tier(
+        consent.Consent.GRANTED if allowed else consent.Consent.DENIED,
+        gpc=_header("Sec-GPC"),
+        dnt=_header("DNT"),
+    )
+
+
 def _identify(response, cookie_days):
-    """The visitor's id, kept in a cookie; None where the visitor has not agreed to be known."""
-    if not request.env["ir.http"]._is_allowed_cookie("optional"):
-        return None
+    """The visitor's id, kept in a cookie."""
     keys = visitor_keys(request.env)
     visitor_id = identity.read_cookie(request.cookies.get(identity.COOKIE_NAME), keys)
     visitor_id = visitor_id or identity.new_visitor_id()
@@ -143,7 +153,7 @@ def _identify(response, cookie_days):
     return visitor_id
 
 
-def _queue(code, destination, visitor_id, internal, now):
+def _queue(code, destination, visitor_id, internal, tier, now):
     """Append the click to the queue; a visitor is sent on even when that fails."""
     httprequest = request.httprequest
     click = Click(
@@ -152,14 +162,17 @@ def _queue(code, destination, visitor_id, internal, now):
         link_code=code,
         destination=destination,
         visitor_id=visitor_id,
-        ip=anonymise(httprequest.remote_addr or ""),
+        ip=consent.anonymise(httprequest.remote_addr or ""),
         user_agent=_header("User-Agent"),
         referrer=_header("Referer"),
         internal=internal,
         prefetch=_is_prefetch(),
+        tier=tier,
     )
+    kept = consent.limit(click)
     try:
-        OdooStore(request.env).append_click(click, country_code=request.geoip.country_code)
+        if kept is not None:
+            OdooStore(request.env).append_click(kept, country_code=request.geoip.country_code)
     except (psycopg2.Error, ValueError):
         _logger.exception("A click on %s is lost; the visitor goes on.", code)
         request.env.cr.rollback()
@@ -184,7 +197,7 @@ def _page(status, title, message):
         "trackflow.redirect_page", {"title": title, "message": message}
     )
     return request.make_response(
-        "<!DOCTYPE html>\n" + page,
+        f"<!DOCTYPE html>\n{page}",  # not "+", which would escape the first part
         [("Content-Type", "text/html; charset=utf-8"), ("Cache-Control", "no-store")],
         status=status,
     )

@@ -14,7 +14,9 @@ from . import trackflow_deal_attribution
 from . import trackflow_demo
 from . import trackflow_failure
 from . import trackflow_merged_ref
+from . import trackflow_merged_visitor
 from . import trackflow_plugin
 from . import trackflow_session
+from . import trackflow_touch
 from . import trackflow_visitor
 from . import utm_campaign

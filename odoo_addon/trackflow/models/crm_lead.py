@@ -118,6 +118,9 @@ class CrmLead(models.Model):
         ondelete="set null",
         help="The lead this deal came from, where that is a record of its own.",
     )
+    trackflow_account = fields.Char(
+        "Account Reference", readonly=True, copy=False, index="btree_not_null"
+    )
     trackflow_stale = fields.Boolean(readonly=True, copy=False)
     trackflow_pending_visitors = fields.Char(readonly=True, copy=False)
     trackflow_attribution_ids = fields.One2many(

@@ -1,7 +1,7 @@
 from odoo import api, fields, models
 from odoo.tools import SQL
 
-from ..tools import anonymise
+from trackflow_core.tracking.consent import anonymise
 
 MANAGER = "trackflow.group_trackflow_campaign_manager"
 
@@ -56,6 +56,11 @@ class LinkTrackerClick(models.Model):
         "Counts", readonly=True, default=True, help="The click of a person from outside."
     )
 
+    trackflow_link_code = fields.Char("Clicked Code", readonly=True)
+    trackflow_prefetch = fields.Boolean("Prefetched", readonly=True)
+    trackflow_tier = fields.Char(
+        "Consent", readonly=True, help="How much may be kept of the person."
+    )
     trackflow_rolled_up = fields.Boolean(readonly=True, default=True)
 
     _trackflow_event_uniq = models.UniqueIndex(

@@ -28,6 +28,8 @@ class TrackflowDealAttribution(models.Model):
         readonly=True,
     )
     sequence = fields.Integer("Number", readonly=True, aggregator=None)
+    touch_key = fields.Char("Touch ID", readonly=True)
+    touch_kind = fields.Char("Kind", readonly=True)
     touch_at = fields.Datetime("Touched On", readonly=True)
     channel = fields.Char(readonly=True)
     source = fields.Char(readonly=True)

@@ -9,9 +9,10 @@ from .clicks import ClickStore
 from .deals import DealStore
 from .leads import LeadStore
 from .values import local_ref
+from .visitors import VisitorStore
 
 __all__ = ["OdooStore", "local_ref"]
 
 
-class OdooStore(ClickStore, LeadStore, DealStore):
+class OdooStore(ClickStore, VisitorStore, LeadStore, DealStore):
     """The store of one environment; see `BaseStore` for its options."""

@@ -6,7 +6,7 @@ from collections import defaultdict
 from odoo.tools import SQL
 from psycopg2.errors import SerializationFailure
 
-from trackflow_core.model import Agent, Click, Link, Session, Source, Verdict
+from trackflow_core.model import Agent, Click, ClickEvent, Link, Session, Source, Tier, Verdict
 
 from .base import BaseStore
 from .values import aware, naive, text_time
@@ -20,8 +20,8 @@ class ClickStore(BaseStore):
                 """
                 INSERT INTO trackflow_click_queue
                     (event_id, link_code, occurred_at, visitor_key, ip, user_agent, referrer,
-                     destination, internal, prefetch, country_code, status, create_date)
-                VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, 'queued',
+                     destination, internal, prefetch, tier, country_code, status, create_date)
+                VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, 'queued',
                         now() AT TIME ZONE 'UTC')
                 ON CONFLICT DO NOTHING
                 """,
@@ -35,6 +35,7 @@ class ClickStore(BaseStore):
                 click.destination,
                 click.internal,
                 click.prefetch,
+                click.tier.value,
                 country_code,
             )
         )
@@ -45,16 +46,19 @@ class ClickStore(BaseStore):
         self.env["trackflow.click.queue"].flush_model(["status"])
         query = SQL(
             """
-            SELECT q.event_id, q.occurred_at, q.link_code, q.destination, q.visitor_key, q.ip,
-                   q.user_agent, q.referrer, q.internal, q.prefetch, click.id
+            SELECT q.event_id, q.occurred_at, q.link_code, q.destination,
+                   COALESCE(visitor.visitor_key, q.visitor_key), q.ip,
+                   q.user_agent, q.referrer, q.internal, q.prefetch, q.tier, click.id
               FROM trackflow_click_queue q
               LEFT JOIN link_tracker_click click ON click.trackflow_event_id = q.event_id
+              LEFT JOIN trackflow_merged_visitor merged ON merged.visitor_key = q.visitor_key
+              LEFT JOIN trackflow_visitor visitor ON visitor.id = merged.visitor_id
              WHERE q.status = 'queued' %s
              ORDER BY q.occurred_at, q.event_id
              LIMIT %s
                FOR UPDATE OF q SKIP LOCKED
             """,
-            SQL() if visitor_ids is None else SQL("AND q.visitor_key = ANY(%s)", list(visitor_ids)),
+            SQL() if visitor_ids is None else SQL("AND %s", _of_visitors("q", visitor_ids)),
             limit,
         )
         try:
@@ -76,10 +80,10 @@ class ClickStore(BaseStore):
         [[found]] = self._select(
             SQL(
                 """
-                SELECT EXISTS (SELECT FROM trackflow_click_queue
-                                WHERE status = 'queued' AND visitor_key = ANY(%s))
+                SELECT EXISTS (SELECT FROM trackflow_click_queue q
+                                WHERE q.status = 'queued' AND %s)
                 """,
-                list(wanted),
+                _of_visitors("q", wanted),
             )
         )
         if not found:
@@ -167,15 +171,15 @@ class ClickStore(BaseStore):
         ]
 
     def save_visits(self, events, sessions):
-        if not events:
-            return
-        self._save_visitors(events)
+        if events:
+            self._save_visitors(events)
         if sessions:
             self._save_sessions(sessions)
-        click_ids = self._save_clicks(events)
-        if not self._defer_counters:
-            self._count_clicks(click_ids)
-        self._settle([event.click.event_id for event in events])
+        if events:
+            click_ids = self._save_clicks(events)
+            if not self._defer_counters:
+                self._count_clicks(click_ids)
+            self._settle([event.click.event_id for event in events])
         self.env["trackflow.visitor"].invalidate_model(flush=False)
         self.env["trackflow.session"].invalidate_model(flush=False)
         self.env["link.tracker.click"].invalidate_model(flush=False)
@@ -244,6 +248,7 @@ class ClickStore(BaseStore):
                 "session_start": text_time(session.started_at),
                 "session_end": text_time(session.ended_at),
                 "hits": session.hits,
+                "is_bounce": session.is_bounce,
                 "entry_page": session.entry_page,
                 "exit_page": session.exit_page,
                 "source": session.source.source,
@@ -267,13 +272,13 @@ class ClickStore(BaseStore):
                     (visitor_id, session_key, session_start, session_end, hits, is_bounce,
                      entry_page, exit_page, source, medium, campaign, channel, content, term,
                      verdict, reason, device_type, browser, os, create_date)
-                SELECT v.id, r.session_key, r.session_start, r.session_end, r.hits, r.hits = 1,
+                SELECT v.id, r.session_key, r.session_start, r.session_end, r.hits, r.is_bounce,
                        r.entry_page, r.exit_page, r.source, r.medium, r.campaign, r.channel,
                        r.content, r.term, r.verdict, r.reason, r.device_type, r.browser, r.os,
                        %(now)s
                   FROM jsonb_to_recordset(%(rows)s::jsonb) AS r(
                        session_key text, visitor_key text, session_start timestamp,
-                       session_end timestamp, hits int, entry_page text, exit_page text,
+                       session_end timestamp, hits int, is_bounce bool, entry_page text, exit_page text,
                        source text, medium text, campaign text, channel text, content text,
                        term text, verdict text, reason text, device_type text, browser text,
                        os text)
@@ -290,7 +295,12 @@ class ClickStore(BaseStore):
                     campaign = EXCLUDED.campaign,
                     channel = EXCLUDED.channel,
                     content = EXCLUDED.content,
-                    term = EXCLUDED.term
+                    term = EXCLUDED.term,
+                    verdict = EXCLUDED.verdict,
+                    reason = EXCLUDED.reason,
+                    device_type = EXCLUDED.device_type,
+                    browser = EXCLUDED.browser,
+                    os = EXCLUDED.os
                 """,
                 rows=json.dumps(rows),
                 now=self.env.cr.now(),
@@ -311,6 +321,8 @@ class ClickStore(BaseStore):
                 "referrer": event.click.referrer,
                 "destination": event.click.destination,
                 "internal": event.click.internal,
+                "prefetch": event.click.prefetch,
+                "tier": event.click.tier.value,
                 "counts": event.counts,
                 "source": event.source.source,
                 "medium": event.source.medium,
@@ -336,7 +348,8 @@ class ClickStore(BaseStore):
                      trackflow_term, trackflow_channel, trackflow_verdict, trackflow_reason,
                      trackflow_device, trackflow_browser, trackflow_os, trackflow_referrer,
                      trackflow_destination, trackflow_user_agent, trackflow_internal,
-                     trackflow_counts, trackflow_rolled_up,
+                     trackflow_counts, trackflow_link_code, trackflow_prefetch,
+                     trackflow_tier, trackflow_rolled_up,
                      create_uid, create_date, write_uid, write_date)
                 SELECT link.id, link.campaign_id, country.id, r.ip, r.event_id,
                        r.occurred_at, v.id, s.id,
@@ -344,12 +357,13 @@ class ClickStore(BaseStore):
                        r.term, r.channel, r.verdict, r.reason,
                        r.device, r.browser, r.os, r.referrer,
                        r.destination, r.user_agent, r.internal,
-                       r.counts, %(rolled_up)s,
+                       r.counts, r.link_code, r.prefetch, r.tier, %(rolled_up)s,
                        %(uid)s, r.occurred_at, %(uid)s, %(now)s
                   FROM jsonb_to_recordset(%(rows)s::jsonb) AS r(
                        event_id text, link_code text, occurred_at timestamp, visitor_key text,
                        session_key text, ip text, user_agent text, referrer text,
-                       destination text, internal bool, counts bool, source text, medium text,
+                       destination text, internal bool, prefetch bool, tier text,
+                       counts bool, source text, medium text,
                        campaign text, channel text, content text, term text, verdict text,
                        reason text, device text, browser text, os text)
                   JOIN link_tracker_code code ON code.code = r.link_code
@@ -385,6 +399,81 @@ class ClickStore(BaseStore):
             )
         )
         return click_ids
+
+    def recorded(self, spans):
+        rows = [
+            {
+                "visitor_key": span.visitor_id,
+                "start": text_time(span.start),
+                "end": text_time(span.end),
+            }
+            for span in spans
+        ]
+        found = self._select(
+            SQL(
+                """
+                SELECT c.trackflow_event_id, c.trackflow_occurred_at, c.trackflow_link_code,
+                       c.trackflow_destination, v.visitor_key, c.ip, c.trackflow_user_agent,
+                       c.trackflow_referrer, c.trackflow_internal, c.trackflow_prefetch,
+                       c.trackflow_tier, s.session_key, c.trackflow_verdict,
+                       c.trackflow_reason, c.trackflow_device, c.trackflow_browser,
+                       c.trackflow_os, c.trackflow_source, c.trackflow_medium,
+                       c.trackflow_campaign, c.trackflow_channel, c.trackflow_content,
+                       c.trackflow_term
+                  FROM jsonb_to_recordset(%s::jsonb) AS r(
+                       visitor_key text, start timestamp, "end" timestamp)
+                  JOIN trackflow_visitor v ON v.visitor_key = r.visitor_key
+                  JOIN link_tracker_click c ON c.trackflow_visitor_id = v.id
+                   AND c.trackflow_occurred_at >= r.start AND c.trackflow_occurred_at < r."end"
+                  LEFT JOIN trackflow_session s ON s.id = c.trackflow_session_id
+                 WHERE c.trackflow_event_id IS NOT NULL
+                """,
+                json.dumps(rows),
+            )
+        )
+        return [
+            ClickEvent(
+                _click(*row[:11]),
+                Agent(Verdict(row[12] or "unknown"), *(text or "" for text in row[13:17])),
+                Source(*(text or "" for text in row[17:])),
+                row[11],
+            )
+            for row in found
+        ]
+
+    def move_clicks(self, sessions, gone):
+        rows = [
+            {"event_id": event_id, "session_key": session_key}
+            for event_id, session_key in sorted(sessions.items())
+        ]
+        self.env.cr.execute(
+            SQL(
+                """
+                UPDATE link_tracker_click c SET trackflow_session_id = s.id
+                  FROM jsonb_to_recordset(%s::jsonb) AS r(event_id text, session_key text)
+                  JOIN trackflow_session s ON s.session_key = r.session_key
+                 WHERE c.trackflow_event_id = r.event_id
+                """,
+                json.dumps(rows),
+            )
+        )
+        self.env.cr.execute(
+            SQL(
+                """
+                WITH gone AS (
+                    DELETE FROM trackflow_session WHERE session_key = ANY(%s)
+                    RETURNING visitor_id
+                )
+                UPDATE trackflow_visitor v SET session_count = v.session_count - lost.sessions
+                  FROM (SELECT visitor_id, count(*) AS sessions FROM gone GROUP BY 1) lost
+                 WHERE v.id = lost.visitor_id
+                """,
+                list(gone),
+            )
+        )
+        self.env["trackflow.visitor"].invalidate_model(flush=False)
+        self.env["trackflow.session"].invalidate_model(flush=False)
+        self.env["link.tracker.click"].invalidate_model(flush=False)
 
     def count_waiting_clicks(self):
         """Add to the links' counters what `defer_counters` has left out."""
@@ -433,8 +522,24 @@ class ClickStore(BaseStore):
         )
 
 
+def _of_visitors(alias, visitor_ids):
+    """The condition that a queued click is of one of these visitors or of one merged into them."""
+    keys = list(visitor_ids)
+    return SQL(
+        """
+        %s = ANY(%s || ARRAY(
+            SELECT merged.visitor_key FROM trackflow_merged_visitor merged
+              JOIN trackflow_visitor visitor ON visitor.id = merged.visitor_id
+             WHERE visitor.visitor_key = ANY(%s))::text[])
+        """,
+        SQL.identifier(alias, "visitor_key"),
+        keys,
+        keys,
+    )
+
+
 def _click(
-    event_id, moment, code, destination, visitor, ip, user_agent, referrer, internal, prefetch
+    event_id, moment, code, destination, visitor, ip, user_agent, referrer, internal, prefetch, tier
 ):
     return Click(
         event_id=event_id,
@@ -447,4 +552,5 @@ def _click(
         referrer=referrer or "",
         internal=bool(internal),
         prefetch=bool(prefetch),
+        tier=Tier(tier or "full"),
     )

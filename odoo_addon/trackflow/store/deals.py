@@ -179,11 +179,11 @@ class DealStore(BaseStore):
                 %(delete)s
                 INSERT INTO trackflow_deal_attribution
                     (lead_id, attribution_model_id, company_id, currency_id, deal_value,
-                     deal_status, position, sequence, touch_at, channel, source, medium,
+                     deal_status, position, sequence, touch_key, touch_kind, touch_at, channel, source, medium,
                      campaign, content, term, campaign_id, link_id, click_id, visitor_id,
                      weight, value, days_to_conversion, anchor, digest)
                 SELECT r.lead_id, r.model_id, r.company_id, r.currency_id, r.deal_value,
-                       r.deal_status, r.position, r.sequence, r.touch_at, r.channel, r.source,
+                       r.deal_status, r.position, r.sequence, r.event_id, r.touch_kind, r.touch_at, r.channel, r.source,
                        r.medium, r.campaign, r.content, r.term, click.campaign_id,
                        click.link_id, click.id, click.trackflow_visitor_id,
                        r.weight, r.value,
@@ -192,7 +192,8 @@ class DealStore(BaseStore):
                        lead_id int, model_id int, company_id int, currency_id int,
                        deal_value numeric, deal_status text, position text, sequence int,
                        touch_at timestamp, channel text, source text, medium text,
-                       campaign text, content text, term text, event_id text, weight float8,
+                       campaign text, content text, term text, event_id text, touch_kind text,
+                       weight float8,
                        value numeric, anchor timestamp, digest text)
                   LEFT JOIN link_tracker_click click ON click.trackflow_event_id = r.event_id
                 """,

@@ -9,7 +9,7 @@ from odoo.tools import SQL
 from trackflow_core.model import Touch
 
 from .base import BaseStore
-from .values import LOCAL_REF, NAMESPACE, aware, clean, naive, text_time, version
+from .values import LOCAL_REF, NAMESPACE, aware, clean, naive, text_time, touch_columns, version
 
 _SUMMARY_FIELDS = [
     "campaign_id",
@@ -59,7 +59,10 @@ class LeadStore(BaseStore):
             if replace(state, visitor_ids=frozenset()) != known:
                 vals = self._prepare_lead(state, row)
                 # What people typed in here is not lost to what the other CRM does not know.
-                self._browse(row["id"]).write({k: v for k, v in vals.items() if v})
+                account = vals.pop("trackflow_account")
+                self._browse(row["id"]).write(
+                    {"trackflow_account": account, **{k: v for k, v in vals.items() if v}}
+                )
         if to_create:
             created = self._leads_model().create(
                 [
@@ -79,6 +82,7 @@ class LeadStore(BaseStore):
             "partner_name": clean(lead.company),
             "trackflow_lead_date": naive(lead.came_in_at),
             "trackflow_lead_version": version(lead),
+            "trackflow_account": clean(lead.account),
         }
         name = clean(lead.name or lead.contact_name or lead.email or lead.ref)
         # A deal's own name says more than that of the lead it came from.
@@ -101,9 +105,11 @@ class LeadStore(BaseStore):
             SQL(
                 """
                 WITH pair AS (
-                    SELECT r.lead_id, r.visitor_key
+                    SELECT r.lead_id, COALESCE(v.visitor_key, r.visitor_key) AS visitor_key
                       FROM jsonb_to_recordset(%(rows)s::jsonb)
                            AS r(lead_id int, visitor_key text)
+                      LEFT JOIN trackflow_merged_visitor m ON m.visitor_key = r.visitor_key
+                      LEFT JOIN trackflow_visitor v ON v.id = m.visitor_id
                 ), fresh AS (
                     INSERT INTO trackflow_visitor
                            (visitor_key, click_count, session_count, create_date)
@@ -174,7 +180,9 @@ class LeadStore(BaseStore):
                   FROM trackflow_visitor v
                   JOIN crm_lead_trackflow_visitor_rel rel ON rel.visitor_id = v.id
                   JOIN crm_lead lead ON lead.id = rel.lead_id
-                 WHERE v.visitor_key = ANY(%(keys)s)
+                 WHERE (v.visitor_key = ANY(%(keys)s)
+                        OR v.id IN (SELECT visitor_id FROM trackflow_merged_visitor
+                                     WHERE visitor_key = ANY(%(keys)s)))
                    AND (lead.trackflow_lead_ref IS NULL
                         OR lead.trackflow_lead_version IS NOT NULL)
                 """,
@@ -183,6 +191,28 @@ class LeadStore(BaseStore):
             )
         )
         return {row[0] for row in rows}
+
+    def account_leads(self, lead_refs):
+        ids = self._resolve("lead", lead_refs)
+        rows = self._select(
+            SQL(
+                """
+                SELECT lead.id, COALESCE(other.trackflow_lead_ref, %(prefix)s || other.id)
+                  FROM crm_lead lead
+                  JOIN crm_lead other ON other.trackflow_account = lead.trackflow_account
+                   AND other.id != lead.id
+                 WHERE lead.id = ANY(%(ids)s)
+                   AND (other.trackflow_lead_ref IS NULL
+                        OR other.trackflow_lead_version IS NOT NULL)
+                """,
+                prefix=f"{NAMESPACE}/",
+                ids=list(ids.values()),
+            )
+        )
+        others = defaultdict(set)
+        for lead_id, ref in rows:
+            others[lead_id].add(ref)
+        return {ref: others[lead_id] for ref, lead_id in ids.items() if lead_id in others}
 
     def mark_stale(self, lead_refs):
         self.mark_records_stale(
@@ -269,7 +299,71 @@ class LeadStore(BaseStore):
         found = defaultdict(list)
         for lead_id, event_id, moment, *rest in rows:
             found[lead_id].append(Touch(event_id, aware(moment), *rest[:-1], rest[-1] or ""))
+        # A lead that has just been typed in cannot have been called before.
+        if not self._new.issuperset(ids.values()):
+            for lead_id, touch in self._other_touches(ids.values()):
+                found[lead_id].append(touch)
         return {ref: found[lead_id] for ref, lead_id in ids.items()}
+
+    def _other_touches(self, lead_ids):
+        rows = self._select(
+            SQL(
+                """
+                SELECT lead.id, t.kind, t.touch_key, t.occurred_at, COALESCE(t.channel, ''),
+                       COALESCE(t.source, ''), COALESCE(t.medium, ''), COALESCE(t.campaign, ''),
+                       COALESCE(t.content, ''), COALESCE(t.term, '')
+                  FROM crm_lead lead
+                  JOIN trackflow_touch t
+                    ON t.lead_ref IN (lead.trackflow_lead_ref, %s || lead.id)
+                 WHERE lead.id = ANY(%s)
+                """,
+                f"{NAMESPACE}/",
+                list(set(lead_ids)),
+            )
+        )
+        for lead_id, kind, key, moment, *rest in rows:
+            yield lead_id, Touch(key, aware(moment), *rest, kind=kind)
+
+    def save_touches(self, touches):
+        ids = self._resolve("lead", touches)
+        rows = self._read(ids.values())
+        told = [
+            {
+                **touch_columns(touch),
+                # A merged lead's touches are the winner's.
+                "lead_ref": rows.get(ids.get(ref), {}).get("trackflow_lead_ref") or ref,
+            }
+            for ref, of_lead in touches.items()
+            for touch in of_lead
+        ]
+        self.env.cr.execute(
+            SQL(
+                """
+                INSERT INTO trackflow_touch
+                    (touch_key, lead_ref, kind, occurred_at, channel, source, medium, campaign,
+                     content, term, create_date)
+                SELECT r.event_id, r.lead_ref, r.touch_kind, r.touch_at, r.channel, r.source,
+                       r.medium, r.campaign, r.content, r.term, %(now)s
+                  FROM jsonb_to_recordset(%(rows)s::jsonb) AS r(
+                       event_id text, lead_ref text, touch_kind text, touch_at timestamp,
+                       channel text, source text, medium text, campaign text, content text,
+                       term text)
+                ON CONFLICT (touch_key) DO UPDATE SET
+                    lead_ref = EXCLUDED.lead_ref,
+                    kind = EXCLUDED.kind,
+                    occurred_at = EXCLUDED.occurred_at,
+                    channel = EXCLUDED.channel,
+                    source = EXCLUDED.source,
+                    medium = EXCLUDED.medium,
+                    campaign = EXCLUDED.campaign,
+                    content = EXCLUDED.content,
+                    term = EXCLUDED.term
+                """,
+                rows=json.dumps(told),
+                now=self.env.cr.now(),
+            )
+        )
+        self.env["trackflow.touch"].invalidate_model(flush=False)
 
     def save_summaries(self, summaries):
         ids = self._resolve("lead", summaries)
@@ -338,7 +432,12 @@ class LeadStore(BaseStore):
             return
         leads = self._browse([winner_id, *loser_ids])
         leads.flush_recordset(["trackflow_lead_date", "trackflow_lead_ref", "trackflow_deal_ref"])
-        args = {"winner": winner_id, "losers": loser_ids, "absorb": self._absorb_deals}
+        args = {
+            "winner": winner_id,
+            "losers": loser_ids,
+            "absorb": self._absorb_deals,
+            "prefix": f"{NAMESPACE}/",
+        }
         for statement in (
             """
             INSERT INTO crm_lead_trackflow_visitor_rel (lead_id, visitor_id)
@@ -348,6 +447,13 @@ class LeadStore(BaseStore):
             """,
             "DELETE FROM crm_lead_trackflow_visitor_rel WHERE lead_id = ANY(%(losers)s)",
             "DELETE FROM trackflow_conversion WHERE lead_id = ANY(%(losers)s) AND kind = 'lead'",
+            """
+            UPDATE trackflow_touch t
+               SET lead_ref = COALESCE(winner.trackflow_lead_ref, %(prefix)s || winner.id)
+              FROM crm_lead winner, crm_lead loser
+             WHERE winner.id = %(winner)s AND loser.id = ANY(%(losers)s)
+               AND t.lead_ref IN (loser.trackflow_lead_ref, %(prefix)s || loser.id)
+            """,
             "UPDATE trackflow_merged_ref SET lead_id = %(winner)s WHERE lead_id = ANY(%(losers)s)",
             """
             INSERT INTO trackflow_merged_ref (ref, kind, lead_id)
@@ -425,50 +531,3 @@ class LeadStore(BaseStore):
                 [other[1] for other in others],
             )
         )
-
-    def forget(self, visitor_id):
-        lead_ids = [
-            row[0]
-            for row in self._select(
-                SQL(
-                    """
-                    SELECT rel.lead_id FROM crm_lead_trackflow_visitor_rel rel
-                      JOIN trackflow_visitor v ON v.id = rel.visitor_id
-                     WHERE v.visitor_key = %s
-                    """,
-                    visitor_id,
-                )
-            )
-        ]
-        for statement in (
-            """
-            WITH gone AS (
-                DELETE FROM link_tracker_click click USING trackflow_visitor v
-                 WHERE v.id = click.trackflow_visitor_id AND v.visitor_key = %(key)s
-                RETURNING click.link_id, click.trackflow_counts AS counts
-            )
-            UPDATE link_tracker link
-               SET count = link.count - lost.clicks,
-                   trackflow_unique_visitors = link.trackflow_unique_visitors - 1
-              FROM (SELECT link_id, count(*) AS clicks FROM gone WHERE counts GROUP BY 1) lost
-             WHERE link.id = lost.link_id
-            """,
-            "DELETE FROM trackflow_click_queue WHERE visitor_key = %(key)s",
-            "DELETE FROM trackflow_visitor WHERE visitor_key = %(key)s",
-        ):
-            self.env.cr.execute(SQL(statement, key=visitor_id))  # pylint: disable=sql-injection
-        self.env.invalidate_all(flush=False)
-        self._forget_rows()
-        if lead_ids:
-            self.env.cr.execute(
-                SQL(
-                    """
-                    UPDATE crm_lead
-                       SET trackflow_visitor_id = (
-                           SELECT min(visitor_id) FROM crm_lead_trackflow_visitor_rel
-                            WHERE lead_id = crm_lead.id)
-                     WHERE id = ANY(%s)
-                    """,
-                    lead_ids,
-                )
-            )

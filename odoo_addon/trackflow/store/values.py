@@ -51,6 +51,7 @@ def touch_columns(touch):
         return {}
     return {
         "event_id": touch.id,
+        "touch_kind": touch.kind,
         "touch_at": text_time(touch.occurred_at),
         "channel": touch.channel,
         "source": touch.source,

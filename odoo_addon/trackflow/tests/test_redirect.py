@@ -112,6 +112,17 @@ class TestRedirect(HttpCase):
         self.assertNotIn(COOKIE_NAME, answer.cookies)
         self.assertFalse(self.queued().visitor_key)
 
+    def test_a_browser_that_objects_is_only_counted(self):
+        for header in ("Sec-GPC", "DNT"):
+            answer = self.click(**{header: "1"}, Referer="https://blog.example/a?b=c")
+            self.assertEqual(answer.status_code, 302)
+            self.assertNotIn(COOKIE_NAME, answer.cookies)
+        for click in self.queued():
+            self.assertFalse(click.visitor_key)
+            self.assertFalse(click.ip)
+            self.assertEqual(click.referrer, "https://blog.example/")
+            self.assertEqual(click.tier, "aggregate")
+
     def test_head_is_not_counted(self):
         answer = self.click(method="HEAD")
         self.assertEqual(answer.status_code, 302)

@@ -47,7 +47,7 @@ class TestOdooStore(StoreContract, TransactionCase):
         rows = self._lead("trackflow_deal_ref", deal_ref).trackflow_attribution_ids
         return tuple(
             (
-                row.click_id.trackflow_event_id or None,
+                row.touch_key or None,
                 round(row.value * 10**row.currency_id.decimal_places),
             )
             for row in rows.sorted("sequence")
@@ -61,11 +61,13 @@ class TestOdooStore(StoreContract, TransactionCase):
 
     def summary_of(self, store, lead_ref):
         lead = self._lead("trackflow_lead_ref", lead_ref)
-        clicks = lead.trackflow_visitor_ids.click_ids.filtered("trackflow_counts")
+        touches = {
+            touch.occurred_at.replace(tzinfo=None): touch.id
+            for touch in store.touches({lead_ref})[lead_ref]
+        }
 
         def event(moment):
-            found = clicks.filtered(lambda click: click.trackflow_occurred_at == moment)
-            return found[:1].trackflow_event_id or None
+            return touches.get(moment) if moment else None
 
         return (
             event(lead.trackflow_first_touch_date),

@@ -42,6 +42,10 @@ HUMANS = [
         "in-app browser (instagram)",
     ),
     (f"{IPHONE} Mobile/15E148 [Pinterest/iOS]", "in-app browser (pinterest)"),
+    # Apps are called after their packages, and after what people do with them.
+    (ANDROID.format("wv") + " com.example.shop.app", "looks like a browser"),
+    (ANDROID.format("wv") + " QR-Scanner/2.0", "looks like a browser"),
+    (f"{CHROME} QIHU 360SE", "looks like a browser"),
     # The operator's name looks like a host.
     (f"{IPHONE} Mobile/15E148 {FACEBOOK}", "in-app browser (fban)"),
     (
@@ -70,6 +74,8 @@ BOTS = [
     ("curl/8.5.0", "(curl)"),
     ("python-requests/2.32", "(python)"),
     (f"{CHROME} ExampleCrawler/1.0", "(crawl)"),
+    (f"{CHROME} PortScan/1.0", "(scan)"),
+    (f"{CHROME} (Example)", "ends as no desktop browser does"),
     (CHROME.replace("Chrome", "HeadlessChrome"), "(headless)"),
     (CHROME.replace("like Gecko", "like Gecko; ProductFinder"), "names a product"),
     (f"{CHROME} (+https://example.org/why)", "an address"),

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -107,3 +109,10 @@ def test_every_listed_place_is_found_by_its_own_hosts() -> None:
             host, slash, path = address.replace("{}", "de").partition("/")
             places = [place for _, place in referrers._places_of(host.split("."), slash + path)]
             assert any(place.name == entry["name"] for place in places), (kind, address)
+
+
+def test_a_host_of_a_thousand_labels_keeps_nobody_busy() -> None:
+    began = time.perf_counter()
+    found = look_up("https://" + "aa." * 600 + "google.com/search?q=x")
+    assert found is not None and (found.kind, found.term) == (Kind.SEARCH, "x")
+    assert time.perf_counter() - began < 0.5

@@ -45,11 +45,11 @@ _IN_APP = (
 
 # Parts of words by which automatons describe what they do or are written in.
 _WORDS = (
-    *("crawl", "spider", "slurp", "scrap", "fetch", "harvest", "monitor", "uptime", "scan"),
+    *("crawl", "spider", "slurp", "scrap", "fetch", "harvest", "monitor", "uptime"),
     *("check", "valid", "verif", "analy", "audit", "archiv", "inspect", "probe", "observ"),
     *("diagnos", "synthetic", "measurement", "screenshot", "snapshot", "thumbnail", "favicon"),
     *("preview", "prerender", "proxy/", "proxy;", "feed", "headless", "lighthouse", "phantomjs"),
-    *("selenium", "playwright", "puppeteer", "webdriver", "httpclient", "http client", "curl"),
+    *("selenium", "playwright", "puppeteer", "webdriver", "httpclient", "http client", "curl/"),
     *("wget", "python", "libwww-perl", "go-http", "node-fetch", "axios", "guzzle", "httpx"),
     *("aiohttp", "postman", "httrack", "nutch", "anthropic", "openai", "cohere", "perplexity"),
 )
@@ -65,11 +65,15 @@ _NAMES = (
 )
 _BOT = re.compile(r"bots?(?![a-rt-z])")
 _AGENT = re.compile(r"agent(?![a-z])")
+# People scan QR codes, with apps called after it.
+_SCAN = re.compile(r"(?<!qr)(?<!qr[ _-])(?<!code)(?<!code[ _-])scan")
 _HOST = re.compile(
     r"\.(?<=[a-z-]\.)(?:com|net|org|io|co|ai|dev|app|info|biz|edu|party|de|fr|uk|ru|ua|nl|eu|ch|it"
     r"|jp|cn|br|in)"
     r"(?![\w.-])"
 )
+# Apps carry the names of their packages, which are hosts written backwards.
+_PACKAGE = re.compile(r"(?:com|org|net|io|co|me|tv|app|air|de|fr|uk|ru|jp|cn|kr|br|in|it|nl)\.")
 _MAIL = re.compile(r"[\w.+-](?:@|\(at\))[\w-]+\.[a-z]{2}")
 # "compatible;" is followed by a browser's name only in old browsers.
 _COMPATIBLE = re.compile(
@@ -117,12 +121,11 @@ _WITHOUT_ENGINE = (
 _INSIDE = re.compile(r"mozilla/\d\.\d ?\([^)]*(?:windows|macintosh|linux|x11|android|iphone|ipad)")
 # On desktops, what follows the engine is a list of name/version; a bare word is nobody's browser.
 _BARE_WORD = re.compile(
-    r"mozilla/5\.0 \((?:windows|macintosh|x11)[^)]*\).*(?:safari/[\d.]+|firefox/[\d.]+)[;,]? "
-    r"(?!smart-tv|silk|maemo|tablet|se 2|lbbrowser|steamdeck|\(edition)"
-    r"(?:\+|- |[a-z][\w.-]*(?: [a-z(][\w.)-]*)*$|\([^).]*\)$)"
+    r"mozilla/5\.0 \((?:windows|macintosh|x11)[^)]*\).*(?:"
+    r"(?:safari|firefox)/[\d.]+[;,]? (?!smart-tv|silk|maemo|tablet|se 2|lbbrowser|steamdeck|qihu"
+    r"|theworld)(?:\+|- |[a-z][\w.-]*(?: [a-z(][\w.)-]*)*$)"
+    r"|safari/[\d.]+ (?!\(edition)\([^).]*\)$)"
 )
-
-
 # Chrome, Safari, Firefox and Edge exactly as they are shipped: nothing in there to judge.
 _PLAIN = re.compile(
     r"mozilla/5\.0 \((?:windows nt [\d.]+; win64; x64|macintosh; intel mac os x [\d_.]+|x11; linux"
@@ -199,10 +202,12 @@ def _automaton(low: str) -> str:
 
 def _names_itself(low: str) -> str:
     if match := _BOT.search(low):
-        return f"names itself a bot ({_around(low, match)})"
+        return f"names itself a bot ({_around(low, match)[-40:]})"
     if word := _first(_WORDS, low):
-        return f"names itself an automaton ({word})"
-    if "://" in low or "www." in low or _HOST.search(low) or _has_mail_address(low):
+        return f"names itself an automaton ({word.strip('/;')})"
+    if _SCAN.search(low):
+        return "names itself an automaton (scan)"
+    if "://" in low or "www." in low or _names_a_host(low) or _has_mail_address(low):
         return "carries an address, as bots do and browsers do not"
     if name := _first(_NAMES, low):
         return f"known automaton ({name.strip(' /-)')})"
@@ -213,16 +218,20 @@ def _names_itself(low: str) -> str:
     return ""
 
 
+def _names_a_host(low: str) -> bool:
+    return any(not _PACKAGE.match(_around(low, match, "-_.")) for match in _HOST.finditer(low))
+
+
 def _has_mail_address(low: str) -> bool:
     return ("@" in low or "(at)" in low) and bool(_MAIL.search(low))
 
 
-def _around(low: str, match: re.Match[str]) -> str:
-    """The whole word in which a match stands, at most 40 characters."""
+def _around(low: str, match: re.Match[str], also: str = "-_") -> str:
+    """The whole word, of letters, digits and what is `also` allowed, that ends in a match."""
     start = match.start()
-    while start and (low[start - 1].isalnum() or low[start - 1] in "-_"):
+    while start and (low[start - 1].isalnum() or low[start - 1] in also):
         start -= 1
-    return low[max(start, match.end() - 40) : match.end()]
+    return low[start : match.end()]
 
 
 def _unlike_browsers(low: str) -> str:

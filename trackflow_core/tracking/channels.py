@@ -127,10 +127,9 @@ def is_return(referrer: str, own_hosts: Collection[str] = ()) -> bool:
     found = referrers.look_up(referrer)
     if not found:
         return False
-    own = {host.lower().removeprefix("www.") for host in own_hosts}
-    labels = found.host.split(".")
-    inside = {".".join(labels[start:]) for start in range(len(labels))}
-    return found.kind is Kind.PAYMENT or not own.isdisjoint(inside)
+    return found.kind is Kind.PAYMENT or any(
+        f".{found.host}".endswith(f".{host.lower().removeprefix('www.')}") for host in own_hosts
+    )
 
 
 def _advertised(url: str, came_from: Referrer | None) -> tuple[str, str] | None:

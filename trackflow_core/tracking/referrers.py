@@ -18,6 +18,8 @@ from urllib.parse import unquote_to_bytes, urlsplit
 
 _MAX_URL = 2048
 _MAX_TERM = 255
+# No listed host has more, and whoever sends a thousand wants to keep us busy.
+_MAX_LABELS = 8
 
 
 class Kind(str, Enum):
@@ -92,10 +94,10 @@ def look_up(url: str) -> Referrer | None:
     if not host:
         return None
     labels = host.split(".")
-    for start, place in _places_of(labels, parts.path):
+    for below, place in _places_of(labels, parts.path):
         if place.kind is not Kind.SEARCH:
             return _referrer(host, place)
-        term = _searched(place, host, start > 0, parts.path, parts.query)
+        term = _searched(place, host, below, parts.path, parts.query)
         if term is not None:
             return _referrer(host, place, term)
     if len(labels) > 2 and _WEBMAIL.fullmatch(labels[0]):
@@ -121,14 +123,14 @@ def _referrer(host: str, place: _Place, term: str = "") -> Referrer:
     return Referrer(host, place.kind, place.name, source, medium, term)
 
 
-def _places_of(labels: Sequence[str], path: str) -> Iterator[tuple[int, _Place]]:
-    """Every place that holds this host, the longest name first, with the labels it leaves over."""
+def _places_of(labels: Sequence[str], path: str) -> Iterator[tuple[bool, _Place]]:
+    """Every place that holds this host, the longest name first, and whether it is above the host."""
     index = _index()
-    for start in range(max(len(labels) - 1, 1)):
-        for key in _spellings(labels[start:]):
+    for size in range(min(len(labels), _MAX_LABELS), min(len(labels), 2) - 1, -1):
+        for key in _spellings(labels[len(labels) - size :]):
             for place in index.get(key, ()):
                 if path.startswith(place.path):
-                    yield start, place
+                    yield size < len(labels), place
 
 
 def _spellings(labels: Sequence[str]) -> Iterator[str]:

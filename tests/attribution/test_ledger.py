@@ -10,7 +10,7 @@ from decimal import Decimal
 from hypothesis import given
 from hypothesis import strategies as st
 
-from trackflow_core.attribution import BUILTIN_RULES, ChannelRule, Model, attribute
+from trackflow_core.attribution import BUILTIN_RULES, ChannelRule, Model, Rule, attribute
 from trackflow_core.model import DealStatus, Touch
 from trackflow_core.testing.facts import at, deal, touch
 
@@ -141,3 +141,27 @@ def test_order_of_rows_changes_nothing_and_no_cent_is_lost(
         assert all(credit.value >= 0 for credit in told.credits)
     keys = [credit.touch.order_key for credit in told.credits if credit.touch]
     assert keys == sorted(keys)
+
+
+@given(
+    journeys,
+    st.none() | st.integers(-150_000, 20_000),
+    st.sampled_from(BUILTIN_RULES),
+    st.integers(0, 120),
+    st.sampled_from(["created", "won"]),
+)
+def test_credits_are_those_of_the_window_and_of_nothing_else(
+    touches: list[Touch], lead_minutes: int | None, rule: Rule, days: int, anchor: str
+) -> None:
+    won = deal(days=14, status=DealStatus.WON)
+    model = Model(rule, lookback=timedelta(days=days), anchor=anchor)
+    lead_created_at = None if lead_minutes is None else at(0, lead_minutes)
+    told = attribute(touches, won, model, lead_created_at=lead_created_at)
+    start = told.anchor - model.lookback
+    inside = [item for item in touches if start <= item.occurred_at <= told.anchor]
+    credited = [credit.touch for credit in told.credits if credit.touch]
+    assert credited == sorted(inside, key=lambda item: item.order_key)
+    assert sum(credit.value for credit in told.credits) == won.value
+    assert abs(sum(credit.weight for credit in told.credits) - 1) < 1e-9
+    alone = attribute(inside, won, model, lead_created_at=lead_created_at)
+    assert (alone.credits, alone.digest) == (told.credits, told.digest)

@@ -17,16 +17,19 @@ SINGLES = 60
 BATCHES = 6
 SCRIPT = """
 import json, time
-from contextlib import suppress
+from datetime import datetime, timezone
 Lead = env["crm.lead"].with_user(env.ref("base.user_admin"))
 tracked = "trackflow.visitor" in env
-visitor = env["trackflow.visitor"].search([("visitor_key", "=", "a" * 32)]) if tracked else None
+if tracked:
+    from odoo.addons.trackflow.keys import visitor_keys
+    from trackflow_core.tracking.identity import issue_token
+    token = issue_token("a" * 32, visitor_keys(env), datetime.now(timezone.utc))
 
 def values(number):
     vals = {"name": f"Opportunity {number}", "type": "opportunity", "expected_revenue": 100.0 + number,
             "contact_name": "Office", "email_from": f"office{number}@shop.example"}
     if tracked:
-        vals["trackflow_visitor_id"] = visitor.id
+        vals["trackflow_visitor_token"] = token
     return vals
 
 def timed(batch, times):
@@ -45,13 +48,14 @@ print("seconds", json.dumps({"1": timed(1, %d), "100": timed(100, %d)}))
 """
 JOURNEY = """
 from datetime import datetime, timedelta, timezone
+from odoo.addons.trackflow.engine import build_engine
 from trackflow_core.model import Click
 link = env["link.tracker"].create({"url": "https://shop.example/", "title": "Offer"})
-engine = env.company._trackflow_engine()
+engine = build_engine(env)
 for days in (3, 2, 1):
     engine.record_click(Click(
         event_id=f"bench-{days}", occurred_at=datetime.now(timezone.utc) - timedelta(days=days),
-        link_code=link.code, destination=link.url, visitor_id="a" * 32, user_agent="Mozilla/5.0"))
+        link_code=link.code, destination=link.url, visitor_id="a" * 32, user_agent=""))
 engine.process_clicks()
 env.cr.commit()
 """

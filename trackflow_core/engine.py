@@ -195,8 +195,8 @@ class Engine:
 
         The same id told again replaces what was told before.
         """
-        self._store.save_touches({lead_ref: [touch]})
-        self._refresh(self._store.leads({lead_ref}))
+        refs = self._store.save_touches({lead_ref: [touch]})
+        self._refresh(self._store.leads(refs))
 
     def _catch_up(self, leads: Sequence[Lead]) -> Sequence[Lead]:
         """Process the waiting clicks of the leads' visitors; the other leads these bear on."""
@@ -242,10 +242,9 @@ class Engine:
 
     def merge_visitors(self, winner: str, losers: Collection[str]) -> None:
         """Make one visitor of several: `winner` keeps its id and gets every click and lead."""
-        self._store.merge_visitors(winner, losers)
-        held = self._store.recorded({sessions.always(winner)})
-        self._arrange((), held)
-        self._refresh(self._store.leads(set(self._store.leads_of_visitors({winner}))))
+        merged = self._store.merge_visitors(winner, losers)
+        self._arrange((), self._store.recorded({sessions.always(merged)}))
+        self._refresh(self._store.leads(set(self._store.leads_of_visitors({merged}))))
 
     def withdraw(self, visitor_id: str) -> None:
         """A visitor withdraws consent: what is recorded becomes mere counts, without a visitor."""

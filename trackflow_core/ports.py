@@ -88,9 +88,12 @@ class Store(Protocol):
 
     # -- visitors ----------------------------------------------------------------------------
 
-    def merge_visitors(self, winner: str, losers: Collection[str]) -> None:
+    def merge_visitors(self, winner: str, losers: Collection[str]) -> str:
         """Give `winner` the clicks (queued and recorded), sessions and leads of `losers`, whose
-        ids now mean `winner`: in clicks that are queued later, too, and in leads that are saved."""
+        ids now mean `winner`: in clicks that are queued later, too, and in leads that are saved.
+
+        Returns the id that all of them go by now: another's where `winner` was merged before.
+        """
 
     def withdraw(self, visitor_id: str) -> None:
         """Keep of a visitor's clicks (queued and recorded) only what `consent.limit` keeps of a
@@ -134,9 +137,12 @@ class Store(Protocol):
         merged into it, and what `save_touches` keeps of these leads. A ref without any may be
         left out. In any order."""
 
-    def save_touches(self, touches: Mapping[str, Sequence[Touch]]) -> None:
+    def save_touches(self, touches: Mapping[str, Sequence[Touch]]) -> Collection[str]:
         """Keep touches that are no clicks, by the ref of the lead whom they touched. One of an id
-        that is already kept replaces it. A lead that is not known yet has them when it comes."""
+        that is already kept replaces it. A lead that is not known yet has them when it comes.
+
+        Returns the refs by which these leads go now.
+        """
 
     def save_summaries(self, summaries: Mapping[str, LeadSummary]) -> None:
         """Freeze first and last touch and their number on these leads."""

@@ -149,10 +149,11 @@ class MemoryStore:
         for session_id in gone:
             del self._state.sessions[session_id]
 
-    def merge_visitors(self, winner: str, losers: Collection[str]) -> None:
+    def merge_visitors(self, winner: str, losers: Collection[str]) -> str:
         winner = self._visitor(winner)
         state = self._state
-        state.same_visitor.update({loser: winner for loser in losers if loser != winner})
+        others = {self._visitor(loser) for loser in losers} - {winner}
+        state.same_visitor.update(dict.fromkeys(others, winner))
         state.events = {
             key: replace(event, click=self._of_current_visitor(event.click))
             for key, event in state.events.items()
@@ -162,6 +163,7 @@ class MemoryStore:
             for key, session in state.sessions.items()
         }
         state.leads = {ref: self._of_current_visitors(lead) for ref, lead in state.leads.items()}
+        return winner
 
     def withdraw(self, visitor_id: str) -> None:
         state = self._state
@@ -238,9 +240,10 @@ class MemoryStore:
             ]
         return found
 
-    def save_touches(self, touches: Mapping[str, Sequence[Touch]]) -> None:
+    def save_touches(self, touches: Mapping[str, Sequence[Touch]]) -> Collection[str]:
         for ref, told in touches.items():
             self._state.touches.update({touch.id: (ref, touch) for touch in told})
+        return {self._current(ref) for ref in touches}
 
     def save_summaries(self, summaries: Mapping[str, LeadSummary]) -> None:
         self._state.summaries.update(summaries)

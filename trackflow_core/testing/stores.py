@@ -294,6 +294,24 @@ class StoreContract(ScenarioContract):
         assert self.summary_of(store, "crm/lead-2") == ("c1", "c4", 4)
         assert store.recorded({always(BEN)}) == []
 
+    def test_visitors_may_be_merged_in_steps(self) -> None:
+        carl = "c" * 32
+        store, engine = self._ready(
+            *(
+                click(f"c{minutes}", 1, occurred_at=at(1, minutes), visitor_id=visitor)
+                for minutes, visitor in ((0, ANNA), (10, BEN), (20, carl))
+            ),
+            lead(),
+            deal(),
+        )
+        engine.process_clicks()
+        engine.merge_visitors(ANNA, [BEN])
+        # Told again, and the other way round, it is nothing new.
+        engine.merge_visitors(BEN, [ANNA])
+        engine.merge_visitors(BEN, [carl])
+        assert self._sessions(store) == [("c0", ["c0", "c10", "c20"])]
+        assert len(self.credits_of(store, "crm/deal-1")) == 3
+
     def test_a_touch_told_again_replaces_itself(self) -> None:
         store, engine = self._ready(lead(), deal())
         engine.record_touch("crm/lead-1", touch("call", 3, "Call", kind="call"))
@@ -311,6 +329,8 @@ class StoreContract(ScenarioContract):
         )
         self.merge(engine, "crm/lead-1", ["crm/lead-2"])
         assert self.credits_of(store, "crm/deal-1") == (("call", 10_000),)
+        engine.record_touch("crm/lead-2", touch("meeting", 4, "Meeting", kind="meeting"))
+        assert self.credits_of(store, "crm/deal-1") == (("call", 5000), ("meeting", 5000))
 
     def test_an_account_is_its_other_leads(self) -> None:
         store, _ = self._ready(

@@ -364,6 +364,7 @@ class LeadStore(BaseStore):
             )
         )
         self.env["trackflow.touch"].invalidate_model(flush=False)
+        return {row["lead_ref"] for row in told}
 
     def save_summaries(self, summaries):
         ids = self._resolve("lead", summaries)

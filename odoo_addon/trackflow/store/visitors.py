@@ -30,12 +30,13 @@ class VisitorStore(BaseStore):
         winner = current.get(winner, winner)
         loser_keys = sorted({current.get(key, key) for key in losers} - {winner})
         if not loser_keys:
-            return
+            return winner
         args = {"winner": winner, "losers": loser_keys, "now": self.env.cr.now()}
         for statement in _MERGE:
             self.env.cr.execute(SQL(statement, **args))  # pylint: disable=sql-injection
         self.env.invalidate_all(flush=False)
         self._idle_visitors = frozenset()
+        return winner
 
     def withdraw(self, visitor_id):
         self._strip("trackflow_click_queue", "visitor_key", "referrer", "tier", visitor_id)

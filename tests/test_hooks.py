@@ -418,6 +418,14 @@ def test_the_fixture_for_authors_raises_instead(trackflow_hooks: Callable[..., H
     with pytest.raises(LookupError):
         hooks.after_deal_attributed(attribution(), CTX)
 
+    def trackflow_geolocate(address: str) -> str | None:
+        return {"203.0.113.0": "DE"}[address] if address else None
+
+    hooks = trackflow_hooks({"mine": plugin(trackflow_geolocate)})
+    assert (hooks.geolocate("203.0.113.0", CTX), hooks.geolocate("", CTX)) == ("DE", "")
+    with pytest.raises(LookupError):
+        hooks.geolocate("203.0.113.1", CTX)
+
 
 # -- installed plugins ---------------------------------------------------------------------
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.tracking import user_agents
@@ -158,6 +158,7 @@ def test_device_browser_and_system(user_agent: str, device: str, browser: str, s
     assert (agent.device, agent.browser, agent.os) == (device, browser, system)
 
 
+@settings(deadline=None)
 @given(st.text(max_size=300))
 def test_any_text_has_a_verdict_with_a_reason(user_agent: str) -> None:
     verdict, reason = agents.judge(user_agent)
@@ -165,6 +166,7 @@ def test_any_text_has_a_verdict_with_a_reason(user_agent: str) -> None:
     assert reason
 
 
+@settings(deadline=None)
 @given(st.text(max_size=80), st.integers(min_value=1, max_value=500))
 def test_only_the_beginning_counts(start: str, more: int) -> None:
     long = start + "x" * agents.MAX_LENGTH

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from trackflow_core.tracking.channels import channel_group, classify, is_return
@@ -68,6 +68,7 @@ def test_channels(source: str, medium: str, campaign: str, channel: str) -> None
     assert channel_group(source, medium, campaign) == channel
 
 
+@settings(deadline=None)
 @given(st.text(max_size=30), st.text(max_size=30), st.text(max_size=30))
 def test_every_combination_has_one_of_the_channels(source: str, medium: str, campaign: str) -> None:
     assert channel_group(source, medium, campaign) in CHANNELS

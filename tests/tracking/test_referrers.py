@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from trackflow_core.tracking import referrers
@@ -90,6 +90,7 @@ def test_hosts_alone_have_a_kind_too() -> None:
     assert kind_of_host("partner.example") is None
 
 
+@settings(deadline=None)
 @given(st.text(max_size=200))
 def test_any_text_can_be_a_referrer(url: str) -> None:
     for text in (url, f"https://{url}", f"https://www.google.com/{url}"):
@@ -97,6 +98,7 @@ def test_any_text_can_be_a_referrer(url: str) -> None:
         assert found is None or (found.host and found.medium)
 
 
+@settings(deadline=None)
 @given(st.from_regex(r"[a-z]{1,12}", fullmatch=True))
 def test_a_longer_name_is_another_company(prefix: str) -> None:
     found = look_up(f"https://{prefix}-facebook.com/")

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from datetime import timedelta
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from trackflow_core.model import Click
@@ -93,6 +93,7 @@ def test_gateways_are_known_by_network(address: str, gateway: str) -> None:
     assert gateway_of(address) == gateway
 
 
+@settings(deadline=None)
 @given(
     st.lists(st.tuples(st.integers(0, 60), st.sampled_from("abcde")), max_size=25),
     st.randoms(use_true_random=False),

@@ -8,7 +8,7 @@ def test_my_rule(trackflow_hooks):
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -22,7 +22,7 @@ HooksFactory = Callable[[Mapping[str, object]], "Hooks"]
 def trackflow_hooks() -> HooksFactory:
     """Makes hooks with the plugins of a dict, by name, and no installed ones.
 
-    Unlike in a host, an exception in a notification is raised: a test must see it.
+    Unlike in a host, an exception in a notification or a decision is raised: a test must see it.
     """
     # Imported here, so that a test run that does not use it pays nothing.
     from trackflow_core.hooks import Hooks
@@ -31,5 +31,9 @@ def trackflow_hooks() -> HooksFactory:
         def _notify(self, hook: str, **arguments: object) -> None:
             for _, call in self._calls(hook):
                 call(**arguments)
+
+        def _decide(self, hook: str, ours: Any, **arguments: object) -> Any:
+            answers = (call(**arguments) for _, call in self._calls(hook))
+            return next((answer for answer in answers if answer is not None), ours)
 
     return RaisingHooks

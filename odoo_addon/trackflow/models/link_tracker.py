@@ -50,6 +50,25 @@ class LinkTracker(models.Model):
                 base64.b64encode(link._trackflow_qr_png()) if link.code else False
             )
 
+    @api.depends("url", "campaign_id.name", "medium_id.name", "source_id.name")
+    def _compute_redirected_url(self):
+        """What the redirect answers: the stored query stays as it was written."""
+        no_external = (
+            self.env["ir.config_parameter"].sudo().get_param("link_tracker.no_external_tracking")
+        )
+        parameters = {
+            parameter.removeprefix("utm_"): field
+            for parameter, field, _cookie in self.env["utm.mixin"].tracking_fields()
+        }
+        # In the redirect's order.
+        names = sorted(parameters, key=[*urls.UTM_FIELDS, *parameters].index)
+        for link in self:
+            url = link.absolute_url or ""
+            utm = {name: link[parameters[name]].name or "" for name in names}
+            if no_external and urlsplit(url).netloc != urlsplit(link.get_base_url()).netloc:
+                utm = {}
+            link.redirected_url = urls.build_destination(url, utm)
+
     @api.constrains("url", "trackflow_fallback_url")
     def _check_trackflow_destination(self):
         for link in self:

@@ -1,6 +1,8 @@
 from odoo import api, fields, models, tools
+from odoo.exceptions import UserError
 
 from trackflow_core import hooks
+from trackflow_core.errors import ConfigError
 from trackflow_core.hooks import manager
 
 # What the addon itself is made of; other plugins are switched on by a person.
@@ -29,12 +31,42 @@ class TrackflowPlugin(models.Model):
         return super().create(vals_list)
 
     def write(self, vals):
+        if vals.get("active") is False:
+            self._check_not_used()
+        result = super().write(vals)
         self.env.registry.clear_cache()
-        return super().write(vals)
+        if vals.get("active"):
+            self._check_usable()
+        return result
 
     def unlink(self):
         self.env.registry.clear_cache()
         return super().unlink()
+
+    def _check_not_used(self):
+        """Refuse to switch off what attribution models count on."""
+        enabled = self._enabled_names()
+        rules = (
+            hooks.load(enabled).rules.keys()
+            - hooks.load(enabled - set(self.mapped("name"))).rules.keys()
+        )
+        models_in_use = (
+            self.env["trackflow.attribution.model"].sudo().with_context(active_test=True)
+        )
+        used = models_in_use.search([("rule", "in", list(rules))])
+        if used:
+            raise UserError(
+                self.env._(
+                    "The attribution models %s use this plugin's rules: archive them first.",
+                    ", ".join(used.mapped("name")),
+                )
+            )
+
+    def _check_usable(self):
+        try:
+            hooks.load(self._enabled_names())
+        except ConfigError as error:
+            raise UserError(str(error)) from error
 
     @api.model
     def action_open(self):
@@ -67,6 +99,7 @@ class TrackflowPlugin(models.Model):
     @api.model
     @tools.ormcache()
     def _enabled_names(self):
+        self.flush_model(["active", "name"])
         rows = self.env.execute_query(tools.SQL("SELECT name, active FROM trackflow_plugin"))
         switched_on = {name for name, active in rows if active}
         return (OWN_PLUGINS - {name for name, _active in rows}) | switched_on

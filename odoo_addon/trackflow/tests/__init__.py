@@ -1,6 +1,8 @@
 from . import (
+    test_access,
     test_click_job,
     test_crm_lead,
+    test_link_tracker,
     test_marketing_data,
     test_redirect,
     test_store,

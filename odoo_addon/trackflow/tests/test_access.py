@@ -1,0 +1,207 @@
+from unittest.mock import patch
+
+from odoo.addons.trackflow.engine import build_engine, plugin_hooks, settings
+from odoo.exceptions import AccessError, UserError
+from odoo.modules.neutralize import get_neutralization_queries
+from odoo.tests import tagged, users
+from odoo.tools import mute_logger
+
+from .common import TrackflowCase
+
+CLOSED_TO_SALES = ("trackflow.visitor", "trackflow.session", "trackflow.touch")
+MANAGERS_ONLY = (
+    "trackflow.click.queue",
+    "trackflow.connector",
+    "trackflow.connector.event",
+    "trackflow.failure",
+    "trackflow.merged.ref",
+    "trackflow.merged.visitor",
+    "trackflow.plugin",
+)
+COMPUTED = (
+    "trackflow.conversion",
+    "trackflow.deal.attribution",
+    "trackflow.session",
+    "trackflow.visitor",
+)
+
+
+@tagged("post_install", "-at_install")
+class TestAccess(TrackflowCase):
+    @classmethod
+    def setUpClass(cls):
+        super().setUpClass()
+        cls.own = cls.env["crm.lead"].create(
+            {"name": "Own", "type": "opportunity", "user_id": cls.salesman.id}
+        )
+        cls.other = cls.env["crm.lead"].create(
+            {"name": "Other", "type": "opportunity", "user_id": cls.colleague.id}
+        )
+
+    @users("tf_salesman")
+    def test_sales_sees_the_attribution_of_its_leads(self):
+        found = self.env["trackflow.deal.attribution"].search([])
+        self.assertIn(self.own, found.lead_id)
+        self.assertNotIn(self.other, found.lead_id)
+        lead = self.own.with_env(self.env)
+        self.assertTrue(lead.trackflow_attribution_ids)
+        self.assertTrue(self.env["trackflow.attribution.model"].search([]))
+        with self.assertRaises(AccessError):
+            self.env["trackflow.attribution.model"].create({"name": "Mine", "rule": "linear"})
+
+    @users("tf_salesman")
+    def test_sales_sees_no_visitors(self):
+        for model in (*CLOSED_TO_SALES, *MANAGERS_ONLY):
+            with self.subTest(model=model), self.assertRaises(AccessError):
+                self.env[model].search([])
+        with self.assertRaises(AccessError):
+            self.own.with_env(self.env).read(["trackflow_visitor_ids"])
+        with self.assertRaises(AccessError):
+            self.env["link.tracker.click"].search([]).read(["trackflow_visitor_id"])
+
+    @users("tf_marketer")
+    def test_marketing_sees_every_attribution_and_visitor(self):
+        found = self.env["trackflow.deal.attribution"].search([])
+        self.assertLessEqual(self.own | self.other, found.lead_id.with_env(self.own.env))
+        for model in CLOSED_TO_SALES:
+            self.env[model].search([])
+        for model in MANAGERS_ONLY:
+            with self.subTest(model=model), self.assertRaises(AccessError):
+                self.env[model].search([])
+        with self.assertRaises(AccessError):
+            self.env.ref("trackflow.attribution_model_linear").with_env(self.env).lookback_days = 3
+
+    @users("tf_manager")
+    def test_a_manager_decides_on_models_connectors_and_plugins(self):
+        for model in (*CLOSED_TO_SALES, *MANAGERS_ONLY):
+            self.env[model].search([])
+        model = self.env["trackflow.attribution.model"].create({"name": "Own", "rule": "linear"})
+        model.lookback_days = 30
+        model.unlink()
+        with self.assertRaises(AccessError):
+            self.env["trackflow.connector"].create(
+                {"name": "X", "connector": "webhook", "instance": "x", "secret": "y"}
+            )
+
+    @users("tf_manager")
+    def test_nobody_writes_what_is_computed(self):
+        for model in COMPUTED:
+            with self.subTest(model=model), self.assertRaises(AccessError):
+                self.env[model].create({})
+
+    @users("tf_employee")
+    def test_others_see_nothing(self):
+        for model in (*CLOSED_TO_SALES, *MANAGERS_ONLY, *COMPUTED, "trackflow.attribution.model"):
+            with self.subTest(model=model), self.assertRaises(AccessError):
+                self.env[model].search([])
+
+    def test_attribution_belongs_to_its_company(self):
+        company = self.env["res.company"].create({"name": "Other"})
+        self.other.write({"user_id": False, "team_id": False, "company_id": company.id})
+        everything = self.env["trackflow.deal.attribution"].with_user(self.marketer)
+        self.assertNotIn(self.other, everything.search([]).lead_id.with_env(self.env))
+
+
+@tagged("post_install", "-at_install")
+class TestPlugins(TrackflowCase):
+    def setUp(self):
+        super().setUp()
+        self.env["trackflow.plugin"]._synchronise()
+        self.plugins = self.env["trackflow.plugin"].with_context(active_test=False)
+
+    def plugin(self, name):
+        return self.plugins.search([("name", "=", name)])
+
+    def test_our_own_are_on_and_others_are_off(self):
+        self.assertTrue(self.plugin("webhook").active)
+        self.assertTrue(self.plugin("odoo").active)
+        self.assertFalse(self.plugin("paid_touch").active)
+        self.assertEqual(self.plugin("webhook").distribution, "trackflow-webhook")
+        self.assertNotIn("last_paid_touch", plugin_hooks(self.env).rules)
+
+    def test_a_plugin_is_switched_on_for_this_database(self):
+        before = set(plugin_hooks(self.env).rules)
+        self.plugin("paid_touch").with_user(self.manager).active = True
+        brought = set(plugin_hooks(self.env).rules) - before
+        self.assertTrue(brought)
+        rule = brought.pop()
+        selection = self.env["trackflow.attribution.model"]._selection_rule()
+        self.assertIn(rule, dict(selection))
+        model = self.env["trackflow.attribution.model"].create({"name": "Paid", "rule": rule})
+        lead = self.opportunity(self.journey(), trackflow_attribution_model_id=model.id)
+        self.assertEqual(round(sum(self.credits(lead)), 2), 100.0)
+        with self.assertRaises(UserError):
+            self.plugin("paid_touch").active = False
+        model.active = False
+        self.plugin("paid_touch").active = False
+        self.assertEqual(set(plugin_hooks(self.env).rules), before)
+        with mute_logger("odoo.addons.trackflow.store.deals"):
+            lead.expected_revenue = 3
+        self.assertEqual(self.credits(lead), [1, 1, 1])
+
+    def test_a_plugin_that_was_uninstalled_stays_listed(self):
+        self.plugins.create({"name": "gone", "active": True})
+        self.assertIn("gone", self.plugins._enabled_names())
+        self.plugins._synchronise()
+        self.assertFalse(self.plugin("gone").installed)
+
+    def test_plugins_hear_of_deals_after_the_commit(self):
+        heard = []
+        engine = build_engine(self.env)
+        lead = self.opportunity(self.journey())
+        self.env.cr.postcommit.clear()
+        with self.patch_announcement(engine, heard):
+            engine.recompute([lead._trackflow_ref()])
+            self.assertFalse(heard)
+            self.env.cr.postcommit.run()
+        self.assertEqual([attribution.deal.value for attribution in heard], [10_000])
+
+    def patch_announcement(self, engine, heard):
+        return patch.object(
+            type(engine._hooks),
+            "after_deal_attributed",
+            lambda hooks, attribution, ctx: heard.append(attribution),
+        )
+
+
+@tagged("post_install", "-at_install")
+class TestSettings(TrackflowCase):
+    def test_the_form_writes_the_companys_settings(self):
+        self.env["res.config.settings"].create(
+            {
+                "trackflow_window_days": 30,
+                "trackflow_code_length": 9,
+                "trackflow_cookie_days": 90,
+                "trackflow_attribution_model_id": self.env.ref(
+                    "trackflow.attribution_model_last_touch"
+                ).id,
+            }
+        ).execute()
+        company = self.env.company
+        self.assertEqual(company.trackflow_window_days, 30)
+        self.assertEqual(company.trackflow_code_length, 9)
+        self.assertEqual(company.trackflow_cookie_days, 90)
+        self.assertEqual(self.credits(self.opportunity(self.journey())), [0, 100.0])
+
+    def test_the_engine_knows_its_host(self):
+        found = settings(self.env)
+        self.assertEqual(found.context.host, "odoo")
+        self.assertEqual(found.context.tenant, self.env.cr.dbname)
+        self.assertNotIn(self.env["ir.config_parameter"].get_param("database.secret"), found.keys)
+
+    def test_a_new_company_has_a_model(self):
+        company = self.env["res.company"].create({"name": "New"})
+        self.assertEqual(
+            company.trackflow_attribution_model_id,
+            self.env.ref("trackflow.attribution_model_linear"),
+        )
+
+    def test_a_copy_of_the_database_forgets_the_secrets(self):
+        connector = self.env["trackflow.connector"].create(
+            {"name": "Shop", "connector": "webhook", "instance": "shop", "secret": "whsec_x"}
+        )
+        self.env.flush_all()
+        for query in get_neutralization_queries(["trackflow"]):
+            self.env.cr.execute(query)
+        self.env.invalidate_all()
+        self.assertFalse(connector.has_secret)

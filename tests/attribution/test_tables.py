@@ -67,6 +67,7 @@ journeys = st.lists(st.lists(touches, max_size=8, unique_by=lambda item: item.id
 amounts = st.one_of(st.integers(-(10**7), 10**7), st.sampled_from([2**61, -(2**61), 2**62 - 1]))
 
 
+@pytest.mark.slow
 @settings(max_examples=150, deadline=None)
 @given(journeys, st.data(), st.sampled_from(TABLE_RULES), st.booleans(), st.booleans())
 def test_a_table_is_what_its_deals_are(
@@ -109,6 +110,7 @@ def test_channels_sum_up_conversions_and_value() -> None:
     }
 
 
+@pytest.mark.slow
 def test_many_deals_stay_apart() -> None:
     number = 70_000
     told = {f"d{n}": [touch(f"t{n}", 1)] for n in range(0, number, 1000)}

@@ -123,6 +123,7 @@ hits = st.lists(
 )
 
 
+@pytest.mark.slow
 @settings(deadline=None, max_examples=150)
 @given(hits, st.randoms(use_true_random=False), st.data())
 def test_sessions_are_the_same_for_any_order_and_any_batches(

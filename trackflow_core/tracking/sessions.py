@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta, timezone
+from functools import lru_cache
 from zoneinfo import ZoneInfo
 
 from trackflow_core.model import ClickEvent, Session
@@ -95,5 +96,6 @@ def _session(run: Sequence[ClickEvent]) -> Session:
     )
 
 
+@lru_cache(maxsize=4096)
 def _midnight(day: date, zone: ZoneInfo) -> datetime:
     return datetime(day.year, day.month, day.day, tzinfo=zone).astimezone(timezone.utc)

@@ -31,7 +31,8 @@ from trackflow_core.tracking import agents
 
 RECALL, FALSE_ALARMS = 0.99, 0.001
 COLD_US, CACHED_US, CLICK_US = 100, 2, 60
-# Of packages that are slow, every so manieth browser is asked; of the slowest, bots as well.
+# Of packages that are slow, every so manieth browser is asked; of the slowest, bots and
+# in-app browsers as well.
 SLOW = {"device-detector": 25, "crawlerdetect": 5, "crawler-user-agents": 5}
 _TIMED = 400
 _NOT_HUMAN = (Verdict.BOT, Verdict.PREVIEW)
@@ -144,20 +145,20 @@ class _Shares:
 
 def _measure(name: str, is_bot: IsBot, calls_bot: IsBot, real: _Real) -> _Shares:
     step = SLOW.get(name, 1)
-    of_bots = step if step > 10 else 1
+    of_others = step if step > 10 else 1
     some = [*real.matomo[::20], *real.browsers[:: len(real.browsers) // _TIMED]]
     # Before caches know them.
     cost = _each(is_bot, some)
     found = _Shares(
-        _share(is_bot, real.matomo[::of_bots]),
-        _share(is_bot, real.listed[::of_bots]),
-        sum(map(calls_bot, real.in_app)),
+        _share(is_bot, real.matomo[::of_others]),
+        _share(is_bot, real.listed[::of_others]),
+        sum(map(calls_bot, real.in_app[::of_others])),
         _share(is_bot, real.browsers[::step]),
     )
     print(
         f"{name:36}{found.matomo:>8.1%}{found.listed:>8.1%}{found.in_app:>8,}"
         f"{found.browsers:>10.3%}{cost:>10,.0f}"
-        + (f"  (of every {step}th browser)" if step > 1 else "")
+        + (f"  (of every {step}th{' browser' if of_others == 1 else ''})" if step > 1 else "")
     )
     return found
 

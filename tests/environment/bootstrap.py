@@ -25,7 +25,7 @@ ROOT = Path(__file__).resolve().parents[2]
 VENV = ROOT / ".venv"
 CONSTRAINTS = ROOT / "constraints.txt"
 _STAMP = VENV / "trackflow-setup.stamp"
-GROUPS = ("build", "odoo", "test", "check", "docs")
+GROUPS = ("build", "odoo", "test", "check", "docs", "bench")
 _UV = "uv>=0.8,<1"
 _UNREACHABLE = "is the Python package index reachable from here?"
 

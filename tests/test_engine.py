@@ -146,7 +146,7 @@ def test_clicks_in_other_hands_make_the_lead_stale_until_the_next_run() -> None:
     assert summary is not None
     assert summary.touch_count == 0
     store.busy = False
-    engine.process_clicks()
+    assert engine.process_clicks().refreshed == 1
     summary = store.summary("crm/lead-1")
     assert summary is not None
     assert summary.touch_count == 1

@@ -39,10 +39,11 @@ _CLICKS_OF_ONE_LEAD = 200
 
 @dataclass(frozen=True, slots=True)
 class Drained:
-    """What one run of the click job did."""
+    """What one run of the click job did; `refreshed` counts the stale leads it took."""
 
     recorded: int
     rejected: int
+    refreshed: int = 0
 
     @property
     def claimed(self) -> int:
@@ -73,6 +74,7 @@ class Engine:
         """
         drained, visitors = self._drain(self._store.claim_clicks(limit))
         stale = set(self._store.take_stale(limit))
+        drained = replace(drained, refreshed=len(stale))
         if visitors:
             stale |= set(self._store.leads_of_visitors(visitors))
         if stale:

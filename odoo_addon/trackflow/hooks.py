@@ -14,7 +14,9 @@ def post_init_hook(env):
                trackflow_deal_date = CASE WHEN type = 'opportunity'
                                           THEN COALESCE(date_conversion, create_date) END,
                trackflow_closed_date = CASE WHEN won_status IN ('won', 'lost')
-                                            THEN COALESCE(date_closed, write_date) END
+                                            THEN COALESCE(date_closed, write_date) END,
+               -- The click job gives the deals that were here before their first credits.
+               trackflow_stale = (type = 'opportunity')
          WHERE trackflow_lead_version IS NULL AND trackflow_deal_version IS NULL
         """
     )

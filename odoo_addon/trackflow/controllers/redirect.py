@@ -92,7 +92,8 @@ def _find_link(code):
 def _destination(link):
     """Where the link leads this visitor: its own query untouched, the visitor's appended."""
     url = _absolute(link["url"])
-    utm = {"source": link["source"], "medium": link["medium"], "campaign": link["campaign"]}
+    # In the order of Odoo's `utm.mixin.tracking_fields`.
+    utm = {"campaign": link["campaign"], "source": link["source"], "medium": link["medium"]}
     no_external = (
         request.env["ir.config_parameter"].sudo().get_param("link_tracker.no_external_tracking")
     )

@@ -60,11 +60,9 @@ class LinkTracker(models.Model):
             parameter.removeprefix("utm_"): field
             for parameter, field, _cookie in self.env["utm.mixin"].tracking_fields()
         }
-        # In the redirect's order.
-        names = sorted(parameters, key=[*urls.UTM_FIELDS, *parameters].index)
         for link in self:
             url = link.absolute_url or ""
-            utm = {name: link[parameters[name]].name or "" for name in names}
+            utm = {name: link[field].name or "" for name, field in parameters.items()}
             if no_external and urlsplit(url).netloc != urlsplit(link.get_base_url()).netloc:
                 utm = {}
             link.redirected_url = urls.build_destination(url, utm)
@@ -77,16 +75,25 @@ class LinkTracker(models.Model):
 
     @api.model_create_multi
     def create(self, vals_list):
-        for vals in vals_list:
-            # Odoo puts "http://" before anything that it does not know.
-            self._trackflow_check_scheme(vals.get("url"))
-        return super().create(vals_list)
+        return super().create([self._trackflow_prepare_url(vals) for vals in vals_list])
 
     @api.model
     def search_or_create(self, vals_list):
-        for vals in vals_list if isinstance(vals_list, list) else [vals_list]:
-            self._trackflow_check_scheme(vals.get("url"))
+        if not isinstance(vals_list, list):
+            vals_list = [vals_list]
+        for vals in vals_list:
+            # In place, because Odoo's own method tells its callers by it, too.
+            vals.update(self._trackflow_prepare_url(vals))
         return super().search_or_create(vals_list)
+
+    @api.model
+    def _trackflow_prepare_url(self, vals):
+        """Refuse other schemes and complete paths: Odoo puts "http://" before all it knows not."""
+        url = vals.get("url") or ""
+        self._trackflow_check_scheme(url)
+        if url.startswith("/") and not url.startswith(("//", "/\\")):
+            return {**vals, "url": self.get_base_url() + url}
+        return vals
 
     @api.model
     def _trackflow_check_scheme(self, url):

@@ -54,7 +54,7 @@ class TrackflowClickQueue(models.Model):
 
     @api.model
     def _cron_process_clicks(self, limit=1000):
-        """Record waiting clicks batch by batch until none is left or the time is up."""
+        """Record waiting clicks and refresh stale leads in batches until none is left."""
         progress = self.env["ir.cron"]._commit_progress
         progress(remaining=self._count_waiting())
         while True:
@@ -68,7 +68,8 @@ class TrackflowClickQueue(models.Model):
                 self.env.cr.rollback()
                 return
             seconds_left = progress(drained.claimed, remaining=self._count_waiting())
-            if not drained.claimed or not seconds_left:
+            idle = not drained.claimed and not drained.refreshed
+            if idle or not seconds_left:
                 return
 
     @api.model

@@ -3,6 +3,7 @@ from unittest.mock import patch
 
 from odoo import fields
 from odoo.addons.trackflow.engine import build_engine
+from odoo.addons.trackflow.hooks import post_init_hook
 from odoo.addons.trackflow.store import OdooStore
 from odoo.tests import tagged
 from odoo.tools import mute_logger
@@ -206,3 +207,19 @@ class TestClickJob(TrackflowCase):
             [self.events().id],
         )
         self.assertEqual(self.env.cr.fetchone()[0], moment.replace(tzinfo=None))
+
+    def test_deals_from_before_the_addon_get_their_first_credits(self):
+        before = self.env["crm.lead"].create(
+            [
+                {"name": f"Before {n}", "type": "opportunity", "expected_revenue": 100}
+                for n in range(6)
+            ]
+        )
+        self.env["trackflow.deal.attribution"].search([("lead_id", "in", before.ids)]).unlink()
+        self.env.flush_all()
+        post_init_hook(self.env)
+        self.run_job()
+        credits = self.env["trackflow.deal.attribution"].search([("lead_id", "in", before.ids)])
+        self.assertEqual(credits.mapped("channel"), ["Unattributed"] * 6)
+        self.assertEqual(sum(credits.mapped("value")), 600)
+        self.assertFalse(any(before.mapped("trackflow_stale")))

@@ -77,6 +77,9 @@ class TestLinkTracker(TrackflowCase):
                 self.assertTrue(self.env["link.tracker"].create({"url": url}))
 
     def test_a_path_on_this_site_is_a_destination(self):
+        made = self.env["link.tracker"].create({"url": "/"})
+        self.assertEqual(made.url, made.get_base_url() + "/")
+        self.assertEqual(self.env["link.tracker"].search_or_create([{"url": "/"}]), made)
         self.links[0].url = "/contactus"
         for url in ("//evil.example", "/\\evil.example"):
             with self.assertRaises(ValidationError):
@@ -87,8 +90,8 @@ class TestLinkTracker(TrackflowCase):
         link.url = "https://shop.example/a?b=2&a=%20x+y&flag#part"
         self.assertEqual(
             link.redirected_url,
-            "https://shop.example/a?b=2&a=%20x+y&flag&utm_source=google&utm_medium="
-            f"{link.medium_id.name}&utm_campaign=TrackFlow+Spring#part",
+            "https://shop.example/a?b=2&a=%20x+y&flag&utm_campaign=TrackFlow+Spring"
+            f"&utm_source=google&utm_medium={link.medium_id.name}#part",
         )
 
     def test_results_of_a_campaign(self):

@@ -26,7 +26,7 @@ class TrackflowClickQueue(models.Model):
     _rec_name = "event_id"
     _order = "id desc"
 
-    event_id = fields.Char("Event", required=True, readonly=True)
+    event_id = fields.Char(required=True, readonly=True)
     link_code = fields.Char("Code", readonly=True)
     occurred_at = fields.Datetime("Clicked On", readonly=True)
     visitor_key = fields.Char("Visitor ID", readonly=True)

@@ -26,7 +26,7 @@ class TrackflowConnectorEvent(models.Model):
     connector_id = fields.Many2one(
         "trackflow.connector", required=True, readonly=True, index=True, ondelete="cascade"
     )
-    event_id = fields.Char("Event", required=True, readonly=True)
+    event_id = fields.Char(required=True, readonly=True)
     received_at = fields.Datetime("Received", required=True, readonly=True)
     payload = fields.Text(readonly=True)
     state = fields.Selection(

@@ -9,10 +9,10 @@ class TrackflowConversion(models.Model):
     _order = "occurred_at desc, id desc"
     # Rows are computed, not authored; and there are many.
     _log_access = False
-    _rec_name = "lead_id"
+    _rec_name = "kind"
 
     lead_id = fields.Many2one(
-        "crm.lead", "Lead", required=True, readonly=True, index=True, ondelete="cascade"
+        "crm.lead", required=True, readonly=True, index=True, ondelete="cascade"
     )
     kind = fields.Selection(
         [("lead", "Lead Came In"), ("won", "Deal Won")], required=True, readonly=True

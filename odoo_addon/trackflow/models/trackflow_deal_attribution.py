@@ -19,9 +19,9 @@ class TrackflowDealAttribution(models.Model):
     )
     company_id = fields.Many2one("res.company", readonly=True, ondelete="cascade")
     currency_id = fields.Many2one("res.currency", readonly=True)
-    deal_value = fields.Monetary("Deal Value", readonly=True, aggregator=None)
+    deal_value = fields.Monetary(readonly=True, aggregator=None)
     deal_status = fields.Selection(
-        [("open", "Open"), ("won", "Won"), ("lost", "Lost")], "Deal Status", readonly=True
+        [("open", "Open"), ("won", "Won"), ("lost", "Lost")], readonly=True
     )
     position = fields.Selection(
         [("first", "First"), ("middle", "Middle"), ("last", "Last"), ("only", "Only")],

@@ -8,7 +8,7 @@
     "license": "LGPL-3",
     "depends": ["crm", "link_tracker"],
     "external_dependencies": {
-        "python": ["trackflow-core", "trackflow-odoo", "trackflow-webhook"],
+        "python": ["cryptography", "trackflow-core", "trackflow-odoo", "trackflow-webhook"],
     },
     "data": [
         "security/trackflow_groups.xml",

@@ -1,12 +1,20 @@
 """TrackFlow's engine over this database. Built for each use: nothing of a database is kept."""
 
+import logging
+
 from trackflow_core import hooks
 from trackflow_core.config import Settings
 from trackflow_core.engine import Engine
+from trackflow_core.errors import ConfigError
 from trackflow_core.model import Context
 
 from .keys import visitor_keys
 from .store import OdooStore
+
+_logger = logging.getLogger(__name__)
+
+# What the addon itself is made of; other plugins are switched on by a person.
+OWN_PLUGINS = frozenset(("odoo", "webhook"))
 
 
 def build_engine(env, store=None) -> Engine:
@@ -15,8 +23,16 @@ def build_engine(env, store=None) -> Engine:
 
 
 def plugin_hooks(env):
-    """The hooks of the plugins that are switched on in this database."""
-    return hooks.load(env["trackflow.plugin"].sudo()._enabled_names())
+    """The hooks of the plugins that are switched on in this database.
+
+    A plugin that cannot be used, say after an upgrade, must not stop the others' leads and clicks:
+    until it is mended, ours work alone.
+    """
+    try:
+        return hooks.load(env["trackflow.plugin"].sudo()._enabled_names())
+    except ConfigError as error:
+        _logger.error("Plugins are switched off until this is mended: %s", error)
+        return hooks.load(OWN_PLUGINS)
 
 
 def settings(env) -> Settings:

@@ -3,7 +3,7 @@ from decimal import Decimal
 
 from odoo import api, fields, models, tools
 
-from trackflow_core.attribution import BUILTIN_RULES, Model
+from trackflow_core.attribution import Model
 from trackflow_core.errors import ConfigError
 
 from ..engine import plugin_hooks
@@ -89,11 +89,8 @@ class TrackflowAttributionModel(models.Model):
 
     @api.model
     def _rules(self):
-        """The rules that models may use, by name; the built-in ones when a plugin is broken."""
-        try:
-            return plugin_hooks(self.env).rules
-        except ConfigError:
-            return {rule.name: rule for rule in BUILTIN_RULES}
+        """The rules that models may use, by name."""
+        return plugin_hooks(self.env).rules
 
     def _core_model(self, window_days):
         """This model as the core knows it.

@@ -5,8 +5,7 @@ from trackflow_core import hooks
 from trackflow_core.errors import ConfigError
 from trackflow_core.hooks import manager
 
-# What the addon itself is made of; other plugins are switched on by a person.
-OWN_PLUGINS = frozenset(("odoo", "webhook"))
+from ..engine import OWN_PLUGINS
 
 
 class TrackflowPlugin(models.Model):

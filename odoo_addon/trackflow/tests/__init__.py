@@ -4,6 +4,7 @@ from . import (
     test_crm_lead,
     test_link_tracker,
     test_marketing_data,
+    test_parallel,
     test_redirect,
     test_store,
     test_tours,

@@ -6,6 +6,9 @@ from odoo.modules.neutralize import get_neutralization_queries
 from odoo.tests import tagged, users
 from odoo.tools import mute_logger
 
+from trackflow_core import hooks
+from trackflow_core.errors import ConfigError
+
 from .common import TrackflowCase
 
 CLOSED_TO_SALES = ("trackflow.visitor", "trackflow.session", "trackflow.touch")
@@ -144,6 +147,21 @@ class TestPlugins(TrackflowCase):
         self.assertIn("gone", self.plugins._enabled_names())
         self.plugins._synchronise()
         self.assertFalse(self.plugin("gone").installed)
+
+    @mute_logger("odoo.addons.trackflow.engine")
+    def test_a_broken_plugin_stops_nobody_else(self):
+        self.plugin("paid_touch").active = True
+        load = hooks.load
+
+        def refuse(enabled):
+            if "paid_touch" in enabled:
+                raise ConfigError("The plugin 'paid_touch' cannot be used.")
+            return load(enabled)
+
+        with patch.object(hooks, "load", refuse):
+            self.assertEqual(self.credits(self.opportunity(self.journey())), [33.34, 33.33, 33.33])
+            with self.assertRaises(UserError):
+                self.plugin("paid_touch").active = True
 
     def test_plugins_hear_of_deals_after_the_commit(self):
         heard = []

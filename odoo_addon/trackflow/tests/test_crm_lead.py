@@ -5,6 +5,7 @@ from odoo import fields
 from odoo.exceptions import AccessError
 from odoo.tests import tagged
 from odoo.tools import mute_logger
+from psycopg2.errors import SerializationFailure
 
 from trackflow_core.engine import Engine
 from trackflow_core.tracking.identity import issue_token, new_visitor_id
@@ -255,6 +256,23 @@ class TestCrmLead(TrackflowCase):
             lead = self.opportunity(email_from="a@example.com")
         self.env.flush_all()
         self.assertEqual(lead.email_normalized, "a@example.com")
+
+    def test_a_conflict_leaves_the_lead_to_the_job(self):
+        visitor = self.journey()
+
+        def conflict(*args, **kwargs):
+            raise SerializationFailure
+
+        with patch.object(Engine, "apply", conflict), patch.object(Engine, "recompute", conflict):
+            lead = self.opportunity(visitor)
+            lead.expected_revenue = 200
+        self.assertTrue(lead.trackflow_stale)
+        self.assertFalse(lead.trackflow_attribution_ids)
+        self.assertFalse(self.env["trackflow.failure"].search([]))
+        self.drain()
+        self.assertFalse(lead.trackflow_stale)
+        self.assertEqual(lead.trackflow_visitor_id.visitor_key, visitor)
+        self.assertEqual(self.credits(lead), [66.67, 66.67, 66.66])
 
     def test_errors_of_the_host_stay_the_hosts(self):
         with self.assertRaises(Exception) as caught, mute_logger("odoo.sql_db"):

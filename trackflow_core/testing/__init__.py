@@ -4,6 +4,7 @@ The kits are mixins of plain `test_*` methods, so that they run under pytest and
 """
 
 from trackflow_core.testing.attribution import AttributionModelContract
+from trackflow_core.testing.classifiers import ClassifierContract
 from trackflow_core.testing.connectors import (
     ConnectorContract,
     InvalidSample,
@@ -17,6 +18,7 @@ from trackflow_core.testing.stores import HostedStore, ScenarioContract, StoreCo
 __all__ = [
     "SCENARIOS",
     "AttributionModelContract",
+    "ClassifierContract",
     "ConnectorContract",
     "HostedStore",
     "InvalidSample",

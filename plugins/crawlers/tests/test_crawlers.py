@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Sequence
 from importlib.resources import files
 
 import pytest
@@ -11,8 +12,8 @@ import pytest
 import trackflow_crawlers
 from trackflow_core.engine import Engine
 from trackflow_core.hooks import Hooks
-from trackflow_core.model import Verdict
-from trackflow_core.testing import MemoryStore
+from trackflow_core.model import Click, Verdict
+from trackflow_core.testing import ClassifierContract, MemoryStore
 from trackflow_core.testing.facts import LINKS, click
 from trackflow_crawlers import Crawlers, crawler_of, literal_of
 
@@ -20,6 +21,13 @@ BROWSER = (
     "Mozilla/5.0 (Windows NT 10.0; Win64; x64) AppleWebKit/537.36 (KHTML, like Gecko) "
     "Chrome/100.0.4896.127 Safari/537.36"
 )
+
+
+class TestCrawlers(ClassifierContract):
+    plugin = trackflow_crawlers
+
+    def clicks(self) -> Sequence[Click]:
+        return [click("readable", 1, user_agent=f"{BROWSER} Readable/1.1.4")]
 
 
 @pytest.mark.parametrize(

@@ -13,7 +13,7 @@ from netaddr import IPSet
 import trackflow_geo
 from trackflow_core.engine import Engine
 from trackflow_core.hooks import Hooks
-from trackflow_core.testing import MemoryStore
+from trackflow_core.testing import ClassifierContract, MemoryStore
 
 
 def write(path: Path, networks: dict[str, Any], version: int = 6) -> Path:
@@ -38,6 +38,11 @@ def database(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setenv(trackflow_geo.VARIABLE, str(path))
     monkeypatch.setattr(trackflow_geo, "_database", trackflow_geo.Database())
     return path
+
+
+@pytest.mark.usefixtures("database")
+class TestGeo(ClassifierContract):
+    plugin = trackflow_geo
 
 
 @pytest.mark.usefixtures("database")

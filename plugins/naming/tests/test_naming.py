@@ -12,7 +12,7 @@ import trackflow_naming
 from trackflow_core.engine import Engine
 from trackflow_core.hooks import Hooks
 from trackflow_core.model import Link, Source
-from trackflow_core.testing import MemoryStore
+from trackflow_core.testing import ClassifierContract, MemoryStore
 from trackflow_core.testing.facts import click
 
 README = Path(__file__).parents[1] / "README.md"
@@ -36,6 +36,11 @@ def classified(source: str, medium: str = "", campaign: str = "") -> Source:
     engine.process_clicks()
     [event] = store.click_events()
     return event.source
+
+
+@pytest.mark.usefixtures("naming")
+class TestNaming(ClassifierContract):
+    plugin = trackflow_naming
 
 
 @pytest.mark.usefixtures("naming")

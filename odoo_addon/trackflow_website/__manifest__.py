@@ -4,7 +4,6 @@
     "version": "19.0.1.0.0",
     "category": "Marketing",
     "author": "TrackFlow",
-    "website": "https://github.com/trackflow/trackflow",
     "license": "LGPL-3",
     "depends": ["trackflow", "website_crm"],
     "data": ["data/ir_model_fields_data.xml"],

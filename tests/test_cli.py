@@ -6,6 +6,7 @@ import json
 import sys
 from collections.abc import Callable
 from importlib.metadata import entry_points
+from pathlib import Path
 
 import pytest
 
@@ -97,7 +98,64 @@ def test_a_config_error_is_one_line(
     assert run(*arguments) == (1, "", "trackflow: Two plugins clash: uninstall one.\n")
 
 
-@pytest.mark.parametrize("arguments", [["bogus"], ["plugins", "--x"], ["connector"], []])
+@pytest.mark.parametrize("kind", ["plugin", "connector"])
+@pytest.mark.parametrize(
+    ("name", "reason"),
+    [
+        ("", "cannot be used"),
+        ("Newsletter", "cannot be used"),
+        ("7up", "cannot be used"),
+        ("a b", "cannot be used"),
+        ("../up", "cannot be used"),
+        ("a__b", "cannot be used"),
+        ("a-", "cannot be used"),
+        ("a" * 41, "cannot be used"),
+        ("trackflow-mine", "Leave 'trackflow' out"),
+        ("core", "TrackFlow's own"),
+        ("linear", "TrackFlow's own"),
+        ("webhook", "installed already"),
+    ],
+)
+def test_a_name_that_cannot_be_used_is_refused(
+    run: Run,
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+    kind: str,
+    name: str,
+    reason: str,
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    code, output, error = run("new", kind, name)
+    assert (code, output) == (2, "")
+    assert error.startswith("trackflow: ") and reason in error and error.count("\n") == 1
+    assert not list(tmp_path.iterdir())
+
+
+def test_an_existing_folder_is_left_alone(
+    run: Run, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("trackflow-mine").mkdir()
+    code, output, error = run("new", "plugin", "mine")
+    assert (code, output) == (1, "")
+    assert error.startswith("trackflow: trackflow-mine exists already") and error.count("\n") == 1
+    assert not list(Path("trackflow-mine").iterdir())
+
+
+def test_without_copier_its_extra_is_named(
+    run: Run, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setitem(sys.modules, "copier", None)
+    code, _, error = run("new", "connector", "mine")
+    assert code == 1
+    assert "pip install 'trackflow-core[new]'" in error and error.count("\n") == 1
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(
+    "arguments", [["bogus"], ["new"], ["new", "plugin"], ["plugins", "--x"], ["connector"], []]
+)
 def test_misuse_is_two(run: Run, arguments: list[str]) -> None:
     assert run(*arguments)[0] == 2
 

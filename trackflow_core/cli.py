@@ -6,11 +6,12 @@ import json
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
+from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from trackflow_core import __version__, hooks
+from trackflow_core import __version__, hooks, scaffold
 from trackflow_core.errors import TrackFlowError
 from trackflow_core.ports import WebhookConnector
 
@@ -23,6 +24,8 @@ app = typer.Typer(
 )
 connector = typer.Typer(help="The systems that leads and deals come from.", no_args_is_help=True)
 app.add_typer(connector, name="connector")
+new = typer.Typer(help="Begin a plugin or a connector of your own.", no_args_is_help=True)
+app.add_typer(new, name="new")
 
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON for programs.")]
 
@@ -83,6 +86,29 @@ def connector_list(as_json: AsJson = False) -> None:
         for item in found
     ]
     _print_table(rows, "No connectors are installed.")
+
+
+NewName = Annotated[str, typer.Argument(help="Its name, such as newsletter.", metavar="NAME")]
+
+
+@new.command("plugin")
+def new_plugin(name: NewName) -> None:
+    """Make a folder with a plugin that brings an attribution rule, and its tests."""
+    _create(scaffold.Kind.PLUGIN, name)
+
+
+@new.command("connector")
+def new_connector(name: NewName) -> None:
+    """Make a folder with a connector for another CRM, and its tests."""
+    _create(scaffold.Kind.CONNECTOR, name)
+
+
+def _create(kind: scaffold.Kind, name: str) -> None:
+    if problem := scaffold.problem_with(name):
+        typer.echo(f"trackflow: {problem}", err=True)
+        raise typer.Exit(2)
+    folder = scaffold.create(kind, name, Path())
+    typer.echo(f"Made {folder}. Next: cd {folder} && pip install -e '.[test]' && pytest")
 
 
 def _print_json(value: object) -> None:

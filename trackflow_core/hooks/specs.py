@@ -79,7 +79,8 @@ def trackflow_geolocate(address: str, ctx: Context) -> str | None:
 def trackflow_after_deal_attributed(attribution: Attribution, ctx: Context) -> None:
     """A deal's credits were computed and the transaction that holds them has committed.
 
-    Called once for each deal in each transaction that wrote its credits, also when a
-    recomputation gave the same credits again (compare `attribution.digest`). The return value is
-    ignored. An exception is logged with the plugin's name and stops nobody else.
+    Called once for each time that a transaction computed a deal's credits, in that order, so that
+    the last call for a deal tells what stands; also when a recomputation gave the same credits
+    again (compare `attribution.digest`). The return value is ignored. An exception is logged with
+    the plugin's name and stops nobody else.
     """

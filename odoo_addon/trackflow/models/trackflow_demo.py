@@ -32,7 +32,7 @@ class TrackflowDemo(models.AbstractModel):
     @api.model
     def _load(self):
         # What comes in by a form is a lead first, as in the story.
-        self.env["crm.team"].search([]).use_leads = True
+        self.env["crm.team"].search([("use_leads", "=", False)]).use_leads = True
         links = self._create_links()
         engine = build_engine(self.env)
         currency = self.env.company.currency_id

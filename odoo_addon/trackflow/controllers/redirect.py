@@ -11,8 +11,8 @@ from odoo.addons.link_tracker.controller.main import LinkTracker
 from odoo.http import request
 from odoo.tools import SQL
 
-from trackflow_core.model import Click, Tier
-from trackflow_core.tracking import consent, identity
+from trackflow_core.model import Click, Link, Tier
+from trackflow_core.tracking import consent, identity, links
 from trackflow_core.tracking.urls import build_destination
 
 from ..keys import visitor_keys
@@ -37,9 +37,16 @@ class Redirect(LinkTracker):
                 request.env._("Perhaps it was copied only in part. Please check it."),
             )
         now = datetime.now(timezone.utc)
-        if link["expiry_date"] and now.date() > link["expiry_date"]:
-            return self._answer_expired(link)
-        destination = _destination(link)
+        choice = links.choose(_core_link(code, link), links.Request(), now)
+        if choice.destination is None:
+            return _page(
+                410,
+                request.env._("This link is no longer valid"),
+                request.env._("The offer behind it has ended."),
+            )
+        if choice.reason == "expired":
+            return _redirect(_absolute(choice.destination))
+        destination = _destination(link, choice.destination)
         response = _redirect(destination)
         if request.httprequest.method == "HEAD":
             return response
@@ -50,15 +57,6 @@ class Redirect(LinkTracker):
             visitor_id = _identify(response, link["cookie_days"])
         _queue(code, destination, visitor_id, internal, tier, now)
         return response
-
-    def _answer_expired(self, link):
-        if link["fallback_url"]:
-            return _redirect(_absolute(link["fallback_url"]))
-        return _page(
-            410,
-            request.env._("This link is no longer valid"),
-            request.env._("The offer behind it has ended."),
-        )
 
 
 def _find_link(code):
@@ -71,7 +69,8 @@ def _find_link(code):
             SELECT link.url, campaign.name AS campaign, medium.name AS medium,
                    source.name AS source, link.trackflow_expiry_date AS expiry_date,
                    link.trackflow_fallback_url AS fallback_url, NOT visitor.share AS internal,
-                   COALESCE(company.trackflow_cookie_days, 365) AS cookie_days
+                   COALESCE(company.trackflow_cookie_days, 365) AS cookie_days,
+                   COALESCE(address.tz, 'UTC') AS zone
               FROM link_tracker_code code
               JOIN link_tracker link ON link.id = code.link_id
               LEFT JOIN utm_campaign campaign ON campaign.id = link.campaign_id
@@ -79,6 +78,7 @@ def _find_link(code):
               LEFT JOIN utm_source source ON source.id = link.source_id
               LEFT JOIN res_users visitor ON visitor.id = %s
               LEFT JOIN res_company company ON company.id = visitor.company_id
+              LEFT JOIN res_partner address ON address.id = company.partner_id
              WHERE code.code = %s
             """,
             request.env.uid,
@@ -89,9 +89,19 @@ def _find_link(code):
     return found[0] if found else None
 
 
-def _destination(link):
-    """Where the link leads this visitor: its own query untouched, the visitor's appended."""
-    url = _absolute(link["url"])
+def _core_link(code, link):
+    return Link(
+        code=code,
+        destination=link["url"],
+        ends=link["expiry_date"],
+        zone=link["zone"],
+        fallback=link["fallback_url"] or "",
+    )
+
+
+def _destination(link, url):
+    """Where the link leads this visitor: `url` with its own query untouched, theirs appended."""
+    url = _absolute(url)
     # In the order of Odoo's `utm.mixin.tracking_fields`.
     utm = {"campaign": link["campaign"], "source": link["source"], "medium": link["medium"]}
     no_external = (

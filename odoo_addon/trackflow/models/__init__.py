@@ -1,22 +1,24 @@
-from . import crm_lead
-from . import crm_lead_marketing
-from . import link_tracker
-from . import link_tracker_click
-from . import link_tracker_code
-from . import res_company
-from . import res_config_settings
-from . import trackflow_attribution_model
-from . import trackflow_click_queue
-from . import trackflow_connector
-from . import trackflow_connector_event
-from . import trackflow_conversion
-from . import trackflow_deal_attribution
-from . import trackflow_demo
-from . import trackflow_failure
-from . import trackflow_merged_ref
-from . import trackflow_merged_visitor
-from . import trackflow_plugin
-from . import trackflow_session
-from . import trackflow_touch
-from . import trackflow_visitor
-from . import utm_campaign
+from . import (
+    crm_lead,
+    crm_lead_marketing,
+    link_tracker,
+    link_tracker_click,
+    link_tracker_code,
+    res_company,
+    res_config_settings,
+    trackflow_attribution_model,
+    trackflow_click_queue,
+    trackflow_connector,
+    trackflow_connector_event,
+    trackflow_conversion,
+    trackflow_deal_attribution,
+    trackflow_demo,
+    trackflow_failure,
+    trackflow_merged_ref,
+    trackflow_merged_visitor,
+    trackflow_plugin,
+    trackflow_session,
+    trackflow_touch,
+    trackflow_visitor,
+    utm_campaign,
+)

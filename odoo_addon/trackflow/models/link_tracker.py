@@ -26,7 +26,8 @@ class LinkTracker(models.Model):
     )
     trackflow_last_click = fields.Datetime("Last Click", readonly=True, copy=False)
     trackflow_expiry_date = fields.Date(
-        "Valid Until", help="The last day on which this link leads to its target, in UTC."
+        "Valid Until",
+        help="The last day on which this link leads to its target, in the company's time zone.",
     )
     trackflow_fallback_url = fields.Char(
         "Fallback URL", help="Where visitors go once the link has expired."

@@ -1,4 +1,4 @@
-from datetime import timedelta
+from datetime import datetime, timedelta, timezone
 from unittest.mock import patch
 
 import psycopg2
@@ -153,10 +153,19 @@ class TestRedirect(HttpCase):
                 answer = self.click(code)
                 self.assertIn(answer.status_code, (404, 414))
 
+    def test_a_link_lasts_to_the_end_of_the_companys_day(self):
+        today = fields.Date.today()
+        # Where it is already tomorrow, or still yesterday, whatever the clock says here.
+        ahead = datetime.now(timezone.utc).hour >= 12
+        self.env.company.partner_id.tz = "Pacific/Kiritimati" if ahead else "Etc/GMT+12"
+        self.link.trackflow_expiry_date = today if ahead else today - timedelta(days=1)
+        self.assertEqual(self.click().status_code, 410 if ahead else 302)
+
     def test_an_expired_link_says_so_or_leads_elsewhere(self):
-        self.link.trackflow_expiry_date = fields.Date.today() - timedelta(days=1)
+        self.link.trackflow_expiry_date = fields.Date.today() - timedelta(days=2)
         answer = self.click()
         self.assertEqual(answer.status_code, 410)
+        self.assertTrue(answer.text.startswith("<!DOCTYPE html>"))
         self.assertIn("no longer valid", answer.text)
         self.link.trackflow_fallback_url = "https://shop.example/"
         answer = self.click()

@@ -160,6 +160,16 @@ def test_misuse_is_two(run: Run, arguments: list[str]) -> None:
     assert run(*arguments)[0] == 2
 
 
+def test_an_option_that_would_be_ignored_is_misuse(run: Run) -> None:
+    code, _, error = run("plugins", "--json", "check", "webhook")
+    assert code == 2 and "put --json behind 'check'" in error
+
+
+def test_a_plugin_to_check_must_be_installed(run: Run) -> None:
+    code, output, error = run("plugins", "check", "nothing")
+    assert (code, output) == (1, "") and "No plugin 'nothing' is installed" in error
+
+
 def test_the_command_is_installed() -> None:
     [point] = entry_points(group="console_scripts", name="trackflow")
     assert point.load() is cli.main

@@ -77,6 +77,10 @@ def test_it_installs_passes_its_tests_and_is_found(
     [found] = [plugin for plugin in printed(python, tmp_path, "plugins") if plugin["name"] == name]
     assert (found["hooks"], found["problem"]) == ([hook], "")
     assert found["distribution"] == folder.name
+    report = json.loads(
+        run(python, *TRACKFLOW, "plugins", "check", name, "--json", folder=tmp_path)
+    )
+    assert report["level"] == "platinum", report
     connectors = {item["name"] for item in printed(python, tmp_path, "connector", "list")}
     assert (name in connectors) is (kind is Kind.CONNECTOR)
 

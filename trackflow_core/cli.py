@@ -11,7 +11,7 @@ from typing import Annotated
 
 import typer
 
-from trackflow_core import __version__, hooks, scaffold
+from trackflow_core import __version__, hooks, quality, scaffold
 from trackflow_core.errors import TrackFlowError
 from trackflow_core.ports import WebhookConnector
 
@@ -22,6 +22,8 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )
+plugins = typer.Typer(invoke_without_command=True)
+app.add_typer(plugins, name="plugins")
 connector = typer.Typer(help="The systems that leads and deals come from.", no_args_is_help=True)
 app.add_typer(connector, name="connector")
 new = typer.Typer(help="Begin a plugin or a connector of your own.", no_args_is_help=True)
@@ -48,9 +50,13 @@ def _options(
     """Tells a CRM which marketing earned each lead and each deal."""
 
 
-@app.command("plugins")
-def plugins(as_json: AsJson = False) -> None:
+@plugins.callback()
+def plugins_list(ctx: typer.Context, as_json: AsJson = False) -> None:
     """List the installed plugins, the hooks each implements, and why one is not in use."""
+    if ctx.invoked_subcommand:
+        if as_json:
+            raise typer.BadParameter(f"put --json behind {ctx.invoked_subcommand!r}.")
+        return
     found = hooks.describe(hooks.load())
     if as_json:
         _print_json([asdict(plugin) for plugin in found])
@@ -65,6 +71,38 @@ def plugins(as_json: AsJson = False) -> None:
         for plugin in found
     ]
     _print_table(rows, "No plugins are installed.")
+
+
+@plugins.command("check")
+def plugins_check(
+    name: Annotated[str, typer.Argument(help="The plugin's name.", metavar="NAME")],
+    at_least: Annotated[
+        quality.Level, typer.Option("--at-least", help="Fail below this level.")
+    ] = quality.Level.BRONZE,
+    as_json: AsJson = False,
+) -> None:
+    """Check a plugin and print its level: bronze, silver, gold or platinum.
+
+    Where the plugin was installed from its folder, its own tests are run.
+    """
+    report = quality.check(name)
+    if as_json:
+        _print_json(asdict(report))
+    else:
+        level = report.level.value if report.level else "below bronze"
+        typer.echo(f"{report.plugin} ({report.distribution} {report.version}): {level}\n")
+        rows = [
+            {
+                "Level": check.level.value,
+                "Check": check.name,
+                "Outcome": check.outcome.value,
+                "What": check.title + (f": {check.detail}" if check.detail else ""),
+            }
+            for check in report.checks
+        ]
+        _print_table(rows, "")
+    if not quality.reaches(report.level, at_least):
+        raise typer.Exit(1)
 
 
 @connector.command("list")

@@ -12,9 +12,9 @@ from statistics import median
 
 from tests.environment import odoo_server
 
-ROUNDS = 5
-SINGLES = 60
-BATCHES = 6
+ROUNDS = 3
+SINGLES = 40
+BATCHES = 5
 SCRIPT = """
 import json, time
 from datetime import datetime, timezone

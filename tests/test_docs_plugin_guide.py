@@ -1,63 +1,51 @@
-"""The plugin of the guide works as printed: it is found, and its tests pass."""
+"""The plugin of the guide, followed as printed, passes its tests and is found."""
 
 from __future__ import annotations
 
-import json
-import os
 import re
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
-if sys.version_info >= (3, 11):
-    import tomllib
-else:
-    import tomli as tomllib
+from tests.authors import Environment
+from trackflow_core.scaffold import Kind, create, problem_with
 
-GUIDE = Path(__file__).parents[1] / "docs" / "guides" / "write-a-plugin.md"
-BLOCK = re.compile(r"```\{code-block\} \w+\n:caption: (\S+)\n\n(.*?)```", re.DOTALL)
+GUIDE = (Path(__file__).parents[1] / "docs" / "guides" / "write-a-plugin.md").read_text("utf-8")
+FILES = dict(re.findall(r"```\{code-block\} \w+\n:caption: (\S+)\n\n(.*?)```", GUIDE, re.DOTALL))
+[NAME] = re.findall(r"^\$ trackflow new plugin (\S+)$", GUIDE, re.MULTILINE)
+
+
+def printed(command: str) -> list[str]:
+    """The lines that the guide prints below a command."""
+    below = GUIDE.split(f"$ {command}\n")[1]
+    return below[: below.index("```")].splitlines()
 
 
 @pytest.fixture
-def plugin(tmp_path: Path) -> Path:
-    """A folder with the files of the guide, installed as far as Python can tell."""
-    for name, content in BLOCK.findall(GUIDE.read_text(encoding="utf-8")):
-        (tmp_path / name).write_text(content, encoding="utf-8")
-    project = tomllib.loads((tmp_path / "pyproject.toml").read_text(encoding="utf-8"))["project"]
-    metadata = tmp_path / f"{project['name'].replace('-', '_')}-{project['version']}.dist-info"
-    metadata.mkdir()
-    (metadata / "METADATA").write_text(
-        f"Metadata-Version: 2.1\nName: {project['name']}\nVersion: {project['version']}\n"
-    )
-    [(name, module)] = project["entry-points"]["trackflow"].items()
-    (metadata / "entry_points.txt").write_text(f"[trackflow]\n{name} = {module}\n")
-    return tmp_path
+def project(tmp_path: Path) -> Path:
+    """The folder after the guide's second step."""
+    assert problem_with(NAME) == ""
+    folder = create(Kind.PLUGIN, NAME, tmp_path)
+    for name, content in FILES.items():
+        (folder / name).write_text(content, encoding="utf-8")
+    return folder
 
 
-def run(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, *arguments],
-        cwd=folder,
-        env={**os.environ, "PYTHONPATH": str(folder)},
-        capture_output=True,
-        text=True,
-        timeout=120,
-        check=False,
-    )
+def test_it_explains_the_files_that_there_are(tmp_path: Path) -> None:
+    folder = create(Kind.PLUGIN, NAME, tmp_path)
+    assert f"$ cd {folder.name}\n" in GUIDE
+    made = {str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file()}
+    assert set(re.findall(r"^\| `(\S+)` \|", GUIDE, re.MULTILINE)) == made
+    assert FILES.keys() <= made
 
 
-def test_its_tests_pass(plugin: Path) -> None:
-    done = run(plugin, "-m", "pytest", "-q", "-p", "no:odoo", "-p", "no:cacheprovider")
-    assert done.returncode == 0, done.stdout + done.stderr
-
-
-def test_the_command_lists_it_as_printed(plugin: Path) -> None:
-    command = "from trackflow_core.cli import main; main()"
-    done = run(plugin, "-c", command, "plugins", "--json")
-    found = {item["name"]: item for item in json.loads(done.stdout)}["newsletter"]
-    printed = GUIDE.read_text(encoding="utf-8").split("$ trackflow plugins\n")[1].splitlines()[1]
-    assert printed.split() == [
-        found["name"], found["distribution"], found["version"], *found["hooks"]
-    ]  # fmt: skip
+@pytest.mark.slow
+def test_its_tests_pass_and_the_command_says_what_is_printed(project: Path, tmp_path: Path) -> None:
+    author = Environment(tmp_path)
+    author.install(project)
+    assert " passed" in author.pytest(project)
+    listed = [line.split() for line in author.trackflow("plugins").splitlines()]
+    for line in printed("trackflow plugins"):
+        assert line.split() in listed
+    report = author.trackflow("plugins", "check", NAME).splitlines()
+    assert report[:1] == printed(f"trackflow plugins check {NAME}")

@@ -37,6 +37,8 @@ CLICK_IDS = (
 )
 MAX_QUERY = 8192
 _MAX_UTM = 255
+# Of each parameter that is saved from a query that is too long.
+_MAX_PIECE = 1024
 
 
 def new_code(length: int = 7, choose: Callable[[str], str] = secrets.choice) -> str:
@@ -70,7 +72,8 @@ def build_destination(
     """Where a click goes: `stored`, then missing UTM parameters, then the visitor's own.
 
     `utm` maps names of `UTM_FIELDS` to values. `incoming_query` is the raw query string of the
-    request; over `MAX_QUERY` characters it is dropped whole.
+    request; of one over `MAX_QUERY` characters only UTM parameters and click ids are passed on.
+    A parameter that hides a NUL is dropped, since databases behind the destination refuse it.
     """
     base, hash_mark, fragment = stored.partition("#")
     path, question_mark, stored_query = base.partition("?")
@@ -81,11 +84,9 @@ def build_destination(
         if value and f"utm_{name}" not in present
     ]
     present |= {_key(piece) for piece in own}
-    visitors: list[str] = []
-    if len(incoming_query) <= MAX_QUERY:
-        visitors = [
-            _printable(piece) for piece in _pieces(incoming_query) if _key(piece) not in present
-        ]
+    visitors = [
+        _printable(piece) for piece in _passed_on(incoming_query) if _key(piece) not in present
+    ]
     added = "&".join(own + visitors)
     if not added:
         return stored
@@ -135,6 +136,14 @@ def query_pairs(url: str) -> Iterable[tuple[str, str]]:
 
 def _pieces(query: str) -> Sequence[str]:
     return [piece for piece in query.split("&") if piece]
+
+
+def _passed_on(query: str) -> Iterable[str]:
+    pieces = [piece for piece in _pieces(query) if "%00" not in piece and "\0" not in piece]
+    if len(query) <= MAX_QUERY:
+        return pieces
+    marketing = {*(f"utm_{name}" for name in UTM_FIELDS), *CLICK_IDS}
+    return [piece for piece in pieces if _key(piece) in marketing and len(piece) <= _MAX_PIECE]
 
 
 def _decoded(text: str) -> str:

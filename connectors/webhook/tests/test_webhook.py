@@ -37,7 +37,8 @@ def payload(kind: str, webhook_id: str = "msg_1", /, **data: Any) -> dict[str, A
 
 
 def lead_payload(**changes: Any) -> dict[str, Any]:
-    data = {"id": "L-17", "name": "Zoë asks", "email": "zoe@example.com", "visitor_token": "abc"}
+    data = {"id": "L-17", "name": "Zoë asks", "email": "zoe@example.com"}
+    data |= {"visitor_token": "abc", "visitor_cookie": "def"}
     return payload("lead.created", **{**data, **changes})
 
 
@@ -63,7 +64,7 @@ class TestGenericWebhook(WebhookConnectorContract):
         ("data", "value"),
         ("data", "currency"),
     )
-    confidential = (("data", "visitor_token"),)
+    confidential = (("data", "visitor_token"), ("data", "visitor_cookie"))
 
     def request(self, sample: Sample, secret: str, now: datetime) -> IncomingRequest:
         body = {key: value for key, value in sample.payload.items() if key != "webhook_id"}
@@ -86,6 +87,7 @@ class TestGenericWebhook(WebhookConnectorContract):
                         email="zoe@example.com",
                         phone="+49",
                         visitor_token="abc",
+                        visitor_cookie="def",
                     )
                 ],
             ),

@@ -101,6 +101,7 @@ def _lead(data: Mapping[str, Any], namespace: str, event_id: str, occurred_at: d
         phone=_text(data, "phone"),
         company=_text(data, "company"),
         visitor_token=_text(data, "visitor_token"),
+        visitor_cookie=_text(data, "visitor_cookie"),
     )
 
 

@@ -48,7 +48,8 @@ class Redirect(LinkTracker):
             return _redirect(_absolute(choice.destination))
         destination = _destination(link, choice.destination)
         response = _redirect(destination)
-        if request.httprequest.method == "HEAD":
+        if request.httprequest.method != "GET":
+            # HEAD, and OPTIONS, which Odoo lets through to every route.
             return response
         internal = link["internal"] or False
         tier = _tier()

@@ -6,9 +6,11 @@ from odoo.tools import SQL
 
 from trackflow_core.errors import ConfigError, TrackFlowError
 from trackflow_core.model import Deal, Lead
+from trackflow_core.tracking import identity
 
 from ..engine import build_engine
 from ..guard import guard
+from ..keys import visitor_keys
 from ..store import OdooStore
 
 DONE_DAYS = 30
@@ -96,13 +98,14 @@ class TrackflowConnectorEvent(models.Model):
 
         with guard(self.env, "taking in events", self.id, on_failure=fail):
             try:
-                self._apply()
+                problems = self._apply()
             except TrackFlowError as error:
                 fail(error)
             else:
-                self.write({**done, "state": "done"})
+                self.write({**done, "state": "done", "error_message": problems})
 
     def _apply(self):
+        """Tell the engine; returns in words why a lead was kept without its visitor, or False."""
         connector = self.connector_id
         kind = connector._webhook_connectors().get(connector.connector)
         if kind is None:
@@ -112,10 +115,20 @@ class TrackflowConnectorEvent(models.Model):
         store = OdooStore(self.with_company(connector.company_id).env)
         with store.atomic():
             told = kind.map_events(json.loads(self.payload), connector._namespace)
+            leads = [event for event in told if isinstance(event, Lead)]
             build_engine(store.env, store).apply(
-                [event for event in told if isinstance(event, Lead)],
-                [event for event in told if isinstance(event, Deal)],
+                leads, [event for event in told if isinstance(event, Deal)]
             )
+        return " ".join(self._unbound(lead) for lead in leads).strip()[:500] or False
+
+    def _unbound(self, lead):
+        proofs = identity.match(
+            token=lead.visitor_token,
+            cookie=lead.visitor_cookie,
+            keys=visitor_keys(self.env),
+            now=lead.came_in_at,
+        )
+        return " ".join(f"The lead has no visitor by its {text}" for text in proofs.problems)
 
     @api.autovacuum
     def _gc_done(self):

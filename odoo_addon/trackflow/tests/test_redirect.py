@@ -123,11 +123,13 @@ class TestRedirect(HttpCase):
             self.assertEqual(click.referrer, "https://blog.example/")
             self.assertEqual(click.tier, "aggregate")
 
-    def test_head_is_not_counted(self):
-        answer = self.click(method="HEAD")
-        self.assertEqual(answer.status_code, 302)
-        self.assertNotIn("Set-Cookie", answer.headers)
-        self.assertFalse(self.queued())
+    def test_only_a_get_is_counted(self):
+        for method in ("HEAD", "OPTIONS"):
+            with self.subTest(method=method):
+                answer = self.click(method=method)
+                self.assertEqual(answer.status_code, 302)
+                self.assertNotIn("Set-Cookie", answer.headers)
+                self.assertFalse(self.queued())
 
     def test_staff_are_internal_and_get_no_cookie(self):
         new_test_user(self.env, login="seller", groups="sales_team.group_sale_salesman")

@@ -2,12 +2,13 @@ import json
 from datetime import datetime, timedelta, timezone
 from unittest.mock import patch
 
+from odoo.addons.trackflow.keys import visitor_keys
 from odoo.exceptions import AccessError, ValidationError
 from odoo.tests import HttpCase, tagged
 from odoo.tools import mute_logger
 
 from trackflow_core.errors import ConfigError
-from trackflow_core.tracking.identity import new_visitor_id
+from trackflow_core.tracking.identity import new_visitor_id, sign_cookie
 from trackflow_webhook import new_secret, sign
 
 from .common import TrackflowCase
@@ -102,6 +103,27 @@ class TestWebhook(WebhookCase, HttpCase):
             )
         self.assertEqual(told.trackflow_lead_ref, "webhook/shop/17")
         self.assertEqual(told.email_from, "anna@example.com")
+
+    def test_a_cookie_joins_a_lead_to_its_visitor(self):
+        visitor = self.journey()
+        cookie = sign_cookie(visitor, visitor_keys(self.env))
+        self.post(self.body("lead.created", 0, id="20", name="Asks", visitor_cookie=cookie))
+        self.run_job()
+        self.assertEqual(self.lead(trackflow_lead_ref="webhook/shop/20").trackflow_touch_count, 3)
+        self.assertFalse(self.events().error_message)
+
+    def test_an_event_says_why_its_lead_has_no_visitor(self):
+        self.post(
+            self.body(
+                "lead.created", 0, id="21", name="Asks", visitor_token="t.x", visitor_cookie="c.x"
+            )
+        )
+        with mute_logger("trackflow_core.engine"):
+            self.run_job()
+        self.assertEqual(self.events().state, "done")
+        self.assertIn("no visitor by its token", self.events().error_message)
+        self.assertIn("no visitor by its cookie", self.events().error_message)
+        self.assertFalse(self.lead(trackflow_lead_ref="webhook/shop/21").trackflow_visitor_id)
 
     def test_a_delivery_counts_once(self):
         visitor = self.journey()

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from tests.environment.referrers import search_engines, social_networks
 
 
 def test_search_engines_keep_hosts_keywords_and_charsets() -> None:
-    definitions = {
+    definitions: dict[Any, Any] = {
         1: [
             {
                 "urls": ["www.one.example", "One.{}"],

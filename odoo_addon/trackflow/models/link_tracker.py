@@ -11,6 +11,9 @@ from trackflow_core.tracking import qr, urls
 # "example.com:8080/page" has a colon too, but "javascript:" and "mailto:" are no hosts.
 _SCHEME = re.compile(r"\s*([a-z][a-z0-9+-]*):(?!\d+(?:[/?#]|$))", re.IGNORECASE)
 
+# A title that nobody has typed is the URL, or an earlier one.
+_WEB = re.compile(r"\s*https?://", re.IGNORECASE)
+
 
 class LinkTracker(models.Model):
     _inherit = "link.tracker"
@@ -33,6 +36,14 @@ class LinkTracker(models.Model):
         "Fallback URL", help="Where visitors go once the link has expired."
     )
     trackflow_qr_png = fields.Binary("QR Code", compute="_compute_trackflow_qr_png")
+
+    @api.depends("title", "short_url")
+    def _compute_display_name(self):
+        """The name that a person gave the link; its short URL while it has none."""
+        for link in self:
+            title = link.title or ""
+            named = title and title != link.url and not _WEB.match(title)
+            link.display_name = title if named else link.short_url
 
     def _compute_trackflow_conversions(self):
         counted = (

@@ -50,6 +50,16 @@ class TestLinkTracker(TrackflowCase):
             link = self.env["link.tracker"].create({"url": "https://slow.example/page"})
         self.assertEqual(link.title, "https://slow.example/page")
 
+    def test_a_link_is_called_what_a_person_named_it(self):
+        link = self.links[0]
+        self.assertEqual(link.display_name, link.short_url)
+        link.title = "Poster"
+        self.assertEqual(link.display_name, "Poster")
+        link.title = "https://shop.example/earlier"
+        self.assertEqual(link.display_name, link.short_url)
+        link.title = False
+        self.assertEqual(link.display_name, link.short_url)
+
     def test_only_the_web_is_a_destination(self):
         bad = (
             "javascript:alert(1)",

@@ -7,9 +7,17 @@ import { formatMonetary, formatPercentage } from "@web/views/fields/formatters";
 import { channelIcon } from "../channel/channels";
 import { ReceiptDialog } from "./receipt_dialog";
 
+// No channel's colour: grey in the light theme and in the dark one.
+const UNATTRIBUTED_COLOR = "#9a9ca5";
+
 /** What a piece of the bar stands for: touches of one channel and campaign are one piece. */
 function pieceKey(credit) {
     return `${credit.channel}\n${credit.campaign}\n${credit.source}`;
+}
+
+/** Whether a touch earns this credit; what no touch earns stays unattributed. */
+function isAttributed(credit) {
+    return Boolean(credit.at);
 }
 
 /** A deal's value as a bar in coloured pieces, under one model or under all. */
@@ -37,7 +45,7 @@ export class Credits extends Component {
     get keys() {
         const keys = new Set();
         for (const model of this.props.models) {
-            for (const credit of model.credits) {
+            for (const credit of model.credits.filter(isAttributed)) {
                 keys.add(pieceKey(credit));
             }
         }
@@ -57,7 +65,9 @@ export class Credits extends Component {
         }
         return [...pieces.values()].map((piece) => ({
             ...piece,
-            color: getColor(keys.indexOf(piece.key), cookie.get("color_scheme"), keys.length),
+            color: isAttributed(piece)
+                ? getColor(keys.indexOf(piece.key), cookie.get("color_scheme"), keys.length)
+                : UNATTRIBUTED_COLOR,
             name: [piece.channel, piece.campaign || piece.source].filter(Boolean).join(" · "),
             percent: formatPercentage(piece.weight, { digits: [0, 1] }),
             amount: this.money(piece.value),

@@ -18,8 +18,17 @@ export class LastClicks extends Component {
         this.orm = useService("orm");
         this.action = useService("action");
         this.channelIcon = channelIcon;
+        this.fields = useService("field");
         this.state = useState({ clicks: [], peopleOnly: false });
-        onWillStart(() => this.load(this.props.record.resId));
+        onWillStart(async () => {
+            const { trackflow_internal, trackflow_verdict } = await this.fields.loadFields(
+                "link.tracker.click",
+                { fieldNames: ["trackflow_internal", "trackflow_verdict"] }
+            );
+            this.staff = trackflow_internal.string;
+            this.verdicts = Object.fromEntries(trackflow_verdict.selection);
+            await this.load(this.props.record.resId);
+        });
         onWillUpdateProps((next) => {
             if (next.record.resId !== this.props.record.resId) {
                 return this.load(next.record.resId);
@@ -60,8 +69,20 @@ export class LastClicks extends Component {
                 agent: [click.trackflow_device, click.trackflow_browser, click.trackflow_os]
                     .filter(Boolean)
                     .join(", "),
+                verdict: this.verdicts[click.trackflow_verdict] || "",
+                badge: this.badge(click),
             };
         });
+    }
+
+    /** The same colours as in the list of clicks. */
+    badge({ trackflow_counts, trackflow_verdict }) {
+        if (trackflow_counts) {
+            return "text-bg-success";
+        }
+        return ["bot", "preview"].includes(trackflow_verdict)
+            ? "text-bg-warning"
+            : "text-bg-secondary";
     }
 
     async togglePeople() {

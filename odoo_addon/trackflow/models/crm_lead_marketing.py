@@ -117,6 +117,12 @@ class CrmLead(models.Model):
                 "This person's visits have been recorded, but none of their clicks counts: "
                 "clicks of bots, link previews and colleagues are left out."
             )
+        if any((self | self.trackflow_origin_id).mapped("trackflow_lead_ref")):
+            return self.env._(
+                "No visit is linked to this record: the system that sent it did not say who the "
+                "visitor was. It can pass the visitor token of your form (visitor_token) or "
+                "TrackFlow's cookie (visitor_cookie) along with the lead."
+            )
         return self.env._(
             "No visit is linked to this record yet. TrackFlow shows here where the person came "
             "from, as soon as somebody who clicked a tracked link sends a form on your website."

@@ -87,6 +87,13 @@ class TestMarketingData(TrackflowCase):
         [credit] = data["models"][0]["credits"]
         self.assertEqual((credit["channel"], credit["value"]), ("Unattributed", 100.0))
 
+    def test_lead_of_another_system_says_what_its_sender_can_pass(self):
+        lead = self.opportunity(user_id=self.salesman.id)
+        lead.trackflow_lead_ref = "webhook/shop/1"
+        reason = self.data(lead)["empty_reason"]
+        self.assertIn("visitor_token", reason)
+        self.assertIn("visitor_cookie", reason)
+
     def test_clicks_that_do_not_count_are_only_numbered(self):
         visitor = self.journey(2)
         self.click(visitor, 3, user_agent=CRAWLER)

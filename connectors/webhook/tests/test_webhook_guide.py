@@ -70,7 +70,7 @@ def test_every_type_is_described(kind: str) -> None:
 
 @pytest.mark.parametrize(
     "field",
-    "id created_at name contact_name email phone company visitor_token "
+    "id created_at name contact_name email phone company visitor_token visitor_cookie "
     "lead_id value currency closed_at".split(),
 )
 def test_every_field_is_described(field: str) -> None:

@@ -2,6 +2,7 @@ import json
 from datetime import timedelta
 
 from odoo import api, fields, models
+from odoo.exceptions import UserError
 from odoo.tools import SQL
 
 from trackflow_core.errors import ConfigError, TrackFlowError
@@ -40,12 +41,21 @@ class TrackflowConnectorEvent(models.Model):
     error_message = fields.Char("Error", readonly=True)
     processed_at = fields.Datetime("Processed", readonly=True)
     attempts = fields.Integer(readonly=True)
+    event_type = fields.Char("Type", compute="_compute_event_type")
 
     _connector_event_uniq = models.UniqueIndex(
         "(connector_id, event_id)", "This event has already been received."
     )
     _queued_idx = models.Index("(id) WHERE state = 'queued'")
     _processed_idx = models.Index("(processed_at) WHERE state = 'done'")
+
+    @api.depends("payload")
+    def _compute_event_type(self):
+        """What the sender calls the event, where its payload says so as the generic one does."""
+        for event in self:
+            payload = json.loads(event.payload or "null")
+            kind = payload.get("type") if isinstance(payload, dict) else None
+            event.event_type = kind if isinstance(kind, str) else False
 
     def action_retry(self):
         """Let the job take in failed events once more."""
@@ -54,6 +64,37 @@ class TrackflowConnectorEvent(models.Model):
             {"state": "queued", "error_message": False}
         )
         self.env.ref("trackflow.ir_cron_process_events").sudo()._trigger()
+
+    def action_open_lead(self):
+        """Open the lead or opportunity that the event told of."""
+        self.ensure_one()
+        self.check_access("read")
+        lead = self.sudo()._lead()
+        if not lead:
+            raise UserError(self.env._("The lead that this event told of is no longer there."))
+        return {
+            "type": "ir.actions.act_window",
+            "res_model": "crm.lead",
+            "res_id": lead.id,
+            "views": [[False, "form"]],
+        }
+
+    def _lead(self):
+        """The record that keeps what this event told, also after a merge."""
+        leads = self.env["crm.lead"].with_context(active_test=False)
+        try:
+            told = self._told()
+        except TrackFlowError:
+            return leads
+        for fact in told:
+            kind = "deal" if isinstance(fact, Deal) else "lead"
+            merged = self.env["trackflow.merged.ref"].search(
+                [("kind", "=", kind), ("ref", "=", fact.ref)]
+            )
+            found = leads.search([(f"trackflow_{kind}_ref", "=", fact.ref)]) or merged.lead_id
+            if found:
+                return found
+        return leads
 
     @api.model
     def _cron_process_events(self, limit=100):
@@ -104,17 +145,21 @@ class TrackflowConnectorEvent(models.Model):
             else:
                 self.write({**done, "state": "done", "error_message": problems})
 
-    def _apply(self):
-        """Tell the engine; returns in words why a lead was kept without its visitor, or False."""
+    def _told(self):
+        """The facts in the payload, as its connector reads them."""
         connector = self.connector_id
         kind = connector._webhook_connectors().get(connector.connector)
         if kind is None:
             raise ConfigError(
                 f"No plugin that is switched on brings the connector {connector.connector!r}."
             )
-        store = OdooStore(self.with_company(connector.company_id).env)
+        return kind.map_events(json.loads(self.payload), connector._namespace)
+
+    def _apply(self):
+        """Tell the engine; returns in words why a lead was kept without its visitor, or False."""
+        store = OdooStore(self.with_company(self.connector_id.company_id).env)
         with store.atomic():
-            told = kind.map_events(json.loads(self.payload), connector._namespace)
+            told = self._told()
             leads = [event for event in told if isinstance(event, Lead)]
             build_engine(store.env, store).apply(
                 leads, [event for event in told if isinstance(event, Deal)]

@@ -3,7 +3,7 @@ from datetime import datetime, timedelta, timezone
 from unittest.mock import patch
 
 from odoo.addons.trackflow.keys import visitor_keys
-from odoo.exceptions import AccessError, ValidationError
+from odoo.exceptions import AccessError, UserError, ValidationError
 from odoo.tests import HttpCase, tagged
 from odoo.tools import mute_logger
 
@@ -188,6 +188,21 @@ class TestConnectorEvents(WebhookCase):
                 }
             )
         self.run_job()
+
+    def test_an_event_names_its_type_and_opens_its_lead(self):
+        visitor = self.journey()
+        self.receive(self.story(visitor).items())
+        deal = self.lead(trackflow_deal_ref="webhook/shop/17")
+        self.assertEqual(
+            sorted(self.events().mapped("event_type")), ["deal.created", "deal.won", "lead.created"]
+        )
+        for event in self.events().with_user(self.manager):
+            self.assertEqual(event.action_open_lead()["res_id"], deal.id)
+        deal.unlink()
+        with self.assertRaises(UserError):
+            self.events()[0].action_open_lead()
+        self.events().payload = "[]"
+        self.assertFalse(self.events()[0].event_type)
 
     def test_the_order_of_arrival_leaves_no_trace(self):
         visitor = self.journey()

@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from importlib.metadata import entry_points
 from pathlib import Path
 
 import pytest
+import typer
 
 from trackflow_core import __version__, cli
 from trackflow_core.errors import ConfigError
-from trackflow_core.hooks import Hooks
+from trackflow_core.hooks import Command, Hooks, hookimpl
 
 Run = Callable[..., tuple[int, str, str]]
 
@@ -95,7 +96,55 @@ def test_a_config_error_is_one_line(
         raise ConfigError("Two plugins clash: uninstall one.")
 
     monkeypatch.setattr("trackflow_core.hooks.load", broken)
-    assert run(*arguments) == (1, "", "trackflow: Two plugins clash: uninstall one.\n")
+    assert run(*arguments) == (
+        1,
+        "",
+        "trackflow: commands of plugins are missing: Two plugins clash: uninstall one.\n"
+        "trackflow: Two plugins clash: uninstall one.\n",
+    )
+    assert run("--version")[0] == 0
+
+
+class Commands:
+    """A plugin with commands."""
+
+    def __init__(self, *names: str) -> None:
+        self.names = names
+
+    @hookimpl
+    def trackflow_register_cli_commands(self) -> Iterable[Command]:
+        """Each prints whom it greets."""
+
+        def greet(whom: str) -> None:
+            print(f"Good day, {whom}")
+
+        group = typer.Typer()
+        group.command("one")(greet)
+        group.command("two")(greet)
+        return [Command(name, group if name == "many" else greet) for name in self.names]
+
+
+@pytest.mark.parametrize(
+    "arguments", [["greet"], ["connector", "greet"], ["people", "greet"], ["many", "two"]]
+)
+def test_plugins_add_commands(
+    run: Run, monkeypatch: pytest.MonkeyPatch, arguments: list[str]
+) -> None:
+    found = Hooks({"mine": Commands("greet", "connector greet", "people greet", "many")})
+    monkeypatch.setattr("trackflow_core.hooks.load", lambda: found)
+    assert run(*arguments, "Bonnie") == (0, "Good day, Bonnie\n", "")
+    assert run("connector", "list")[0] == 0
+    monkeypatch.setattr("trackflow_core.hooks.load", Hooks)
+    assert run(*arguments, "Bonnie")[0] == 2
+
+
+@pytest.mark.parametrize("name", ["plugins", "connector list"])
+def test_a_plugin_cannot_take_a_command_of_the_core(
+    run: Run, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    monkeypatch.setattr("trackflow_core.hooks.load", lambda: Hooks({"mine": Commands(name)}))
+    code, _, error = run("--version")
+    assert (code, f"{name!r} of a plugin is TrackFlow's own" in error) == (1, True)
 
 
 @pytest.mark.parametrize("kind", ["plugin", "connector"])

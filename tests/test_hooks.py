@@ -15,7 +15,7 @@ from trackflow_core.attribution import Attribution, Journey, Model, Rule, attrib
 from trackflow_core.config import Settings
 from trackflow_core.engine import Engine
 from trackflow_core.errors import ConfigError
-from trackflow_core.hooks import Hooks, describe, hookimpl, installed, load, manager, specs
+from trackflow_core.hooks import Command, Hooks, describe, hookimpl, installed, load, manager, specs
 from trackflow_core.model import Agent, Click, Context, Source, Verdict
 from trackflow_core.ports import Event
 from trackflow_core.testing import MemoryStore
@@ -92,6 +92,25 @@ def test_hook_trackflow_register_connectors() -> None:
         yield shop
 
     assert Hooks({"mine": plugin(trackflow_register_connectors)}).connectors == {"shop": shop}
+
+
+def test_hook_trackflow_register_cli_commands() -> None:
+    def trackflow_register_cli_commands() -> Sequence[Command]:
+        return [Command("greet", print), Command("connector greet", print)]
+
+    assert list(Hooks({"mine": plugin(trackflow_register_cli_commands)}).commands) == [
+        "greet",
+        "connector greet",
+    ]
+
+
+@pytest.mark.parametrize("name", ["", "Greet", "a b c", "--help"])
+def test_a_command_has_a_name_that_can_be_typed(name: str) -> None:
+    def trackflow_register_cli_commands() -> Sequence[Command]:
+        return [Command(name, print)]
+
+    with pytest.raises(ConfigError, match="one word, or a group and a word"):
+        Hooks({"mine": plugin(trackflow_register_cli_commands)})
 
 
 def test_hook_trackflow_is_bot() -> None:

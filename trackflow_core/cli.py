@@ -5,14 +5,15 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Mapping, Sequence
+from copy import copy
 from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, cast
 
 import typer
 
 from trackflow_core import __version__, hooks, quality, scaffold
-from trackflow_core.errors import TrackFlowError
+from trackflow_core.errors import ConfigError, TrackFlowError
 from trackflow_core.ports import WebhookConnector
 
 app = typer.Typer(
@@ -165,10 +166,52 @@ def _print_table(rows: Sequence[Mapping[str, str]], empty: str) -> None:
         typer.echo("  ".join(cells).rstrip())
 
 
+def _extended() -> typer.Typer:
+    """The command with what plugins add; without it, and a warning, when a plugin is broken."""
+    try:
+        added = hooks.load().commands
+    except TrackFlowError as error:
+        typer.echo(f"trackflow: commands of plugins are missing: {error}", err=True)
+        return app
+    whole = _copy(app)
+    groups = {str(info.name): info for info in whole.registered_groups}
+    for name, item in sorted(added.items()):
+        group, _, last = name.rpartition(" ")
+        home = whole
+        if group:
+            if group not in groups:
+                whole.add_typer(typer.Typer(no_args_is_help=True), name=group)
+                groups[group] = whole.registered_groups[-1]
+            home = cast(typer.Typer, groups[group].typer_instance)
+        if last in {*(info.name for info in home.registered_commands), *_groups_of(home)}:
+            raise ConfigError(f"The command {name!r} of a plugin is TrackFlow's own: rename it.")
+        if isinstance(item.run, typer.Typer):
+            home.add_typer(item.run, name=last)
+        else:
+            home.command(last)(item.run)
+    return whole
+
+
+def _groups_of(home: typer.Typer) -> set[str]:
+    return {str(info.name) for info in home.registered_groups}
+
+
+def _copy(original: typer.Typer) -> typer.Typer:
+    """A command to which subcommands can be added without touching `original`."""
+    twin = copy(original)
+    twin.registered_commands = [*original.registered_commands]
+    twin.registered_groups = []
+    for info in original.registered_groups:
+        group = copy(info)
+        group.typer_instance = _copy(cast(typer.Typer, info.typer_instance))
+        twin.registered_groups.append(group)
+    return twin
+
+
 def main() -> None:
     """Run the command; an error that a person can mend is one line on standard error."""
     try:
-        app(prog_name="trackflow")
+        _extended()(prog_name="trackflow")
     except TrackFlowError as error:
         typer.echo(f"trackflow: {error}", err=True)
         sys.exit(1)

@@ -11,6 +11,6 @@ under the entry-point group `trackflow`.
 """
 
 from trackflow_core.hooks.manager import Hooks, Plugin, describe, installed, load
-from trackflow_core.hooks.specs import hookimpl
+from trackflow_core.hooks.specs import Command, hookimpl
 
-__all__ = ["Hooks", "Plugin", "describe", "hookimpl", "installed", "load"]
+__all__ = ["Command", "Hooks", "Plugin", "describe", "hookimpl", "installed", "load"]

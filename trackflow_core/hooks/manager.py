@@ -28,6 +28,7 @@ TRACE = "TRACKFLOW_TRACE_PLUGINS"
 
 _HOOKS = frozenset(name for name in vars(specs) if name.startswith("trackflow_"))
 _NAME = re.compile(r"[a-z][a-z0-9_-]{0,63}\Z")
+_COMMAND = re.compile(r"[a-z][a-z0-9-]{0,63}( [a-z][a-z0-9-]{0,63})?\Z")
 _COUNTRY = re.compile(r"[A-Z]{2}")
 _Answer = TypeVar("_Answer")
 
@@ -80,6 +81,9 @@ class Hooks:
         )
         self.connectors: Mapping[str, Connector] = self._collect(
             "trackflow_register_connectors", "connector", Connector
+        )
+        self.commands: Mapping[str, specs.Command] = self._collect(
+            "trackflow_register_cli_commands", "command", specs.Command
         )
 
     def is_bot(self, agent: Agent, click: Click, ctx: Context) -> Agent:
@@ -232,7 +236,13 @@ def _check_item(name: str, hook: str, item: Any, kind: type[Any]) -> None:
         raise ConfigError(
             f"The plugin {name!r} returned {item!r} from {hook}, not a {kind.__name__} object."
         )
-    if not isinstance(item.name, str) or not _NAME.match(item.name):
+    if kind is specs.Command:
+        if not isinstance(item.name, str) or not _COMMAND.match(item.name):
+            raise ConfigError(
+                f"The plugin {name!r} returned the command {item.name!r} from {hook}: use one "
+                "word, or a group and a word, of lower-case letters, digits and '-'."
+            )
+    elif not isinstance(item.name, str) or not _NAME.match(item.name):
         raise ConfigError(
             f"The plugin {name!r} returned the name {item.name!r} from {hook}: use lower-case "
             "letters, digits, '_' and '-', beginning with a letter."

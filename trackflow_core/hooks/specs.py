@@ -8,7 +8,9 @@ coroutines.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
 
 import pluggy
 
@@ -16,10 +18,25 @@ from trackflow_core.attribution import Attribution, Rule
 from trackflow_core.model import Agent, Click, Context, Source
 from trackflow_core.ports import Connector
 
+if TYPE_CHECKING:
+    import typer
+
 PROJECT = "trackflow"
 
 hookspec = pluggy.HookspecMarker(PROJECT)
 hookimpl = pluggy.HookimplMarker(PROJECT)
+
+
+@dataclass(frozen=True, slots=True)
+class Command:
+    """A subcommand of `trackflow`.
+
+    `name` is one word, or two where it joins a group ("connector add"). `run` is a function with
+    Typer's annotations, or a `typer.Typer` with subcommands of its own.
+    """
+
+    name: str
+    run: Callable[..., Any] | typer.Typer
 
 
 @hookspec
@@ -38,6 +55,16 @@ def trackflow_register_connectors() -> Iterable[Connector]:  # type: ignore[empt
     Called once when plugins are loaded. Return objects that satisfy `ports.Connector`, and
     `ports.WebhookConnector` where the CRM calls us. Two connectors of one name are a
     `ConfigError` that names both plugins.
+    """
+
+
+@hookspec
+def trackflow_register_cli_commands() -> Iterable[Command]:  # type: ignore[empty-body]
+    """Subcommands of `trackflow`.
+
+    Called once when plugins are loaded, in every host: import what a command needs inside of it.
+    Return `Command` objects. Two commands of one name, whoever brings them, are a `ConfigError`
+    that names both plugins; a command that TrackFlow itself has stays TrackFlow's.
     """
 
 

@@ -12,6 +12,7 @@ from netaddr import IPSet
 
 import trackflow_geo
 from trackflow_core.engine import Engine
+from trackflow_core.errors import ConfigError
 from trackflow_core.hooks import Hooks
 from trackflow_core.testing import ClassifierContract, MemoryStore
 
@@ -98,3 +99,15 @@ def test_a_database_of_short_addresses_knows_no_long_ones(database: Path) -> Non
     os.utime(database, ns=(2, 2))
     assert trackflow_geo.trackflow_geolocate("2001:db8::1") is None
     assert trackflow_geo.trackflow_geolocate("203.0.113.1") == "DE"
+
+
+def test_the_command_tells_what_the_database_says(
+    database: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    command = Hooks({"geo": trackflow_geo}).commands["country"].run
+    command("203.0.113.9")
+    command("192.0.2.1")
+    assert capsys.readouterr().out == "DE\nunknown\n"
+    monkeypatch.delenv(trackflow_geo.VARIABLE)
+    with pytest.raises(ConfigError, match="TRACKFLOW_GEOIP is not set"):
+        command("203.0.113.9")

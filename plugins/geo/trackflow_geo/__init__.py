@@ -8,13 +8,15 @@ from __future__ import annotations
 
 import logging
 import os
+from collections.abc import Iterable
 from ipaddress import ip_address
 from pathlib import Path
 from threading import Lock
 
 import maxminddb
 
-from trackflow_core.hooks import hookimpl
+from trackflow_core.errors import ConfigError
+from trackflow_core.hooks import Command, hookimpl
 
 VARIABLE = "TRACKFLOW_GEOIP"
 
@@ -83,3 +85,17 @@ def trackflow_geolocate(address: str) -> str | None:
     """The country by the database, where one is named."""
     path = os.environ.get(VARIABLE)
     return _database.country(address, path) if path else None
+
+
+@hookimpl
+def trackflow_register_cli_commands() -> Iterable[Command]:
+    """`trackflow country`, by which one sees whether the database is found and what it says."""
+    return [Command("country", country)]
+
+
+def country(address: str) -> None:
+    """Print the country of an IP address by the database that TRACKFLOW_GEOIP names."""
+    path = os.environ.get(VARIABLE)
+    if not path:
+        raise ConfigError(f"{VARIABLE} is not set: name a MaxMind-format database of countries.")
+    print(_database.country(address, path) or "unknown")

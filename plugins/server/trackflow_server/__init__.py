@@ -1,0 +1,1 @@
+"""TrackFlow's standalone host: redirects, tracking, REST and a dashboard in one small server."""

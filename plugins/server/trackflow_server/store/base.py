@@ -1,0 +1,120 @@
+"""What all parts of the store share: the connection, upserts and lists of any length."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+from sqlalchemy import (
+    ARRAY,
+    JSON,
+    Column,
+    ColumnElement,
+    Connection,
+    Select,
+    String,
+    Table,
+    any_,
+    bindparam,
+    cast,
+    func,
+    select,
+)
+from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy.exc import DataError, IntegrityError
+
+from trackflow_core.attribution import Rule
+from trackflow_core.errors import InvalidEvent
+
+
+class BaseStore:
+    """One transaction on `connection`, which whoever opened it commits.
+
+    `rules` are those that the models of deals may name.
+    """
+
+    def __init__(self, connection: Connection, rules: Mapping[str, Rule]) -> None:
+        self.connection = connection
+        self._rules = rules
+        self._sqlite = connection.dialect.name == "sqlite"
+        self._callbacks: list[Callable[[], None]] = []
+
+    @contextmanager
+    def atomic(self) -> Iterator[None]:
+        try:
+            with self.connection.begin_nested():
+                yield
+        except (DataError, IntegrityError, UnicodeEncodeError) as error:
+            cause = error.orig if isinstance(error, (DataError, IntegrityError)) else error
+            raise InvalidEvent(f"The database refuses this: {cause}") from error
+
+    def after_commit(self, callback: Callable[[], None]) -> None:
+        self._callbacks.append(callback)
+
+    def committed(self) -> None:
+        """Run what waits for the commit, which has just been made."""
+        callbacks, self._callbacks = self._callbacks, []
+        for callback in callbacks:
+            callback()
+
+    def _rows(self, query: Select[Any]) -> Sequence[Mapping[str, Any]]:
+        return [*self.connection.execute(query).mappings()]
+
+    def _among(
+        self, column: Column[Any] | ColumnElement[Any], values: Collection[str]
+    ) -> ColumnElement[bool]:
+        """Whether `column` is one of `values`, however many: they travel as one parameter."""
+        if self._sqlite:
+            listed = func.json_each(bindparam(None, list(values), JSON)).table_valued("value")
+            return column.in_(select(listed.c.value))
+        return column == any_(cast(bindparam(None, list(values)), ARRAY(String)))
+
+    def _insert(self, table: Table) -> sqlite.Insert | postgresql.Insert:
+        return sqlite.insert(table) if self._sqlite else postgresql.insert(table)
+
+    def _add(self, table: Table, rows: Sequence[Mapping[str, Any]]) -> None:
+        """Insert `rows`, leaving alone those that are there already."""
+        if rows:
+            self.connection.execute(self._insert(table).on_conflict_do_nothing(), rows)
+
+    def _put(self, table: Table, rows: Sequence[Mapping[str, Any]]) -> None:
+        """Insert `rows`, all with the same columns, or bring those that are there up to date."""
+        if not rows:
+            return
+        statement = self._insert(table)
+        keys = [column.name for column in table.primary_key]
+        changed = {name: statement.excluded[name] for name in rows[0] if name not in keys}
+        self.connection.execute(
+            statement.on_conflict_do_update(index_elements=keys, set_=changed), rows
+        )
+
+    # -- merged ids ------------------------------------------------------------------------
+
+    def _winners(self, table: Table, ids: Collection[str]) -> dict[str, str]:
+        """What each of `ids` means now, by `merged_visitor` or `merged_lead`."""
+        if not ids:
+            return {}
+        loser = table.primary_key.columns[0]
+        found = self.connection.execute(
+            select(loser, table.c.winner).where(self._among(loser, ids))
+        )
+        merged = {row[0]: row[1] for row in found}
+        return {name: merged.get(name, name) for name in ids}
+
+    def _aliases(self, table: Table, winners: Collection[str]) -> set[str]:
+        """`winners` with every id that means one of them."""
+        loser = table.primary_key.columns[0]
+        found = self.connection.scalars(select(loser).where(self._among(table.c.winner, winners)))
+        return {*winners, *found}
+
+    def _merge_ids(self, table: Table, winner: str, losers: Collection[str]) -> None:
+        """From now on `losers`, and all that meant one of them, mean `winner`."""
+        loser = table.primary_key.columns[0]
+        self._put(
+            table,
+            [
+                {loser.name: name, "winner": winner}
+                for name in sorted(self._aliases(table, losers) - {winner})
+            ],
+        )

@@ -1,0 +1,299 @@
+"""Rows of the tables to facts of the core and back."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import date, datetime, timedelta
+from decimal import Decimal
+from typing import Any
+
+from trackflow_core.attribution import Attribution, ChannelRule, Model, Rule
+from trackflow_core.errors import ConfigError
+from trackflow_core.model import (
+    Agent,
+    Click,
+    ClickEvent,
+    Conversion,
+    Deal,
+    DealStatus,
+    Lead,
+    Link,
+    LinkRule,
+    LinkStatus,
+    Session,
+    Source,
+    Tier,
+    Touch,
+    Variant,
+    Verdict,
+)
+
+Row = Mapping[str, Any]
+_SOURCE = ("source", "medium", "campaign", "channel", "content", "term")
+_AGENT = ("verdict", "reason", "device", "browser", "os")
+_CLICK = (
+    "event_id",
+    "occurred_at",
+    "link_code",
+    "destination",
+    "visitor_id",
+    "ip",
+    "user_agent",
+    "referrer",
+    "internal",
+    "prefetch",
+)
+_LEAD = ("ref", "event_id", "occurred_at", "created_at", "name", "contact_name", "email", "phone")
+_TOUCH = ("id", "occurred_at", *_SOURCE, "visitor_id", "link_code", "kind")
+
+
+def _values(fact: object, names: tuple[str, ...]) -> dict[str, Any]:
+    return {name: getattr(fact, name) for name in names}
+
+
+def click_values(click: Click) -> dict[str, Any]:
+    return {**_values(click, _CLICK), "tier": click.tier.value}
+
+
+def click_of(row: Row) -> Click:
+    return Click(**{name: row[name] for name in _CLICK}, tier=Tier(row["tier"]))
+
+
+def source_of(row: Row) -> Source:
+    return Source(**{name: row[name] for name in _SOURCE})
+
+
+def agent_of(row: Row) -> Agent:
+    return Agent(Verdict(row["verdict"]), *(row[name] for name in _AGENT[1:]))
+
+
+def _agent_values(agent: Agent) -> dict[str, Any]:
+    return {**_values(agent, _AGENT), "verdict": agent.verdict.value}
+
+
+def event_values(event: ClickEvent) -> dict[str, Any]:
+    return {
+        **click_values(event.click),
+        **_agent_values(event.agent),
+        **_values(event.source, _SOURCE),
+        "counts": event.counts,
+        "session_id": event.session_id,
+    }
+
+
+def event_of(row: Row) -> ClickEvent:
+    return ClickEvent(click_of(row), agent_of(row), source_of(row), row["session_id"])
+
+
+def session_values(session: Session) -> dict[str, Any]:
+    own = ("id", "visitor_id", "started_at", "ended_at", "hits", "entry_page", "exit_page")
+    return {
+        **_values(session, own),
+        **_values(session.source, _SOURCE),
+        **_agent_values(session.agent),
+    }
+
+
+def session_of(row: Row) -> Session:
+    return Session(
+        id=row["id"],
+        visitor_id=row["visitor_id"],
+        started_at=row["started_at"],
+        ended_at=row["ended_at"],
+        hits=row["hits"],
+        source=source_of(row),
+        agent=agent_of(row),
+        entry_page=row["entry_page"],
+        exit_page=row["exit_page"],
+    )
+
+
+def touch_of_click(row: Row) -> Touch:
+    return Touch(
+        id=row["event_id"],
+        occurred_at=row["occurred_at"],
+        **{name: row[name] for name in _SOURCE},
+        visitor_id=row["visitor_id"] or "",
+        link_code=row["link_code"],
+    )
+
+
+def touch_values(touch: Touch) -> dict[str, Any]:
+    return _values(touch, _TOUCH)
+
+
+def touch_of(row: Row) -> Touch:
+    return Touch(**{name: row[name] for name in _TOUCH})
+
+
+def touch_json(touch: Touch | None) -> dict[str, Any] | None:
+    if touch is None:
+        return None
+    return {**touch_values(touch), "occurred_at": touch.occurred_at.isoformat()}
+
+
+def touch_of_json(value: Mapping[str, Any] | None) -> Touch | None:
+    if value is None:
+        return None
+    return Touch(**{**value, "occurred_at": datetime.fromisoformat(value["occurred_at"])})
+
+
+def _day_or_moment(text: str | None) -> date | None:
+    if text is None:
+        return None
+    return datetime.fromisoformat(text) if "T" in text else date.fromisoformat(text)
+
+
+def link_values(link: Link) -> dict[str, Any]:
+    plain = ("code", "destination", "source", "medium", "campaign", "content", "term", "zone")
+    return {
+        **_values(link, (*plain, "fallback", "language")),
+        "status": link.status.value,
+        "starts": link.starts.isoformat() if link.starts else None,
+        "ends": link.ends.isoformat() if link.ends else None,
+        "variants": [_values(item, ("name", "destination", "weight")) for item in link.variants],
+        "rules": [_rule_values(rule) for rule in link.rules],
+    }
+
+
+def _rule_values(rule: LinkRule) -> dict[str, Any]:
+    return {
+        **_values(rule, ("destination", "device", "language")),
+        "countries": sorted(rule.countries),
+        "query": [list(pair) for pair in rule.query],
+        "since": rule.since.isoformat() if rule.since else None,
+        "until": rule.until.isoformat() if rule.until else None,
+    }
+
+
+def link_of(row: Row) -> Link:
+    plain = ("code", "destination", "source", "medium", "campaign", "content", "term", "zone")
+    return Link(
+        **{name: row[name] for name in (*plain, "fallback", "language")},
+        status=LinkStatus(row["status"]),
+        starts=_day_or_moment(row["starts"]),
+        ends=_day_or_moment(row["ends"]),
+        variants=tuple(Variant(**item) for item in row["variants"]),
+        rules=tuple(_rule_of(item) for item in row["rules"]),
+    )
+
+
+def _rule_of(item: Mapping[str, Any]) -> LinkRule:
+    return LinkRule(
+        destination=item["destination"],
+        device=item["device"],
+        language=item["language"],
+        countries=frozenset(item["countries"]),
+        query=tuple((name, value) for name, value in item["query"]),
+        since=_day_or_moment(item["since"]),
+        until=_day_or_moment(item["until"]),
+    )
+
+
+def lead_values(lead: Lead) -> dict[str, Any]:
+    return _values(lead, (*_LEAD, "company", "account"))
+
+
+def lead_of(row: Row, visitor_ids: frozenset[str]) -> Lead:
+    fields = {name: row[name] for name in (*_LEAD, "company", "account")}
+    return Lead(**fields, visitor_ids=visitor_ids)
+
+
+def deal_values(deal: Deal) -> dict[str, Any]:
+    names = ("ref", "event_id", "occurred_at", "value", "currency", "lead_ref", "digits")
+    return {
+        **_values(deal, (*names, "created_at", "closed_at", "name")),
+        "status": deal.status.value,
+    }
+
+
+def deal_of(row: Row) -> Deal:
+    names = ("ref", "event_id", "occurred_at", "value", "currency", "lead_ref", "digits")
+    return Deal(
+        **{name: row[name] for name in (*names, "created_at", "closed_at", "name")},
+        status=DealStatus(row["status"]),
+    )
+
+
+def model_values(model: Model) -> dict[str, Any]:
+    return {
+        "name": model.name,
+        "rule": model.rule.name,
+        "parameters": {name: str(value) for name, value in model.parameters.items()},
+        "lookback_seconds": int(model.lookback.total_seconds()),
+        "anchor": model.anchor,
+        "channel_rules": [
+            {
+                **_values(rule, ("channel", "source", "medium", "campaign", "priority")),
+                "weight": str(rule.weight),
+            }
+            for rule in model.channel_rules
+        ],
+    }
+
+
+def model_of(row: Row, rules: Mapping[str, Rule]) -> Model:
+    """Raises ConfigError when the plugin that brings the model's rule is not in use."""
+    if row["rule"] not in rules:
+        raise ConfigError(
+            f"The attribution model {row['name']!r} needs the rule {row['rule']!r}, which no "
+            "plugin in use brings: install or enable its plugin, or change the model."
+        )
+    return Model(
+        rule=rules[row["rule"]],
+        parameters={name: Decimal(value) for name, value in row["parameters"].items()},
+        lookback=timedelta(seconds=row["lookback_seconds"]),
+        anchor=row["anchor"],
+        name=row["name"],
+        channel_rules=tuple(
+            ChannelRule(**{**rule, "weight": Decimal(rule["weight"])})
+            for rule in row["channel_rules"]
+        ),
+    )
+
+
+def _earned_by(touch: Touch | None, channel: str) -> dict[str, Any]:
+    """The columns of a credit or conversion that tell its touch."""
+    if touch is None:
+        return {**dict.fromkeys(_SOURCE, ""), "channel": channel, "touch_id": None, "link_code": ""}
+    return {
+        **_values(touch, _SOURCE),
+        "channel": channel,
+        "touch_id": touch.id,
+        "link_code": touch.link_code,
+    }
+
+
+def attribution_values(attribution: Attribution) -> dict[str, Any]:
+    return {
+        "deal_ref": attribution.deal.ref,
+        "model": attribution.model.name or attribution.model.rule.name,
+        "anchor": attribution.anchor,
+        "digest": attribution.digest,
+        "receipt": attribution.receipt(),
+    }
+
+
+def credit_values(attribution: Attribution) -> list[dict[str, Any]]:
+    return [
+        {
+            **_earned_by(credit.touch, credit.channel),
+            "deal_ref": attribution.deal.ref,
+            "place": place,
+            "occurred_at": credit.touch.occurred_at if credit.touch else None,
+            "kind": credit.touch.kind if credit.touch else "",
+            "position": credit.position,
+            "weight": credit.weight,
+            "value": credit.value,
+        }
+        for place, credit in enumerate(attribution.credits)
+    ]
+
+
+def conversion_values(conversion: Conversion) -> dict[str, Any]:
+    touch = conversion.touch
+    names = ("ref", "kind", "occurred_at", "value", "currency", "digits")
+    return {
+        **_earned_by(touch, touch.channel if touch else ""),
+        **_values(conversion, names),
+    }

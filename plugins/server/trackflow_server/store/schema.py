@@ -1,0 +1,259 @@
+"""The tables. What a column means is said by the field of the same name in `trackflow_core.model`.
+
+Changes to this file need a migration under `migrations/versions`; a test compares the two.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime, timezone
+from typing import Any
+
+from sqlalchemy import (
+    JSON,
+    BigInteger,
+    Boolean,
+    Column,
+    DateTime,
+    Float,
+    Index,
+    Integer,
+    MetaData,
+    String,
+    Table,
+    text,
+)
+from sqlalchemy.types import TypeDecorator
+
+metadata = MetaData(
+    naming_convention={
+        "ix": "ix_%(table_name)s_%(column_0_N_name)s",
+        "uq": "uq_%(table_name)s_%(column_0_N_name)s",
+        "pk": "pk_%(table_name)s",
+    }
+)
+
+
+class Moment(TypeDecorator[datetime]):
+    """An aware datetime with microseconds; SQLite, which knows no zones, holds it in UTC."""
+
+    impl = DateTime(timezone=True)
+    cache_ok = True
+
+    def process_bind_param(self, value: datetime | None, dialect: Any) -> datetime | None:
+        if value is None or dialect.name != "sqlite":
+            return value
+        return value.astimezone(timezone.utc).replace(tzinfo=None)
+
+    def process_result_value(self, value: datetime | None, dialect: Any) -> datetime | None:
+        if value is None:
+            return None
+        if value.tzinfo is None:
+            return value.replace(tzinfo=timezone.utc)
+        return value.astimezone(timezone.utc)
+
+
+def _text(name: str, **options: Any) -> Column[str]:
+    return Column(name, String, nullable=False, server_default="", **options)
+
+
+def _source() -> list[Column[Any]]:
+    names = ("source", "medium", "campaign", "channel", "content", "term")
+    return [_text(name) for name in names]
+
+
+def _agent() -> list[Column[Any]]:
+    return [_text(name) for name in ("verdict", "reason", "device", "browser", "os")]
+
+
+def _click() -> list[Column[Any]]:
+    return [
+        Column("event_id", String, primary_key=True),
+        Column("occurred_at", Moment, nullable=False),
+        Column("link_code", String, nullable=False),
+        _text("destination"),
+        Column("visitor_id", String),
+        _text("ip"),
+        _text("user_agent"),
+        _text("referrer"),
+        Column("internal", Boolean, nullable=False, server_default=text("false")),
+        Column("prefetch", Boolean, nullable=False, server_default=text("false")),
+        Column("tier", String, nullable=False, server_default="full"),
+    ]
+
+
+link = Table(
+    "link",
+    metadata,
+    Column("code", String, primary_key=True),
+    Column("destination", String, nullable=False),
+    _text("source"),
+    _text("medium"),
+    _text("campaign"),
+    _text("content"),
+    _text("term"),
+    Column("status", String, nullable=False, server_default="active"),
+    # A day or a moment, as ISO 8601 text: they mean different things (see `model.Link`).
+    Column("starts", String),
+    Column("ends", String),
+    Column("zone", String, nullable=False, server_default="UTC"),
+    _text("fallback"),
+    _text("language"),
+    Column("variants", JSON, nullable=False, server_default="[]"),
+    Column("rules", JSON, nullable=False, server_default="[]"),
+)
+
+# A click waits while `rejected` is null; one that was set aside keeps the reason there.
+click_queue = Table("click_queue", metadata, *_click(), Column("rejected", String))
+Index("ix_click_queue_occurred_at", click_queue.c.occurred_at)
+Index("ix_click_queue_visitor_id", click_queue.c.visitor_id)
+
+click = Table(
+    "click",
+    metadata,
+    *_click(),
+    *_agent(),
+    *_source(),
+    Column("counts", Boolean, nullable=False),
+    Column("session_id", String, index=True),
+)
+Index("ix_click_visitor_id_occurred_at", click.c.visitor_id, click.c.occurred_at)
+Index("ix_click_link_code_occurred_at", click.c.link_code, click.c.occurred_at)
+
+session = Table(
+    "session",
+    metadata,
+    Column("id", String, primary_key=True),
+    Column("visitor_id", String, nullable=False, index=True),
+    Column("started_at", Moment, nullable=False),
+    Column("ended_at", Moment, nullable=False),
+    Column("hits", Integer, nullable=False),
+    *_source(),
+    *_agent(),
+    _text("entry_page"),
+    _text("exit_page"),
+)
+
+# Which visitor an id means now; an id that was never merged is not here.
+merged_visitor = Table(
+    "merged_visitor",
+    metadata,
+    Column("id", String, primary_key=True),
+    Column("winner", String, nullable=False, index=True),
+)
+
+lead = Table(
+    "lead",
+    metadata,
+    Column("ref", String, primary_key=True),
+    Column("event_id", String, nullable=False),
+    Column("occurred_at", Moment, nullable=False),
+    Column("created_at", Moment, nullable=False),
+    _text("name"),
+    _text("contact_name"),
+    _text("email"),
+    _text("phone"),
+    _text("company"),
+    _text("account", index=True),
+    # First and last touch as they were before the lead came in, null before they are summed up.
+    Column("first_touch", JSON(none_as_null=True)),
+    Column("last_touch", JSON(none_as_null=True)),
+    Column("touch_count", Integer),
+)
+
+lead_visitor = Table(
+    "lead_visitor",
+    metadata,
+    Column("lead_ref", String, primary_key=True),
+    Column("visitor_id", String, primary_key=True, index=True),
+)
+
+# Which lead a ref means now; a ref that was never merged away is not here.
+merged_lead = Table(
+    "merged_lead",
+    metadata,
+    Column("ref", String, primary_key=True),
+    Column("winner", String, nullable=False, index=True),
+)
+
+stale_lead = Table("stale_lead", metadata, Column("ref", String, primary_key=True))
+
+attribution_model = Table(
+    "attribution_model",
+    metadata,
+    Column("name", String, primary_key=True),
+    Column("rule", String, nullable=False),
+    Column("parameters", JSON, nullable=False, server_default="{}"),
+    Column("lookback_seconds", BigInteger, nullable=False),
+    Column("anchor", String, nullable=False),
+    Column("channel_rules", JSON, nullable=False, server_default="[]"),
+)
+
+deal = Table(
+    "deal",
+    metadata,
+    Column("ref", String, primary_key=True),
+    Column("event_id", String, nullable=False),
+    Column("occurred_at", Moment, nullable=False),
+    Column("value", BigInteger, nullable=False),
+    Column("currency", String, nullable=False),
+    # As it was told: the lead may have been merged into another since.
+    _text("lead_ref", index=True),
+    Column("digits", Integer, nullable=False),
+    Column("created_at", Moment, nullable=False),
+    Column("closed_at", Moment),
+    Column("status", String, nullable=False),
+    _text("name"),
+    Column("model", String),
+)
+
+# What people did that was no click. `lead_ref` is as it was told.
+touch = Table(
+    "touch",
+    metadata,
+    Column("id", String, primary_key=True),
+    Column("lead_ref", String, nullable=False, index=True),
+    Column("occurred_at", Moment, nullable=False),
+    *_source(),
+    _text("visitor_id"),
+    _text("link_code"),
+    Column("kind", String, nullable=False),
+)
+
+attribution = Table(
+    "attribution",
+    metadata,
+    Column("deal_ref", String, primary_key=True),
+    Column("model", String, nullable=False),
+    Column("anchor", Moment, nullable=False),
+    Column("digest", String, nullable=False),
+    Column("receipt", JSON, nullable=False),
+)
+
+credit = Table(
+    "credit",
+    metadata,
+    Column("deal_ref", String, primary_key=True),
+    Column("place", Integer, primary_key=True),
+    Column("touch_id", String),
+    Column("occurred_at", Moment),
+    *_source(),
+    _text("link_code", index=True),
+    Column("kind", String, nullable=False),
+    Column("position", String, nullable=False),
+    Column("weight", Float, nullable=False),
+    Column("value", BigInteger, nullable=False),
+)
+
+conversion = Table(
+    "conversion",
+    metadata,
+    Column("ref", String, primary_key=True),
+    Column("kind", String, primary_key=True),
+    Column("occurred_at", Moment, nullable=False),
+    Column("touch_id", String),
+    *_source(),
+    _text("link_code", index=True),
+    Column("value", BigInteger, nullable=False),
+    Column("currency", String, nullable=False),
+    Column("digits", Integer, nullable=False),
+)

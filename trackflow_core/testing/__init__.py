@@ -4,6 +4,8 @@ The kits are mixins of plain `test_*` methods, so that they run under pytest and
 """
 
 from trackflow_core.testing.attribution import AttributionModelContract
+from trackflow_core.testing.catalog_memory import MemoryCatalog
+from trackflow_core.testing.catalogs import CatalogContract
 from trackflow_core.testing.classifiers import ClassifierContract
 from trackflow_core.testing.connectors import (
     ConnectorContract,
@@ -18,10 +20,12 @@ from trackflow_core.testing.stores import HostedStore, ScenarioContract, StoreCo
 __all__ = [
     "SCENARIOS",
     "AttributionModelContract",
+    "CatalogContract",
     "ClassifierContract",
     "ConnectorContract",
     "HostedStore",
     "InvalidSample",
+    "MemoryCatalog",
     "MemoryStore",
     "Sample",
     "Scenario",

@@ -42,6 +42,8 @@ class _State:
     models: dict[str, Model] = field(default_factory=dict)
     attributions: dict[str, Attribution] = field(default_factory=dict)
     conversions: dict[tuple[str, str], Conversion] = field(default_factory=dict)
+    # What `MemoryCatalog` keeps, by kind and id.
+    records: dict[tuple[type, str], object] = field(default_factory=dict)
 
 
 class MemoryStore:

@@ -6,6 +6,7 @@ True
 """
 
 from trackflow_core.attribution.compare import CampaignComparison, Comparison, compare
+from trackflow_core.attribution.fits import Fit, Path
 from trackflow_core.attribution.ledger import Attribution, attribute
 from trackflow_core.attribution.models import BUILTIN_RULES, ChannelRule, Journey, Model, Rule
 
@@ -15,8 +16,10 @@ __all__ = [
     "CampaignComparison",
     "ChannelRule",
     "Comparison",
+    "Fit",
     "Journey",
     "Model",
+    "Path",
     "Rule",
     "attribute",
     "compare",

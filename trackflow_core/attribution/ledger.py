@@ -61,6 +61,8 @@ class Attribution:
             ]
         if rule.milestones:
             inputs["milestones"] = list(self._milestones().values())
+        if self.model.fit is not None:
+            inputs["fit"] = self.model.fit.inputs()
         return inputs
 
     def receipt(self) -> dict[str, Any]:
@@ -68,7 +70,8 @@ class Attribution:
 
         Amounts are integers in minor units of `currency`, which has `digits` decimal places;
         weights are floats for display; moments are ISO 8601 in UTC. `milestones` is None for a
-        rule that does not look at them, `touch` is None for the `Unattributed` credit.
+        rule that does not look at them, `fit` for one that does not learn or has not yet; `touch` is
+        None for the `Unattributed` credit.
         """
         deal, model = self.deal, self.model
         return {
@@ -81,6 +84,7 @@ class Attribution:
             "rule_version": model.rule.version,
             "rule_description": model.rule.description,
             "parameters": self._parameters(),
+            "fit": model.fit.receipt() if model.fit else None,
             "channel_rules": [_channel_rule(item) for item in model.channel_rules],
             "lookback_seconds": int(model.lookback.total_seconds()),
             "anchor": self.anchor.isoformat(),
@@ -103,6 +107,7 @@ class Attribution:
             f"Window {_days(self.model.lookback)} before {receipt['anchor']} "
             f"(deal {receipt['anchor_kind']})",
             receipt["rule_description"],
+            *self._fit_lines(),
             *(_channel_rule_line(item) for item in self.model.channel_rules),
             *(
                 f"{name.replace('_', ' ').capitalize()} {moment or '-'}"
@@ -119,6 +124,18 @@ class Attribution:
         total = from_minor_units(receipt["sum"], digits)
         lines += ["", f"Sum {total} {currency}", f"Digest {receipt['digest']}"]
         return "\n".join(lines)
+
+    def _fit_lines(self) -> list[str]:
+        if self.model.rule.learn is None:
+            return []
+        fit = self.model.fit
+        if fit is None:
+            return ["Not fitted yet."]
+        learned = ", ".join(f"{channel}={weight}" for channel, weight in fit.weights.items())
+        return [
+            f"Fit {fit.version} of {fit.fitted_at:%Y-%m-%d}: {learned}",
+            *([fit.note] if fit.note else []),
+        ]
 
     def _parameters(self) -> dict[str, str]:
         return {key: _plain(value) for key, value in sorted(self.model.parameters.items())}
@@ -175,9 +192,15 @@ def _journey(
 ) -> Journey:
     anchor = model.anchor_of(deal)
     if not model.rule.milestones:
-        return Journey(touches, anchor, model.parameters)
+        return Journey(touches, anchor, model.parameters, fit=model.fit)
     return Journey(
-        touches, anchor, model.parameters, lead_created_at, deal.began_at, deal.closed_at
+        touches,
+        anchor,
+        model.parameters,
+        lead_created_at,
+        deal.began_at,
+        deal.closed_at,
+        model.fit,
     )
 
 

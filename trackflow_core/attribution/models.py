@@ -17,7 +17,9 @@ from fractions import Fraction
 from functools import lru_cache
 from math import gcd, lcm
 from types import MappingProxyType
+from typing import Protocol
 
+from trackflow_core.attribution.fits import Fit, Path, Progress
 from trackflow_core.errors import ConfigError
 from trackflow_core.model import Deal, Touch
 
@@ -31,7 +33,8 @@ class Journey:
     """What a rule sees: the touches inside the window, in order, and the moment they led to.
 
     A rule with `milestones` also sees when the lead and the deal were created and when the deal
-    was won or lost; each is None where that has not happened or is not known.
+    was won or lost; each is None where that has not happened or is not known. `fit` is what a rule
+    that learns took from past journeys; None for other rules, and before the first fit.
     """
 
     touches: Sequence[Touch]
@@ -40,9 +43,26 @@ class Journey:
     lead_created_at: datetime | None = None
     deal_created_at: datetime | None = None
     closed_at: datetime | None = None
+    fit: Fit | None = None
 
 
 Weigh = Callable[[Journey], Sequence[int]]
+
+
+class Learn(Protocol):
+    """What a rule learns from past journeys."""
+
+    def __call__(
+        self,
+        paths: Sequence[Path],
+        parameters: Mapping[str, Decimal],
+        fitted_at: datetime,
+        progress: Progress,
+    ) -> Fit:
+        """The fit of `paths`, whatever their order, under the rule's `parameters`.
+
+        The same arguments give an equal fit. Raises ConfigError on parameters that cannot be used.
+        """
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +77,9 @@ class Rule:
     `milestones` says that `weigh` reads the journey's milestones, which then go into every
     receipt. `positional` says that the weights depend on nothing but the number of touches and
     the parameters, so that tables of journeys are weighed once for each length.
+
+    A rule with `learn` is fitted to past journeys. Its `weigh` finds the fit in the journey, and
+    must do without one before the first fit.
     """
 
     name: str
@@ -67,6 +90,7 @@ class Rule:
     version: str = "1"
     milestones: bool = False
     positional: bool = False
+    learn: Learn | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,9 +147,11 @@ class Model:
     `lookback` is counted back from the anchor, both ends included. `anchor` is "created" (the
     deal was created) or "won" (it was won; until then, created). A model with `channel_rules` is
     what marketers call a custom model: they multiply the weights that `rule` gives. Where every
-    touch of a journey would weigh nothing, the weights of `rule` stand.
+    touch of a journey would weigh nothing, the weights of `rule` stand. `fit` is what `rule`
+    learned; the parameters that it was learned with take the place of others.
 
-    Raises ConfigError on an unknown parameter, a negative one, or an anchor that does not exist.
+    Raises ConfigError on an unknown parameter, a negative one, an anchor that does not exist, or a
+    fit of another rule.
     """
 
     rule: Rule
@@ -134,9 +160,16 @@ class Model:
     anchor: str = "created"
     name: str = ""
     channel_rules: tuple[ChannelRule, ...] = ()
+    fit: Fit | None = None
 
     def __post_init__(self) -> None:
-        unknown = sorted(set(self.parameters) - set(self.rule.parameters))
+        if self.fit is not None and (self.rule.learn is None or self.fit.rule != self.rule.name):
+            raise ConfigError(
+                f"The fit is one of {self.fit.rule!r}, not of the rule {self.rule.name!r}: "
+                "fit the model again."
+            )
+        learned = self.fit.parameters if self.fit else {}
+        unknown = sorted({*self.parameters, *learned} - set(self.rule.parameters))
         if unknown:
             known = ", ".join(sorted(self.rule.parameters)) or "none"
             raise ConfigError(
@@ -146,7 +179,7 @@ class Model:
             raise ConfigError(f"anchor is {self.anchor!r}; use 'created' or 'won'.")
         if self.lookback < timedelta(0):
             raise ConfigError("The attribution window must not be negative.")
-        values = {**self.rule.parameters, **self.parameters}
+        values = {**self.rule.parameters, **self.parameters, **learned}
         for key, value in values.items():
             if not value.is_finite() or value < 0:
                 raise ConfigError(f"{key} is {value}; it must be zero or more.")

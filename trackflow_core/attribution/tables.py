@@ -223,7 +223,7 @@ _ANY = Touch("", _EPOCH, "")
 
 
 def _journey(touches: tuple[Touch, ...], anchor: int, model: Model) -> Journey:
-    return Journey(touches, _EPOCH + anchor * _MICROSECOND, model.parameters)
+    return Journey(touches, _EPOCH + anchor * _MICROSECOND, model.parameters, fit=model.fit)
 
 
 def _allocate(values: Array, weights: Sequence[int], parts: Array) -> None:

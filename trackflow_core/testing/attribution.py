@@ -13,7 +13,7 @@ from datetime import timedelta, timezone
 from decimal import Decimal
 from types import MappingProxyType
 
-from trackflow_core.attribution import Attribution, Journey, Model, Rule, attribute
+from trackflow_core.attribution import Attribution, Fit, Journey, Model, Rule, attribute
 from trackflow_core.model import UNATTRIBUTED, Deal, DealStatus, Touch
 from trackflow_core.testing.facts import at, deal
 
@@ -36,12 +36,13 @@ _DEAL_DAY = 100
 class AttributionModelContract:
     """What every rule keeps, whoever wrote it. Subclasses give `rule`.
 
-    `parameters` are those of the model under test. `journeys` may be overridden to add what a
+    `parameters` and `fit` are those of the model under test. `journeys` may be overridden to add what a
     rule treats specially.
     """
 
     rule: Rule
     parameters: Mapping[str, Decimal] = MappingProxyType({})
+    fit: Fit | None = None
 
     def journeys(self) -> Iterator[Sequence[Touch]]:
         """Journeys before the deal, inside the window: all channels, ties, one touch, many."""
@@ -159,14 +160,14 @@ class AttributionModelContract:
             assert (again.credits, again.digest) == (first.credits, first.digest)
 
     def _model(self) -> Model:
-        return Model(self.rule, self.parameters, lookback=_LOOKBACK)
+        return Model(self.rule, self.parameters, lookback=_LOOKBACK, fit=self.fit)
 
     def _attribute(self, touches: Sequence[Touch], value: int = 10_000) -> Attribution:
         return attribute(touches, _deal(value), self._model(), lead_created_at=at(_LEAD_DAY))
 
     def _journey(self, touches: Sequence[Touch]) -> Journey:
         ordered = tuple(sorted(touches, key=lambda touch: touch.order_key))
-        return Journey(ordered, at(_DEAL_DAY), self._model().parameters)
+        return Journey(ordered, at(_DEAL_DAY), self._model().parameters, fit=self.fit)
 
 
 def _touch(number: int, day: float, channel: str) -> Touch:

@@ -12,16 +12,15 @@ from odoo.http import request
 from odoo.tools import SQL
 
 from trackflow_core.model import Click, Link, Tier
-from trackflow_core.tracking import consent, identity, links
+from trackflow_core.tracking import consent, links
 from trackflow_core.tracking.urls import build_destination
 
-from ..keys import visitor_keys
+from .. import privacy
 from ..store import OdooStore
 
 _logger = logging.getLogger(__name__)
 
 _MAX_CODE = 255
-_MAX_HEADER = 2048
 _PREFETCH_HEADERS = ("Sec-Purpose", "Purpose", "X-Purpose", "X-Moz")
 
 
@@ -51,11 +50,11 @@ class Redirect(LinkTracker):
         if request.httprequest.method != "GET":
             # HEAD, and OPTIONS, which Odoo lets through to every route.
             return response
-        internal = link["internal"] or False
-        tier = _tier()
+        internal = privacy.is_internal()
+        tier = privacy.tier()
         visitor_id = None
         if tier is Tier.FULL and not internal:
-            visitor_id = _identify(response, link["cookie_days"])
+            visitor_id = privacy.identify(response)
         _queue(code, destination, visitor_id, internal, tier, now)
         return response
 
@@ -69,8 +68,7 @@ def _find_link(code):
             """
             SELECT link.url, campaign.name AS campaign, medium.name AS medium,
                    source.name AS source, link.trackflow_expiry_date AS expiry_date,
-                   link.trackflow_fallback_url AS fallback_url, NOT visitor.share AS internal,
-                   COALESCE(company.trackflow_cookie_days, 365) AS cookie_days,
+                   link.trackflow_fallback_url AS fallback_url,
                    COALESCE(address.tz, 'UTC') AS zone
               FROM link_tracker_code code
               JOIN link_tracker link ON link.id = code.link_id
@@ -138,45 +136,17 @@ def _ascii(url):
     return "".join(char if "!" <= char <= "~" else quote(char) for char in url)
 
 
-def _tier():
-    """How much may be kept of this visitor, by the site's cookie bar and the browser's signals."""
-    allowed = request.env["ir.http"]._is_allowed_cookie("optional")
-    return consent.tier(
-        consent.Consent.GRANTED if allowed else consent.Consent.DENIED,
-        gpc=_header("Sec-GPC"),
-        dnt=_header("DNT"),
-    )
-
-
-def _identify(response, cookie_days):
-    """The visitor's id, kept in a cookie."""
-    keys = visitor_keys(request.env)
-    visitor_id = identity.read_cookie(request.cookies.get(identity.COOKIE_NAME), keys)
-    visitor_id = visitor_id or identity.new_visitor_id()
-    response.set_cookie(
-        identity.COOKIE_NAME,
-        identity.sign_cookie(visitor_id, keys),
-        max_age=cookie_days * 24 * 3600,
-        secure=request.httprequest.scheme == "https",
-        httponly=True,
-        samesite="Lax",
-        cookie_type="optional",
-    )
-    return visitor_id
-
-
 def _queue(code, destination, visitor_id, internal, tier, now):
     """Append the click to the queue; a visitor is sent on even when that fails."""
-    httprequest = request.httprequest
     click = Click(
         event_id=secrets.token_hex(16),
         occurred_at=now,
         link_code=code,
         destination=destination,
         visitor_id=visitor_id,
-        ip=consent.anonymise(httprequest.remote_addr or ""),
-        user_agent=_header("User-Agent"),
-        referrer=_header("Referer"),
+        ip=privacy.address(),
+        user_agent=privacy.header("User-Agent"),
+        referrer=privacy.header("Referer"),
         internal=internal,
         prefetch=_is_prefetch(),
         tier=tier,
@@ -190,12 +160,8 @@ def _queue(code, destination, visitor_id, internal, tier, now):
         request.env.cr.rollback()
 
 
-def _header(name):
-    return request.httprequest.headers.get(name, "")[:_MAX_HEADER].replace("\0", "")
-
-
 def _is_prefetch():
-    purposes = (_header(name).lower() for name in _PREFETCH_HEADERS)
+    purposes = (privacy.header(name).lower() for name in _PREFETCH_HEADERS)
     return any("prefetch" in purpose or "preview" in purpose for purpose in purposes)
 
 

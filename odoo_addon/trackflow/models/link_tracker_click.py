@@ -1,7 +1,7 @@
 from odoo import api, fields, models
 from odoo.tools import SQL
 
-from trackflow_core.tracking.consent import anonymise
+from trackflow_core.tracking.consent import IpPolicy, anonymise
 
 MANAGER = "trackflow.group_trackflow_campaign_manager"
 
@@ -110,5 +110,6 @@ class LinkTrackerClick(models.Model):
 
     def _prepare_click_values_from_route(self, **route_values):
         if route_values.get("ip"):
-            route_values["ip"] = anonymise(route_values["ip"])
+            policy = IpPolicy(self.env.company.trackflow_ip_policy)
+            route_values["ip"] = anonymise(route_values["ip"], policy)
         return super()._prepare_click_values_from_route(**route_values)

@@ -1,4 +1,23 @@
-from odoo import api, fields, models
+from odoo import api, fields, models, tools
+
+from trackflow_core.model import Tier
+from trackflow_core.tracking import networks
+from trackflow_core.tracking.consent import IpPolicy, Policy
+
+from ..privacy import Rules
+
+# What `_trackflow_rules` is made of.
+_RULES = frozenset(
+    (
+        "trackflow_consent_required",
+        "trackflow_cookie_days",
+        "trackflow_exclude_internal",
+        "trackflow_ip_policy",
+        "trackflow_respect_signals",
+        "trackflow_tracking_enabled",
+        "trackflow_without_consent",
+    )
+)
 
 
 class ResCompany(models.Model):
@@ -23,6 +42,42 @@ class ResCompany(models.Model):
     trackflow_cookie_days = fields.Integer(
         "Visitor Cookie (days)", default=365, help="How long a visitor is recognised."
     )
+    trackflow_tracking_enabled = fields.Boolean("Record Clicks and Visits", default=True)
+    trackflow_consent_required = fields.Boolean(
+        "Only After Consent",
+        help="Also where no cookie bar has asked: visitors who were not asked are only counted.",
+    )
+    trackflow_without_consent = fields.Selection(
+        [("aggregate", "Only count clicks"), ("none", "Keep nothing")],
+        "Without Consent",
+        default="aggregate",
+        required=True,
+        help="What is kept of the clicks of people who do not agree, or object.",
+    )
+    trackflow_respect_signals = fields.Boolean(
+        "Heed Browser Signals",
+        default=True,
+        help="People whose browser sends Global Privacy Control or Do Not Track object by that.",
+    )
+    trackflow_ip_policy = fields.Selection(
+        [
+            ("short", "Keep the network only"),
+            ("full", "Keep nothing"),
+            ("off", "Keep the whole address"),
+        ],
+        "IP Addresses",
+        default="short",
+        required=True,
+    )
+    trackflow_exclude_internal = fields.Boolean(
+        "Leave Out Own Networks",
+        default=True,
+        help="Clicks from the networks listed are marked as staff's and earn nothing. "
+        "Those of people signed in as staff never earn anything.",
+    )
+    trackflow_internal_range_ids = fields.One2many(
+        "trackflow.internal.ip.range", "company_id", "Own Networks"
+    )
 
     _trackflow_window_days_positive = models.Constraint(
         "CHECK (trackflow_window_days > 0)", "The attribution window must be one day or more."
@@ -35,6 +90,32 @@ class ResCompany(models.Model):
         "CHECK (trackflow_cookie_days BETWEEN 1 AND 400)",
         "The visitor cookie lives between 1 and 400 days; browsers allow no more.",
     )
+
+    def write(self, vals):
+        result = super().write(vals)
+        if _RULES & vals.keys():
+            self.env.registry.clear_cache()
+        return result
+
+    @api.model
+    @tools.ormcache("company_id")
+    def _trackflow_rules(self, company_id):
+        """What holds for the requests to this company's site; see `privacy`."""
+        company = self.sudo().browse(company_id)
+        without = Tier(company.trackflow_without_consent)
+        ranges = company.trackflow_internal_range_ids if company.trackflow_exclude_internal else ()
+        return Rules(
+            enabled=company.trackflow_tracking_enabled,
+            cookie_days=company.trackflow_cookie_days,
+            ip_policy=IpPolicy(company.trackflow_ip_policy),
+            policy=Policy(
+                unknown=without if company.trackflow_consent_required else Tier.FULL,
+                denied=without,
+                signal=without,
+            ),
+            signals=company.trackflow_respect_signals,
+            internal_networks=tuple(networks.parse(own.ip_range) for own in ranges),
+        )
 
     @api.model
     def _trackflow_init_attribution_model(self):

@@ -5,6 +5,7 @@ from . import (
     test_link_tracker,
     test_marketing_data,
     test_parallel,
+    test_privacy,
     test_redirect,
     test_store,
     test_tours,

@@ -1,9 +1,10 @@
 from datetime import datetime, timezone
 
 from odoo import models
+from odoo.addons.trackflow import privacy
 from odoo.addons.trackflow.keys import visitor_keys
 
-from trackflow_core.tracking.identity import COOKIE_NAME, issue_token, read_cookie
+from trackflow_core.tracking.identity import issue_token
 
 
 class CrmLead(models.Model):
@@ -23,8 +24,6 @@ class CrmLead(models.Model):
         return values
 
     def _trackflow_token_from_cookie(self, request):
-        if not request.env["ir.http"]._is_allowed_cookie("optional"):
-            return None
+        visitor_id = privacy.known_visitor()
         keys = visitor_keys(request.env)
-        visitor_id = read_cookie(request.cookies.get(COOKIE_NAME), keys)
         return visitor_id and issue_token(visitor_id, keys, datetime.now(timezone.utc))

@@ -110,3 +110,17 @@ class TestWebsite(TrackflowCase, HttpCase):
             answer = self.click_link(self.links[0], "?utm_source=x")
             self.assertEqual(answer.status_code, 302, value)
             self.assertNotIn(COOKIE_NAME, answer.cookies)
+
+    def test_a_browser_that_objects_binds_nobody(self):
+        self.cookie(self.journey())
+        self.opener.headers["Sec-GPC"] = "1"
+        self.assertFalse(self.send_form().trackflow_visitor_ids)
+
+    def test_the_websites_company_decides(self):
+        company = self.env["res.company"].create(
+            {"name": "Strict", "trackflow_consent_required": True}
+        )
+        self.assertIn(COOKIE_NAME, self.click_link(self.links[0]).cookies)
+        self.opener.cookies.clear()
+        self.website.company_id = company
+        self.assertNotIn(COOKIE_NAME, self.click_link(self.links[0]).cookies)

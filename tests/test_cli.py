@@ -14,6 +14,7 @@ import typer
 from trackflow_core import __version__, cli
 from trackflow_core.errors import ConfigError
 from trackflow_core.hooks import Command, Hooks, hookimpl
+from trackflow_core.testing import FakeConnector
 
 Run = Callable[..., tuple[int, str, str]]
 
@@ -222,3 +223,24 @@ def test_a_plugin_to_check_must_be_installed(run: Run) -> None:
 def test_the_command_is_installed() -> None:
     [point] = entry_points(group="console_scripts", name="trackflow")
     assert point.load() is cli.main
+
+
+def test_a_connector_describes_its_options(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    class WithFake(Hooks):
+        def __init__(self) -> None:
+            super().__init__()
+            self.connectors = {"fake": FakeConnector()}
+
+    monkeypatch.setattr(cli.hooks, "load", WithFake)
+    code, output, _ = run("connector", "describe", "fake")
+    assert code == 0
+    assert "Polling: yes\nWrite back: yes" in output
+    assert output.splitlines()[-1].split()[:3] == ["key", "Key", "(required)"]
+    described = json.loads(run("connector", "describe", "fake", "--json")[1])
+    assert described["capabilities"]["webhooks"] == "events"
+    assert described["options"][0]["secret"] is True
+    code, _, error = run("connector", "describe", "none")
+    assert (code, error) == (
+        1,
+        "trackflow: There is no connector 'none'; there are: fake.\n",
+    )

@@ -13,7 +13,9 @@ from typing import Annotated, cast
 import typer
 
 from trackflow_core import __version__, hooks, quality, scaffold
+from trackflow_core.connectors import RemoteConnector, Webhooks
 from trackflow_core.errors import ConfigError, TrackFlowError
+from trackflow_core.options import options_of
 from trackflow_core.ports import WebhookConnector
 
 app = typer.Typer(
@@ -125,6 +127,45 @@ def connector_list(as_json: AsJson = False) -> None:
         for item in found
     ]
     _print_table(rows, "No connectors are installed.")
+
+
+@connector.command("describe")
+def connector_describe(
+    name: Annotated[str, typer.Argument(help="The connector's name.", metavar="NAME")],
+    as_json: AsJson = False,
+) -> None:
+    """Tell what a connector can do and which options a connection has."""
+    found = hooks.load().connectors
+    if name not in found:
+        known = ", ".join(sorted(found)) or "none"
+        raise ConfigError(f"There is no connector {name!r}; there are: {known}.")
+    kind = found[name]
+    options = options_of(kind.options) if isinstance(kind, RemoteConnector) else ()
+    able = asdict(kind.capabilities) if isinstance(kind, RemoteConnector) else {}
+    if as_json:
+        told = [{**asdict(item), "kind": item.kind.__name__} for item in options]
+        _print_json({"name": name, "title": kind.title, "capabilities": able, "options": told})
+        return
+    typer.echo(f"{kind.title} ({name})\n")
+    for ability, value in able.items():
+        typer.echo(f"{ability.replace('_', ' ').capitalize()}: {_in_words(value)}")
+    rows = [
+        {
+            "Option": item.name,
+            "Title": item.title,
+            "Default": "(required)" if item.required else str(item.default),
+            "Meaning": item.help + (" Secret." if item.secret else ""),
+        }
+        for item in options
+    ]
+    typer.echo("" if able else "It maps what a host hands to it.\n")
+    _print_table(rows, "It has no options.")
+
+
+def _in_words(value: bool | str) -> str:
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    return value.value if isinstance(value, Webhooks) else value
 
 
 NewName = Annotated[str, typer.Argument(help="Its name, such as newsletter.", metavar="NAME")]

@@ -13,7 +13,9 @@ from trackflow_core.testing.connectors import (
     Sample,
     WebhookConnectorContract,
 )
+from trackflow_core.testing.fake import FakeConnector, FakeCrm
 from trackflow_core.testing.memory import MemoryStore
+from trackflow_core.testing.remotes import Remote, RemoteContract
 from trackflow_core.testing.scenarios import SCENARIOS, Scenario
 from trackflow_core.testing.stores import HostedStore, ScenarioContract, StoreContract
 
@@ -23,10 +25,14 @@ __all__ = [
     "CatalogContract",
     "ClassifierContract",
     "ConnectorContract",
+    "FakeConnector",
+    "FakeCrm",
     "HostedStore",
     "InvalidSample",
     "MemoryCatalog",
     "MemoryStore",
+    "Remote",
+    "RemoteContract",
     "Sample",
     "Scenario",
     "ScenarioContract",

@@ -176,3 +176,31 @@ def test_a_session_gap_must_have_a_length() -> None:
 
     with pytest.raises(ConfigError, match="session_gap"):
         Settings(session_gap=timedelta(0))
+
+
+def test_what_would_follow_is_told_and_not_kept() -> None:
+    store, engine = new()
+    for fact in (click("c1", 1), click("c2", 2, "postFbk")):
+        engine.record_click(fact)
+    engine.apply([lead()], [deal(), deal("crm/deal-2", lead_ref="", value=300)])
+    first = Model(RULES["first_touch"])
+    deals = store.deals()
+    assert [[c.value for c in a.credits] for a in engine.attributions(deals)] == [
+        [5000, 5000],
+        [300],
+    ]
+    told = engine.attributions(deals, first)
+    assert [[c.value for c in a.credits] for a in told] == [[10_000, 0], [300]]
+    held = store.attribution("crm/deal-1")
+    assert held is not None and held.model.name == "linear"
+    journeys = engine.journeys(deals)
+    assert {ref: [t.id for t in touches] for ref, touches in journeys.items()} == {
+        "crm/deal-1": ["c1", "c2"],
+        "crm/deal-2": [],
+    }
+    rows = engine.compare(deals, [first, Settings().model]).campaigns
+    assert {row.campaign: dict(row.values) for row in rows} == {
+        "spring": {"first_touch": 10_000, "linear": 5000},
+        "brand": {"first_touch": 0, "linear": 5000},
+        None: {"first_touch": 300, "linear": 300},
+    }

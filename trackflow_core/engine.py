@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from zoneinfo import ZoneInfo
 
-from trackflow_core.attribution import Attribution, attribute
+from trackflow_core.attribution import Attribution, Comparison, Model, attribute, compare
 from trackflow_core.config import Settings
 from trackflow_core.errors import InvalidEvent
 from trackflow_core.hooks import Hooks
@@ -266,6 +266,39 @@ class Engine:
         self._refresh((), deals)
         return len(deals)
 
+    # -- what would follow ------------------------------------------------------------------
+
+    def attributions(
+        self, deals: Sequence[Deal], model: Model | None = None
+    ) -> Sequence[Attribution]:
+        """The credits of these deals by all that is known, under `model` or each deal's own.
+
+        Nothing is kept or told to plugins.
+        """
+        return self._attribute(deals, self._journeys((), deals)[1], model)
+
+    def compare(self, deals: Sequence[Deal], models: Sequence[Model]) -> Comparison:
+        """What campaigns earned from these deals under each of `models`; nothing is kept.
+
+        Raises ConfigError when there is no model or two have one name.
+        """
+        leads = {deal.lead_ref for deal in deals if deal.lead_ref}
+        milestones = any(model.rule.milestones for model in models)
+        return compare(
+            self._journeys((), deals)[1],
+            deals,
+            models,
+            leads_created_at=self._creation_of_leads(leads if milestones else ()),
+        )
+
+    def journeys(self, deals: Sequence[Deal]) -> Mapping[str, Sequence[Touch]]:
+        """The touches of each deal by its ref, in order, whatever window a model has."""
+        _, journeys = self._journeys((), deals)
+        return {
+            deal.ref: sorted(journeys.get(deal.lead_ref, ()), key=lambda touch: touch.order_key)
+            for deal in deals
+        }
+
     # -- what follows ----------------------------------------------------------------------
 
     def _refresh(self, leads: Iterable[Lead], deals: Sequence[Deal] = ()) -> None:
@@ -324,12 +357,15 @@ class Engine:
         return {ref for others in self._accounts(lead_refs).values() for ref in others}
 
     def _attribute(
-        self, deals: Sequence[Deal], journeys: Mapping[str, Sequence[Touch]]
+        self,
+        deals: Sequence[Deal],
+        journeys: Mapping[str, Sequence[Touch]],
+        model: Model | None = None,
     ) -> Sequence[Attribution]:
         if not deals:
             return ()
-        own = self._store.models({deal.ref for deal in deals})
-        models = {deal.ref: own.get(deal.ref, self._settings.model) for deal in deals}
+        own = self._store.models({deal.ref for deal in deals}) if model is None else {}
+        models = {deal.ref: own.get(deal.ref, model or self._settings.model) for deal in deals}
         created_at = self._creation_of_leads(
             {deal.lead_ref for deal in deals if deal.lead_ref and models[deal.ref].rule.milestones}
         )

@@ -262,8 +262,10 @@ class Catalog(Protocol):
     ) -> Mapping[str, Record]:
         """The records of these ids; one that does not exist is left out.
 
-        `kind` is one of `MANAGED` or `Visitor`. With `lock` they stay as they are until the
-        transaction ends, whatever others want.
+        `kind` is one of `MANAGED`, `Visitor`, `Lead` or `Deal`; the latter may be named by any ref
+        and come back under the name that was asked for. `lock` tells that they are going to be
+        written: records of `MANAGED` kinds stay as they are until the transaction ends, and a host
+        with rights of its own checks the right to write.
         """
 
     def page(self, kind: type[Record], query: Query) -> Page[Record]:

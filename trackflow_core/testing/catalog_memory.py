@@ -56,6 +56,10 @@ class MemoryCatalog:
     def read(
         self, kind: type[Record], ids: Collection[str], *, lock: bool = False
     ) -> Mapping[str, Record]:
+        if kind in (Lead, Deal):
+            ask = self._store.leads if kind is Lead else self._store.deals
+            asked = ((ref, ask({ref})) for ref in ids)
+            return cast("Mapping[str, Record]", {ref: found[0] for ref, found in asked if found})
         found = {_id(record): record for record in self._all(kind)}
         return {key: found[key] for key in ids if key in found}
 

@@ -426,8 +426,10 @@ class CatalogContract:
         [found_lead] = catalog.page(Lead, Query(since=at(10), until=at(11))).items
         assert found_lead.ref in {item.ref for item in store.leads({found_lead.ref})}
         assert found_lead.visitor_ids == {ANNA}
+        assert catalog.read(Lead, ["crm/lead-1", "crm/lead-9"]) == {"crm/lead-1": found_lead}
         [found_deal] = catalog.page(Deal, Query(since=at(12), until=at(13))).items
         assert (found_deal.value, found_deal.status) == (10_000, DealStatus.WON)
+        assert catalog.read(Deal, ["crm/deal-1", "crm/deal-9"]) == {"crm/deal-1": found_deal}
         assert catalog.page(Lead, Query(until=at(10))).items == ()
         assert catalog.page(Deal, Query(since=at(13))).items == ()
 

@@ -19,23 +19,6 @@ from trackflow_core.testing import FakeConnector
 Run = Callable[..., tuple[int, str, str]]
 
 
-@pytest.fixture
-def run(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Run:
-    """Runs the command in this process: its exit code, output and errors."""
-
-    def call(*arguments: str) -> tuple[int, str, str]:
-        monkeypatch.setattr(sys, "argv", ["trackflow", *arguments])
-        try:
-            cli.main()
-        except SystemExit as stop:
-            code = int(stop.code or 0)
-        else:
-            code = 0
-        return (code, *capsys.readouterr())
-
-    return call
-
-
 def test_version(run: Run) -> None:
     assert run("--version") == (0, f"trackflow {__version__}\n", "")
 

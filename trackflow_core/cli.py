@@ -12,7 +12,7 @@ from typing import Annotated, cast
 
 import typer
 
-from trackflow_core import __version__, hooks, quality, scaffold
+from trackflow_core import __version__, analysis, hooks, quality, scaffold
 from trackflow_core.connectors import RemoteConnector, Webhooks
 from trackflow_core.errors import ConfigError, TrackFlowError
 from trackflow_core.options import options_of
@@ -191,6 +191,127 @@ def _create(kind: scaffold.Kind, name: str) -> None:
     typer.echo(f"Made {folder}. Next: cd {folder} && pip install -e '.[test]' && pytest")
 
 
+_TOUCHES = "Parquet or CSV: journey_id, touch_id, occurred_at, channel, and where known source, \
+medium, campaign, content, term."
+_CONVERSIONS = "Parquet or CSV: journey_id, occurred_at, value, currency, and for rules with \
+milestones lead_created_at, deal_created_at, closed_at."
+Touches = Annotated[
+    Path, typer.Option("--touches", help=_TOUCHES, exists=True, metavar="FILE", show_default=False)
+]
+Conversions = Annotated[
+    Path,
+    typer.Option(
+        "--conversions", help=_CONVERSIONS, exists=True, metavar="FILE", show_default=False
+    ),
+]
+RuleName = Annotated[
+    str, typer.Option("--model", help="An attribution rule, ours or a plugin's.", metavar="NAME")
+]
+Parameters = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--set",
+        help="A parameter of the rule, such as half_life_days=3. Repeat it for others.",
+        metavar="NAME=NUMBER",
+    ),
+]
+Lookback = Annotated[
+    float,
+    typer.Option(
+        "--lookback", help="Days before the conversion that count.", metavar="DAYS", min=0
+    ),
+]
+ChannelRules = Annotated[
+    Path | None,
+    typer.Option(
+        "--channel-rules",
+        help="CSV: weight and any of channel, source, medium, campaign, priority.",
+        exists=True,
+        dir_okay=False,
+        metavar="FILE",
+    ),
+]
+Zone = Annotated[
+    str, typer.Option("--zone", help="The time zone of moments without an offset.", metavar="ZONE")
+]
+Currency = Annotated[
+    str | None, typer.Option("--currency", help="Only conversions in this one.", metavar="CODE")
+]
+
+
+@app.command("attribute")
+def attribute(
+    touches: Touches,
+    conversions: Conversions,
+    model: RuleName = "linear",
+    parameters: Parameters = None,
+    lookback: Lookback = 90,
+    channel_rules: ChannelRules = None,
+    zone: Zone = "UTC",
+    currency: Currency = None,
+    summary: Annotated[
+        bool, typer.Option("--summary", help="One row for each channel instead of each touch.")
+    ] = False,
+    out: Annotated[
+        Path | None,
+        typer.Option(help="Write .parquet or .csv instead of printing.", metavar="FILE"),
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Split the value of every conversion over the touches of its journey, to the cent.
+
+    Rows are journey_id, touch_id, channel, weight, value; with --summary channel, conversions,
+    value. A conversion without touches has one row on the channel Unattributed.
+    """
+    chosen = analysis.model_of(model, parameters or (), lookback, channel_rules)
+    hidden = not sys.stderr.isatty()
+    with typer.progressbar(length=4, label="Reading", file=sys.stderr, hidden=hidden) as bar:
+        read_touches, told = analysis.read(touches, conversions, zone, currency)
+        bar.label = "Splitting"
+        bar.update(2)
+        split = analysis.summary_of if summary else analysis.credits_of
+        table = split(read_touches, told, chosen)
+        bar.label = "Writing"
+        bar.update(1)
+        if out:
+            analysis.write(out, table)
+        bar.update(1)
+    for note in analysis.notes_on(chosen, told):
+        typer.echo(f"trackflow: {note}", err=True)
+    if out and as_json:
+        _print_json({"out": str(out), "rows": len(table), "conversions": len(told.table)})
+    elif as_json:
+        _print_json(analysis.rows_for_programs(table))
+    elif out:
+        typer.echo(f"Wrote {len(table)} rows to {out}.")
+    else:
+        _print_table(analysis.rows_for_people(table), "There are no conversions.")
+
+
+@app.command("explain")
+def explain(
+    journey: Annotated[str, typer.Argument(help="The journey to explain.", metavar="JOURNEY_ID")],
+    touches: Touches,
+    conversions: Conversions,
+    model: RuleName = "linear",
+    parameters: Parameters = None,
+    lookback: Lookback = 90,
+    channel_rules: ChannelRules = None,
+    zone: Zone = "UTC",
+    as_json: AsJson = False,
+) -> None:
+    """Print the receipt of one conversion: the rule, each touch with its share, and the sum."""
+    chosen = analysis.model_of(model, parameters or (), lookback, channel_rules)
+    read_touches, told = analysis.read(touches, conversions, zone)
+    receipt = analysis.explanation_of(read_touches, told, chosen, journey)
+    for note in analysis.notes_on(chosen, told):
+        typer.echo(f"trackflow: {note}", err=True)
+    if as_json:
+        _print_json(receipt.receipt())
+    else:
+        typer.echo(receipt.explain())
+
+
 def _print_json(value: object) -> None:
     typer.echo(json.dumps(value, indent=2, ensure_ascii=False))
 
@@ -255,4 +376,4 @@ def main() -> None:
         _extended()(prog_name="trackflow")
     except TrackFlowError as error:
         typer.echo(f"trackflow: {error}", err=True)
-        sys.exit(1)
+        sys.exit(2 if isinstance(error, analysis.Misuse) else 1)

@@ -17,17 +17,20 @@ import pyarrow as pa
 from trackflow_core.attribution import BUILTIN_RULES, ChannelRule, Model, attribute
 from trackflow_core.attribution.tables import Journeys
 from trackflow_core.errors import ConfigError, InvalidEvent
-from trackflow_core.model import UNATTRIBUTED, Deal, Touch
+from trackflow_core.model import UNATTRIBUTED, Deal, DealStatus, Touch
 from trackflow_core.testing.facts import at, deal, touch
 
 MOMENT = pa.timestamp("us", tz="UTC")
 RULES = {rule.name: rule for rule in BUILTIN_RULES}
-TABLE_RULES = [rule for rule in BUILTIN_RULES if not rule.milestones]
 CHANNELS = ["Direct", "Email", "Paid Search"]
 HALF = ChannelRule(Decimal("0.5"), channel="Email", campaign="spring")
 
 
-def tables(journeys: dict[str, Sequence[Touch]], deals: Sequence[Deal]) -> Journeys:
+def tables(
+    journeys: dict[str, Sequence[Touch]],
+    deals: Sequence[Deal],
+    leads_created_at: dict[str, datetime] | None = None,
+) -> Journeys:
     rows = [(name, item) for name, touches in journeys.items() for item in touches]
     return Journeys(
         pa.table(
@@ -44,9 +47,18 @@ def tables(journeys: dict[str, Sequence[Touch]], deals: Sequence[Deal]) -> Journ
                 "journey_id": pa.array([deal.ref for deal in deals], pa.string()),
                 "occurred_at": pa.array([deal.began_at for deal in deals], MOMENT),
                 "value": pa.array([deal.value for deal in deals], pa.int64()),
+                **(milestones(deals, leads_created_at) if leads_created_at is not None else {}),
             }
         ),
     )
+
+
+def milestones(deals: Sequence[Deal], leads: dict[str, datetime]) -> dict[str, pa.Array]:
+    return {
+        "lead_created_at": pa.array([leads.get(deal.ref) for deal in deals], MOMENT),
+        "deal_created_at": pa.array([deal.began_at for deal in deals], MOMENT),
+        "closed_at": pa.array([deal.closed_at for deal in deals], MOMENT),
+    }
 
 
 def found(journeys: Journeys, model: Model) -> list[tuple[object, ...]]:
@@ -69,12 +81,21 @@ amounts = st.one_of(st.integers(-(10**7), 10**7), st.sampled_from([2**61, -(2**6
 
 @pytest.mark.slow
 @settings(max_examples=150, deadline=None)
-@given(journeys, st.data(), st.sampled_from(TABLE_RULES), st.booleans(), st.booleans())
+@given(journeys, st.data(), st.sampled_from(BUILTIN_RULES), st.booleans(), st.booleans())
 def test_a_table_is_what_its_deals_are(
     drawn: list[list[Touch]], data: st.DataObject, rule: object, custom: bool, ordered: bool
 ) -> None:
     model = Model(rule, channel_rules=(HALF,) if custom else ())
-    deals = [deal(f"d{n}", value=data.draw(amounts)) for n in range(len(drawn))]
+    deals = [
+        deal(
+            f"d{n}",
+            value=data.draw(amounts),
+            status=data.draw(st.sampled_from(DealStatus)),
+            closed_at=data.draw(moments),
+        )
+        for n in range(len(drawn))
+    ]
+    leads = {item.ref: data.draw(moments) for item in deals if data.draw(st.booleans())}
     by_ref = {item.ref: told for item, told in zip(deals, drawn, strict=True)}
     by_ref["without a deal"] = [touch("stray", 1)]
     if ordered:
@@ -84,9 +105,11 @@ def test_a_table_is_what_its_deals_are(
     expected = [
         (item.ref, credit.touch and credit.touch.id, credit.channel, credit.weight, credit.value)
         for item in deals
-        for credit in attribute(by_ref[item.ref], item, model).credits
+        for credit in attribute(
+            by_ref[item.ref], item, model, lead_created_at=leads.get(item.ref)
+        ).credits
     ]
-    assert found(tables(by_ref, deals), model) == expected
+    assert found(tables(by_ref, deals, leads), model) == expected
 
 
 def test_a_repeated_row_counts_once_and_equal_times_are_ordered_by_id() -> None:
@@ -134,7 +157,7 @@ def test_an_empty_table_has_no_credits() -> None:
 
 
 def test_milestones_need_more_than_a_table() -> None:
-    with pytest.raises(ConfigError, match="'w_shaped' needs milestones"):
+    with pytest.raises(ConfigError, match=r"'w_shaped' needs milestones.*add a column lead_cr"):
         tables({}, []).attribute(Model(RULES["w_shaped"]))
 
 

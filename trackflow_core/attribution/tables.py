@@ -7,11 +7,12 @@ journey.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta, timezone
+from functools import cached_property
 from itertools import islice
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 import numpy as np
 import pyarrow as pa
@@ -28,6 +29,7 @@ _EPOCH = datetime(1970, 1, 1, tzinfo=timezone.utc)
 _MICROSECOND = timedelta(microseconds=1)
 _MICROSECONDS = pa.timestamp("us", tz="UTC")
 _DETAILS = ("source", "medium", "campaign", "content", "term")
+_MILESTONES = ("lead_created_at", "deal_created_at", "closed_at")
 # Products of value and weight stay below this, or Python's own integers are used.
 _SAFE = 2**62
 
@@ -37,8 +39,10 @@ class Journeys:
 
     `touches` has the columns `journey_id`, `touch_id`, `occurred_at`, `channel` and any of
     `source`, `medium`, `campaign`, `content`, `term`; `deals` has `journey_id`, `occurred_at` (what
-    the window counts back from) and `value` (integers in minor units). Moments are timestamps with
-    a time zone. Touches without a deal are left out; a row that is repeated counts once.
+    the window counts back from), `value` (integers in minor units) and, for rules with milestones,
+    any of `lead_created_at`, `deal_created_at`, `closed_at`, whose rows may be empty. Moments are
+    timestamps with a time zone. Touches without a deal are left out; a row that is repeated counts
+    once.
 
     Raises InvalidEvent when a column is missing or holds what it must not, or when a journey has
     two deals.
@@ -54,6 +58,7 @@ class Journeys:
         deal = _places(journey, self._names)
         self._anchor = _moments(deals, "deals")
         self._value = _column(deals, "deals", "value", pa.int64()).to_numpy()
+        self._deals = deals
         channels = _column(touches, "touches", "channel", pa.string()).dictionary_encode()
         self._channels = (*channels.dictionary.to_pylist(), UNATTRIBUTED)
         # The last number is for row -1: no touch.
@@ -67,6 +72,14 @@ class Journeys:
         order = self._settle_ties(order, deal[order], time[order])
         self._row, self._deal, self._time = order, deal[order], time[order]
         self._windows: dict[timedelta, _Window] = {}
+
+    @cached_property
+    def _milestones(self) -> Mapping[str, Sequence[datetime | None]]:
+        return {
+            name: _utc(self._deals, "deals", name).to_pylist()
+            for name in _MILESTONES
+            if name in self._deals.column_names
+        }
 
     def _settle_ties(self, order: Array, deal: Array, time: Array) -> Array:
         """`order` with touches of one deal and moment by id, and none of them twice."""
@@ -86,13 +99,13 @@ class Journeys:
     def attribute(self, model: Model) -> Credits:
         """The credits of all deals under `model`; those of each deal sum to its value exactly.
 
-        Raises ConfigError when the rule needs milestones, which a table does not have, or returns
-        weights that cannot be used.
+        Raises ConfigError when the rule needs milestones and the table of deals has no column of
+        them, or when it returns weights that cannot be used.
         """
-        if model.rule.milestones:
+        if model.rule.milestones and not self._milestones:
             raise ConfigError(
-                f"The rule {model.rule.name!r} needs milestones of leads and deals; "
-                "a table of touches has none: choose another rule."
+                f"The rule {model.rule.name!r} needs milestones, of which the table of deals has "
+                f"none: add a column {' or '.join(_MILESTONES)}, or choose another rule."
             )
         window = self._window(model.lookback)
         weight, value = np.zeros(len(window.rows)), np.zeros(len(window.rows), dtype=np.int64)
@@ -113,10 +126,16 @@ class Journeys:
                     zip(values.tolist(), anchors, strict=True)
                 ):
                     journey = _journey(tuple(islice(touches, length)), anchor, model)
+                    if model.rule.milestones:
+                        journey = self._with_milestones(journey, int(deals[place]))
                     weights, first = model.weigh(journey), start + place * length
                     weight[first : first + length] = np.array(weights, dtype=float) / sum(weights)
                     value[first : first + length] = allocate(amount, weights)
         return Credits(self, window, weight, value)
+
+    def _with_milestones(self, journey: Journey, deal: int) -> Journey:
+        moments: dict[str, Any] = {name: held[deal] for name, held in self._milestones.items()}
+        return replace(journey, **moments)
 
     def _window(self, lookback: timedelta) -> _Window:
         if lookback not in self._windows:
@@ -284,11 +303,19 @@ def _column(table: pa.Table, what: str, name: str, kind: pa.DataType) -> pa.Arra
 
 def _moments(table: pa.Table, what: str) -> Array:
     """`occurred_at` in microseconds since 1970 UTC."""
-    if "occurred_at" in table.column_names:
-        kind = table.schema.field("occurred_at").type
-        if not pa.types.is_timestamp(kind) or kind.tz is None:
-            raise InvalidEvent(
-                f"Column 'occurred_at' of the table of {what} is {kind}, not a timestamp with a "
-                "time zone: write moments like 2026-03-02T09:00:00Z."
-            )
-    return _column(table, what, "occurred_at", _MICROSECONDS).cast(pa.int64()).to_numpy()
+    moments = _utc(table, what, "occurred_at")
+    if moments.null_count:
+        raise InvalidEvent(f"Column 'occurred_at' of the table of {what} has empty rows.")
+    return moments.cast(pa.int64()).to_numpy()
+
+
+def _utc(table: pa.Table, what: str, name: str) -> pa.Array:
+    if name not in table.column_names:
+        raise InvalidEvent(f"The table of {what} has no column {name!r}.")
+    kind = table.schema.field(name).type
+    if not pa.types.is_timestamp(kind) or kind.tz is None:
+        raise InvalidEvent(
+            f"Column {name!r} of the table of {what} is {kind}, not a timestamp with a "
+            "time zone: write moments like 2026-03-02T09:00:00Z."
+        )
+    return table.column(name).cast(_MICROSECONDS).combine_chunks()

@@ -1,0 +1,237 @@
+"""What `trackflow attribute` and `trackflow explain` do with files of touches and conversions."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
+from datetime import timedelta
+from decimal import Decimal, InvalidOperation
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from trackflow_core import hooks
+from trackflow_core.attribution import Attribution, ChannelRule, Model, Rule, attribute
+from trackflow_core.attribution.allocation import currency_digits, from_minor_units
+from trackflow_core.errors import ConfigError, InvalidEvent
+from trackflow_core.model import Deal, DealStatus, Touch, zone_named
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+    from trackflow_core.attribution.files import Conversions
+
+
+_SHARES = ("weight", "conversions")
+
+
+class Misuse(ConfigError):
+    """The command was called with an option that cannot be used."""
+
+
+def model_of(
+    name: str, settings: Iterable[str], lookback_days: float, channel_rules: Path | None
+) -> Model:
+    """The model that the options describe: any installed rule, its parameters (`half_life_days=3`),
+    its window and a file of channel rules.
+
+    Raises Misuse when there is no such rule or parameter, ConfigError when the file is wrong.
+    """
+    rules = hooks.load().rules
+    rule = rules.get(name.replace("-", "_")) or rules.get(name)
+    if rule is None:
+        raise Misuse(f"There is no model {name!r}; there are: {', '.join(sorted(rules))}.")
+    parameters = dict(_setting(rule, text) for text in settings)
+    rules_of_channels = _read_channel_rules(channel_rules) if channel_rules else ()
+    try:
+        lookback = timedelta(days=lookback_days)
+        return Model(rule, parameters, lookback, channel_rules=rules_of_channels)
+    except ConfigError as error:
+        raise Misuse(str(error)) from error
+    except OverflowError:
+        raise Misuse(f"A look-back of {lookback_days} days is longer than time.") from None
+
+
+def _setting(rule: Rule, text: str) -> tuple[str, Decimal]:
+    name, _, value = text.partition("=")
+    known = ", ".join(f"{key}={item}" for key, item in sorted(rule.parameters.items())) or "none"
+    try:
+        return name.strip().replace("-", "_"), Decimal(value.strip())
+    except InvalidOperation:
+        raise Misuse(
+            f"The setting {text!r} is not NAME=NUMBER; {rule.name!r} knows: {known}."
+        ) from None
+
+
+def _read_channel_rules(path: Path) -> tuple[ChannelRule, ...]:
+    """Rules from CSV: `weight` and any of `channel`, `source`, `medium`, `campaign`, `priority`."""
+    try:
+        with path.open(encoding="utf-8-sig", newline="") as lines:
+            return tuple(
+                _channel_rule(path, number, row)
+                for number, row in enumerate(csv.DictReader(lines), 1)
+            )
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{path} cannot be read: {error}.") from error
+
+
+def _channel_rule(path: Path, number: int, row: dict[str | None, Any]) -> ChannelRule:
+    known = ("weight", "channel", "source", "medium", "campaign", "priority")
+    unknown = [name for name in row if name not in known]
+    if unknown or "weight" not in row:
+        problem = f"has no column {'weight'!r}" if not unknown else f"has a column {unknown[0]!r}"
+        raise ConfigError(f"{path} {problem}; channel rules have: {', '.join(known)}.")
+    texts = {str(name): (value or "").strip() for name, value in row.items()}
+    try:
+        return ChannelRule(
+            Decimal(texts.pop("weight")), priority=int(texts.pop("priority", "") or 0), **texts
+        )
+    except (InvalidOperation, ValueError):
+        raise ConfigError(
+            f"{path}: row {number} holds a weight or priority that is no number."
+        ) from None
+
+
+def read(
+    touches: Path, conversions: Path, zone: str, currency: str | None = None
+) -> tuple[pa.Table, Conversions]:
+    """Both files; of the conversions those in `currency`, where one is named.
+
+    Raises Misuse when there is no such zone or no conversion in that currency, ConfigError where
+    what reads files is not installed, InvalidEvent as `attribution.files`.
+    """
+    try:
+        zone_named(zone)
+    except ConfigError as error:
+        raise Misuse(str(error)) from error
+    try:
+        from trackflow_core.attribution import files
+    except ImportError as error:
+        raise ConfigError(
+            f"Files are read by numpy and pyarrow, and {error.name} is not installed: "
+            "run pip install 'trackflow-core[tables]'."
+        ) from None
+    told = files.read_conversions(conversions, zone)
+    if currency:
+        code = currency.upper()
+        if code not in told.currencies:
+            there = ", ".join(told.currencies) or "none"
+            raise Misuse(f"No conversion in {conversions} is in {code}; there are: {there}.")
+        told = told.in_currency(code)
+    return files.read_touches(touches, zone), told
+
+
+def write(path: Path, table: pa.Table) -> None:
+    """Write a table as Parquet or CSV, by the ending of `path`."""
+    from trackflow_core.attribution import files
+
+    files.write(path, table)
+
+
+def notes_on(model: Model, conversions: Conversions) -> Sequence[str]:
+    """What somebody who reads the result must know, in sentences."""
+    if not model.rule.milestones:
+        return ()
+    unknown = [
+        name
+        for name in ("lead_created_at", "closed_at")
+        if conversions.table.column(name).null_count == len(conversions.table)
+    ]
+    if model.rule.name == "w_shaped":
+        unknown = [name for name in unknown if name != "closed_at"]
+    return [
+        f"the conversions have no {name}: the others take the share of that milestone."
+        for name in unknown
+    ]
+
+
+def credits_of(touches: pa.Table, conversions: Conversions, model: Model) -> pa.Table:
+    """`journey_id, touch_id, channel, weight, value`, values in major units."""
+    from trackflow_core.attribution.tables import Journeys
+
+    table = Journeys(touches, conversions.table).attribute(model).table()
+    place = table.schema.get_field_index("value")
+    values = conversions.in_major_units(table.column("value"), table.column("journey_id"))
+    return table.set_column(place, "value", values)
+
+
+def summary_of(touches: pa.Table, conversions: Conversions, model: Model) -> pa.Table:
+    """`channel, conversions, value`, the most value first.
+
+    Raises InvalidEvent when the conversions are in several currencies.
+    """
+    import pyarrow as pa
+
+    from trackflow_core.attribution.tables import Journeys
+
+    if len(conversions.currencies) > 1:
+        raise InvalidEvent(
+            f"The conversions are in {' and '.join(conversions.currencies)}, which cannot be "
+            "added up: choose one with --currency."
+        )
+    found = Journeys(touches, conversions.table).attribute(model).by_channel()
+    return pa.table(
+        {
+            "channel": pa.array(found, pa.string()),
+            "conversions": pa.array([weight for weight, _ in found.values()], pa.float64()),
+            "value": pa.array(
+                [from_minor_units(value, conversions.digits) for _, value in found.values()],
+                pa.decimal128(38, conversions.digits),
+            ),
+        }
+    )
+
+
+def explanation_of(
+    touches: pa.Table, conversions: Conversions, model: Model, journey_id: str
+) -> Attribution:
+    """The receipt of one journey's conversion.
+
+    Raises InvalidEvent when the journey has no conversion.
+    """
+    import pyarrow.compute as pc
+
+    held = conversions.table
+    rows = held.filter(pc.equal(held.column("journey_id"), journey_id)).to_pylist()
+    if not rows:
+        raise InvalidEvent(f"There is no conversion of the journey {journey_id!r}.")
+    told = rows[0]
+    closed_at = told["closed_at"]
+    if told["deal_created_at"] != told["occurred_at"]:
+        model = replace(model, anchor="won")
+    deal = Deal(
+        ref=journey_id,
+        event_id=journey_id,
+        occurred_at=told["occurred_at"],
+        value=told["value"],
+        currency=told["currency"],
+        digits=currency_digits(told["currency"]),
+        created_at=told["deal_created_at"],
+        closed_at=closed_at,
+        status=DealStatus.WON if closed_at else DealStatus.OPEN,
+    )
+    found = touches.filter(pc.equal(touches.column("journey_id"), journey_id)).to_pylist()
+    items = [
+        Touch(id=row.pop("touch_id"), **{k: v for k, v in row.items() if k != "journey_id"})
+        for row in found
+    ]
+    return attribute(items, deal, model, lead_created_at=told["lead_created_at"])
+
+
+def rows_for_programs(table: pa.Table) -> Sequence[dict[str, object]]:
+    """The rows of a table as JSON values; amounts are numbers with their decimal places."""
+    return [
+        {name: float(value) if isinstance(value, Decimal) else value for name, value in row.items()}
+        for row in table.to_pylist()
+    ]
+
+
+def rows_for_people(table: pa.Table) -> Sequence[dict[str, str]]:
+    """The rows of a table as text: shares with four places, nothing as a dash."""
+    return [
+        {
+            name: "-" if value is None else f"{value:.4f}" if name in _SHARES else str(value)
+            for name, value in row.items()
+        }
+        for row in table.to_pylist()
+    ]

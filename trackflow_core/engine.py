@@ -17,6 +17,7 @@ from trackflow_core.config import Settings
 from trackflow_core.errors import InvalidEvent
 from trackflow_core.hooks import Hooks
 from trackflow_core.model import (
+    CLICK,
     Click,
     ClickEvent,
     Conversion,
@@ -63,9 +64,13 @@ class Engine:
 
     def record_click(self, click: Click) -> None:
         """Queue of one click what its tier allows; the only write on a redirect's path."""
-        kept = consent.limit(click)
-        if kept is not None:
-            self._store.append_click(kept)
+        self.record_events([click])
+
+    def record_events(self, events: Sequence[Click]) -> None:
+        """Queue of clicks, page views and other events what their tiers allow."""
+        kept = [left for event in events if (left := consent.limit(event)) is not None]
+        if kept:
+            self._store.append_clicks(kept)
 
     def process_clicks(self, limit: int = 1000) -> Drained:
         """Classify queued clicks, place them in sessions and refresh the leads they bear on.
@@ -142,7 +147,7 @@ class Engine:
         return ZoneInfo(self._settings.zone)
 
     def _classify(self, click: Click, link: Link | None) -> ClickEvent:
-        if link is None:
+        if link is None and (click.kind == CLICK or click.link_code):
             raise InvalidEvent(f"The link {click.link_code!r} does not exist any more.")
         agent = agents.classify(click.user_agent, prefetch=click.prefetch)
         if gateway := scanners.gateway_of(click.ip):
@@ -151,19 +156,15 @@ class Engine:
         source = channels.classify(
             click.destination,
             click.referrer,
-            utm={
-                "source": link.source,
-                "medium": link.medium,
-                "campaign": link.campaign,
-                "content": link.content,
-                "term": link.term,
-            },
+            utm=_utm_of(link) if link else None,
             own_hosts=self._settings.own_hosts,
         )
+        returns = channels.is_return(click.referrer, self._settings.own_hosts)
         return ClickEvent(
             click,
             self._hooks.is_bot(agent, click, self._settings.context),
             self._hooks.classify_touch(source, click, self._settings.context),
+            returns=returns and source.channel == "Direct",
         )
 
     def country_of(self, address: str) -> str:
@@ -387,6 +388,16 @@ class Engine:
     def _announce(self, attributions: Iterable[Attribution]) -> None:
         for attribution in attributions:
             self._hooks.after_deal_attributed(attribution, self._settings.context)
+
+
+def _utm_of(link: Link) -> Mapping[str, str]:
+    return {
+        "source": link.source,
+        "medium": link.medium,
+        "campaign": link.campaign,
+        "content": link.content,
+        "term": link.term,
+    }
 
 
 def _until(touches: Iterable[Touch], moment: datetime) -> Sequence[Touch]:

@@ -6,6 +6,7 @@ currency's minor unit (cents for EUR, yen for JPY, fils for KWD).
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, field, replace
 from datetime import date, datetime, timedelta, timezone
 from enum import Enum
@@ -165,14 +166,25 @@ class Link:
                 )
 
 
+CLICK, PAGE_VIEW = "click", "page_view"
+_EVENT_KIND = re.compile(r"[a-z][a-z0-9_]{0,63}")
+_MAX_DATA = 4096
+
+
 @dataclass(frozen=True, slots=True)
 class Click:
-    """One answered redirect, exactly as it was observed; nothing is judged yet.
+    """One answered redirect, or another event of a visitor, exactly as it was observed; nothing is
+    judged yet.
 
     `event_id` is unique for ever; recording it again changes nothing. `destination` is the URL
-    the visitor was sent to. `ip` is already anonymised. `visitor_id` is None where consent or a
-    missing cookie left the click without a visitor. `internal` marks staff. `prefetch` marks a
-    request that a browser or previewer made ahead of a person. `tier` is how much may be kept.
+    the visitor was sent to, or the page of the event. `ip` is already anonymised. `visitor_id` is
+    None where consent or a missing cookie left the click without a visitor. `internal` marks
+    staff. `prefetch` marks a request that a browser or previewer made ahead of a person. `tier` is
+    how much may be kept. `kind` is "click", "page_view" or a name of the site's own, such as
+    "signup"; only a click has a `link_code`. `data` are an event's own properties: a JSON object
+    as text, or "".
+
+    Raises InvalidEvent on a time without a zone, a malformed kind, or data over 4,096 characters.
     """
 
     event_id: str
@@ -186,24 +198,51 @@ class Click:
     internal: bool = False
     prefetch: bool = False
     tier: Tier = Tier.FULL
+    kind: str = CLICK
+    data: str = ""
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "occurred_at", _utc("Click", "occurred_at", self.occurred_at))
+        if self.kind == CLICK:
+            return
+        if not _EVENT_KIND.fullmatch(self.kind):
+            raise InvalidEvent(
+                f"The event is called {self.kind!r}: use up to 64 lower-case letters, digits and "
+                "'_', beginning with a letter."
+            )
+        if len(self.data) > _MAX_DATA:
+            raise InvalidEvent(
+                f"The event's data have {len(self.data)} characters: send {_MAX_DATA} at most."
+            )
 
 
 @dataclass(frozen=True, slots=True)
 class ClickEvent:
-    """A click after classification, with the session it belongs to (None without a visitor)."""
+    """A click or another event after classification, with the session it belongs to (None without
+    a visitor).
+
+    `returns` marks who comes back from the site's own pages or from paying: that goes on with an
+    earlier visit.
+    """
 
     click: Click
     agent: Agent
     source: Source
     session_id: str | None = None
+    returns: bool = False
 
     @property
     def counts(self) -> bool:
-        """Whether this click is a person from outside: only such clicks become touches."""
+        """Whether this is a person from outside: only such clicks become touches."""
         return not self.click.internal and self.agent.verdict in (Verdict.HUMAN, Verdict.UNKNOWN)
+
+    @property
+    def is_touch(self) -> bool:
+        """Whether this is a touch: a click that counts, or the event that opened a session. What
+        comes after it in the session is the same touch."""
+        if self.click.kind == CLICK:
+            return self.counts
+        return self.counts and not self.returns and self.session_id == self.click.event_id
 
 
 @dataclass(frozen=True, slots=True)
@@ -238,8 +277,8 @@ class Session:
 class Touch:
     """One contact with marketing that may earn credit. Journeys are ordered by `order_key`.
 
-    `kind` is "click", or what people did instead: "call", "meeting", "event", "referral". No rule
-    tells kinds apart; a receipt shows them.
+    `kind` is "click", "visit" (a session that no click opened), or what people did instead: "call",
+    "meeting", "event", "referral". No rule tells kinds apart; a receipt shows them.
     """
 
     id: str

@@ -49,8 +49,9 @@ class Store(Protocol):
 
     # -- clicks ---------------------------------------------------------------------------
 
-    def append_click(self, click: Click) -> None:
-        """Add one row to the click queue; nothing else is read or written."""
+    def append_clicks(self, clicks: Sequence[Click]) -> None:
+        """Add rows to the click queue; nothing else is written. What is queued or recorded already
+        changes nothing."""
 
     def claim_clicks(
         self, limit: int, visitor_ids: Collection[str] | None = None
@@ -75,8 +76,8 @@ class Store(Protocol):
         """All sessions of these visitors, in any order."""
 
     def save_visits(self, events: Sequence[ClickEvent], sessions: Sequence[Session]) -> None:
-        """Keep classified clicks, their visitors, the changed sessions and the counters of links,
-        and settle the clicks in the queue."""
+        """Keep classified clicks and other events, their visitors, the changed sessions and the
+        counters of links (of clicks alone), and settle the clicks in the queue."""
 
     def recorded(self, spans: Collection[Span]) -> Sequence[ClickEvent]:
         """The recorded clicks of visitors in these spans of time, in any order, each with the
@@ -133,8 +134,8 @@ class Store(Protocol):
         """The deals of these refs, or every deal."""
 
     def touches(self, lead_refs: Collection[str]) -> Mapping[str, Sequence[Touch]]:
-        """Each lead's touches: the clicks that count of every visitor bound to it or to a lead
-        merged into it, and what `save_touches` keeps of these leads. A ref without any may be
+        """Each lead's touches: every `ClickEvent.is_touch` of the visitors bound to it or to a lead
+        merged into it, an event as kind "visit", and what `save_touches` keeps of these leads. A ref without any may be
         left out. In any order."""
 
     def save_touches(self, touches: Mapping[str, Sequence[Touch]]) -> Collection[str]:

@@ -18,6 +18,7 @@
         "views/redirect_templates.xml",
         "views/link_tracker_click_views.xml",
         "views/trackflow_conversion_views.xml",
+        "views/trackflow_event_views.xml",
         "views/trackflow_session_views.xml",
         "views/trackflow_visitor_views.xml",
         "views/trackflow_deal_attribution_views.xml",

@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import datetime, timedelta, timezone
 from typing import Any
 
-from trackflow_core.model import Click, Deal, Lead, Link, Touch
+from trackflow_core.model import PAGE_VIEW, Click, Deal, Lead, Link, Touch
 
 START = datetime(2026, 3, 2, 9, 0, tzinfo=timezone.utc)
 """A Monday morning; `days` and `minutes` below count from here."""
@@ -38,6 +38,17 @@ def click(event_id: str, days: float, code: str = "adsGogl", **changes: Any) -> 
         "user_agent": BROWSER,
     }
     return Click(**{**values, **changes})
+
+
+def page_view(event_id: str, days: float, minutes: float = 0, **changes: Any) -> Click:
+    """A page that `ANNA` looked at, as the tracker tells it."""
+    values: dict[str, Any] = {
+        "occurred_at": at(days, minutes),
+        "link_code": "",
+        "destination": "https://shop.example/prices",
+        "kind": PAGE_VIEW,
+    }
+    return click(event_id, days, **{**values, **changes})
 
 
 def lead(ref: str = "crm/lead-1", days: float = 10, **changes: Any) -> Lead:

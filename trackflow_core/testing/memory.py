@@ -10,6 +10,7 @@ from dataclasses import dataclass, field, replace
 from trackflow_core.attribution import Attribution, Model
 from trackflow_core.errors import InvalidEvent
 from trackflow_core.model import (
+    CLICK,
     Click,
     ClickEvent,
     Conversion,
@@ -97,10 +98,13 @@ class MemoryStore:
     def after_commit(self, callback: Callable[[], None]) -> None:
         callback()
 
-    def append_click(self, click: Click) -> None:
-        known = self._state.queue.keys() | self._state.events.keys() | self._state.rejected.keys()
-        if click.event_id not in known:
-            self._state.queue[click.event_id] = click
+    def append_clicks(self, clicks: Sequence[Click]) -> None:
+        state = self._state
+        for click in clicks:
+            if not any(
+                click.event_id in known for known in (state.queue, state.events, state.rejected)
+            ):
+                state.queue[click.event_id] = click
 
     def claim_clicks(
         self, limit: int, visitor_ids: Collection[str] | None = None
@@ -234,7 +238,7 @@ class MemoryStore:
             found[ref] = [
                 _touch(event)
                 for event in self._state.events.values()
-                if lead and event.counts and event.click.visitor_id in lead.visitor_ids
+                if lead and event.is_touch and event.click.visitor_id in lead.visitor_ids
             ] + [
                 touch
                 for of_lead, touch in self._state.touches.values()
@@ -333,4 +337,5 @@ def _touch(event: ClickEvent) -> Touch:
         term=event.source.term,
         visitor_id=event.click.visitor_id or "",
         link_code=event.click.link_code,
+        kind="click" if event.click.kind == CLICK else "visit",
     )

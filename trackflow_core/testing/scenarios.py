@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from trackflow_core.model import Click, Deal, DealStatus, Lead, Link, Touch
-from trackflow_core.testing.facts import BEN, LINKS, at, click, deal, lead, touch
+from trackflow_core.testing.facts import BEN, LINKS, at, click, deal, lead, page_view, touch
 
 
 @dataclass(frozen=True)
@@ -68,6 +68,21 @@ SCENARIOS: tuple[Scenario, ...] = (
         ),
         {"crm/deal-1": (("c1", 10_000),)},
         {"crm/lead-1": ("c1", "c1", 1)},
+    ),
+    Scenario(
+        "visits without a click are touches, pages within a visit are not",
+        (
+            page_view("p1", 1, referrer="https://www.google.com/"),
+            page_view("p2", 1, 5),
+            click("c1", 4, "mailNws"),
+            page_view("p3", 4, 1, referrer="https://www.example.org/"),
+            page_view("p4", 6, kind="signup"),
+            page_view("bot", 7, user_agent=CRAWLER),
+            lead(),
+            deal(),
+        ),
+        {"crm/deal-1": (("p1", 3334), ("c1", 3333), ("p4", 3333))},
+        {"crm/lead-1": ("p1", "p4", 3)},
     ),
     Scenario(
         "touches outside the window or after the deal earn nothing",

@@ -13,7 +13,7 @@ from trackflow_core.engine import Engine
 from trackflow_core.hooks import Hooks
 from trackflow_core.model import Click, DealStatus, Lead, Link, Tier
 from trackflow_core.ports import Store
-from trackflow_core.testing.facts import ANNA, BEN, LINKS, at, click, deal, lead, touch
+from trackflow_core.testing.facts import ANNA, BEN, LINKS, at, click, deal, lead, page_view, touch
 from trackflow_core.testing.scenarios import SCENARIOS, Contact, Fact, Scenario
 from trackflow_core.tracking.sessions import always, day_of
 
@@ -44,7 +44,7 @@ class HostedStore:
 
     @abstractmethod
     def recorded_clicks(self, store: Store) -> Sequence[str]:
-        """The event ids of all recorded clicks, each as often as it is held."""
+        """The event ids of all recorded clicks and other events, each as often as it is held."""
 
     @abstractmethod
     def rejected_clicks(self, store: Store) -> dict[str, str]:
@@ -243,6 +243,58 @@ class StoreContract(ScenarioContract):
         assert (found.source.campaign, found.source.channel) == ("spring", "Paid Search")
         assert store.recorded({day_of(ANNA, at(2))}) == []
 
+    def test_other_events_come_back_as_they_were(self) -> None:
+        sent = page_view("p1", 1, data='{"plan": "größer"}', kind="signup", ip="203.0.113.0")
+        store, engine = self._ready(sent)
+        engine.process_clicks()
+        (found,) = store.recorded({day_of(ANNA, at(1))})
+        assert (found.click, found.session_id, found.returns) == (sent, "p1", False)
+
+    def test_a_click_and_the_visit_that_it_opens_are_one_touch(self) -> None:
+        landed = "https://shop.example/offer?utm_source=google&utm_campaign=spring"
+        store, engine = self._ready(
+            page_view("p1", 1, 1, destination=landed), page_view("p2", 1, 2), lead(), deal()
+        )
+        engine.process_clicks()
+        assert self.credits_of(store, "crm/deal-1") == (("p1", 10_000),)
+        # The click was there before the page; it is told of later.
+        self.deliver(engine, [click("c1", 1)])
+        engine.process_clicks()
+        assert self._sessions(store) == [("c1", ["c1", "p1", "p2"])]
+        assert self.credits_of(store, "crm/deal-1") == (("c1", 10_000),)
+
+    def test_who_comes_back_from_paying_is_no_touch(self) -> None:
+        paid = page_view("p1", 1, 60, referrer="https://www.paypal.com/checkout")
+        store, engine = self._ready(click("c1", 1), paid, lead(), deal())
+        engine.process_clicks()
+        assert self._sessions(store) == [("c1", ["c1"]), ("p1", ["p1"])]
+        assert self.credits_of(store, "crm/deal-1") == (("c1", 10_000),)
+
+    def test_events_go_where_their_visitor_goes(self) -> None:
+        store, engine = self._ready(
+            page_view("p1", 1, data='{"a": 1}', ip="203.0.113.0"),
+            page_view("p2", 1, 60, visitor_id=BEN),
+            lead(),
+            deal(),
+        )
+        engine.process_clicks()
+        engine.merge_visitors(ANNA, [BEN])
+        assert [name for name, _ in self.credits_of(store, "crm/deal-1")] == ["p1", "p2"]
+        self.deliver(engine, [page_view("p3", 2, data='{"a": 1}')])
+        engine.withdraw(ANNA)
+        assert [waiting.data for waiting in store.claim_clicks(9)] == [""]
+        assert store.recorded({always(ANNA)}) == []
+        assert self.credits_of(store, "crm/deal-1") == ((None, 10_000),)
+
+    def test_events_of_a_forgotten_visitor_are_gone(self) -> None:
+        store, engine = self._ready(page_view("p1", 1), lead(), deal())
+        engine.process_clicks()
+        self.deliver(engine, [page_view("p2", 2)])
+        engine.forget(ANNA)
+        engine.process_clicks()
+        assert store.recorded({always(ANNA)}) == []
+        assert self.credits_of(store, "crm/deal-1") == ((None, 10_000),)
+
     def test_a_tier_is_kept_with_its_click(self) -> None:
         store, engine = self._ready(
             click("c1", 1, tier=Tier.SESSION),
@@ -354,7 +406,7 @@ class StoreContract(ScenarioContract):
         store, _ = self._ready(click("c1", 1))
         try:
             with store.atomic():
-                store.append_click(click("c2", 2))
+                store.append_clicks([click("c2", 2)])
                 raise LookupError
         except LookupError:
             pass

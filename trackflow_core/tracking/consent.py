@@ -58,13 +58,13 @@ def limit(click: Click) -> Click | None:
     """What may be kept of `click` by its tier; None for tier `none`.
 
     `full` and `session` keep it as it is: how long its visitor id lasts is the cookie's matter.
-    `aggregate` takes away the visitor, the IP address and all of the referrer but its host. The
-    user agent stays, because only it tells a person from a bot.
+    `aggregate` takes away the visitor, the IP address, an event's data and all of the referrer but
+    its host. The user agent stays, because only it tells a person from a bot.
     """
     if click.tier is Tier.NONE:
         return None
     if click.tier is Tier.AGGREGATE:
-        return replace(click, visitor_id=None, ip="", referrer=_origin(click.referrer))
+        return replace(click, visitor_id=None, ip="", referrer=_origin(click.referrer), data="")
     return click
 
 

@@ -154,7 +154,7 @@ def _queue(code, destination, visitor_id, internal, tier, now):
     kept = consent.limit(click)
     try:
         if kept is not None:
-            OdooStore(request.env).append_click(kept, country_code=request.geoip.country_code)
+            OdooStore(request.env).append_clicks([kept], country_code=request.geoip.country_code)
     except (psycopg2.Error, ValueError):
         _logger.exception("A click on %s is lost; the visitor goes on.", code)
         request.env.cr.rollback()

@@ -15,6 +15,7 @@ from . import (
     trackflow_conversion,
     trackflow_deal_attribution,
     trackflow_demo,
+    trackflow_event,
     trackflow_failure,
     trackflow_internal_ip_range,
     trackflow_merged_ref,

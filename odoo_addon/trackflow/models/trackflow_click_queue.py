@@ -37,6 +37,8 @@ class TrackflowClickQueue(models.Model):
     country_code = fields.Char("Country", readonly=True)
     internal = fields.Boolean("Staff", readonly=True)
     prefetch = fields.Boolean(readonly=True)
+    kind = fields.Char(readonly=True, default="click")
+    data = fields.Char("Properties", readonly=True)
     tier = fields.Char("Consent", readonly=True, help="How much may be kept of the person.")
     status = fields.Selection(
         [("queued", "Waiting"), ("done", "Recorded"), ("failed", "Set Aside")],

@@ -33,6 +33,8 @@ class TrackflowSession(models.Model):
         "link.tracker.click", "trackflow_session_id", "Clicks", readonly=True
     )
 
+    event_ids = fields.One2many("trackflow.event", "session_id", "Events", readonly=True)
+
     _session_key_uniq = models.UniqueIndex("(session_key)", "This session is already known.")
 
     @api.depends("session_start", "session_end")

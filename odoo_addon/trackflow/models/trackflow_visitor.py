@@ -17,6 +17,7 @@ class TrackflowVisitor(models.Model):
     content = fields.Char("First Content", readonly=True)
     referrer = fields.Char("First Referrer", readonly=True)
     click_count = fields.Integer("Clicks", readonly=True)
+    page_views = fields.Integer(readonly=True)
     session_count = fields.Integer("Sessions", readonly=True)
     conversion_ids = fields.One2many(
         "trackflow.conversion", "visitor_id", "Conversion Events", readonly=True
@@ -39,6 +40,8 @@ class TrackflowVisitor(models.Model):
     click_ids = fields.One2many(
         "link.tracker.click", "trackflow_visitor_id", "Click Events", readonly=True
     )
+
+    event_ids = fields.One2many("trackflow.event", "visitor_id", "Events", readonly=True)
 
     _visitor_key_uniq = models.UniqueIndex("(visitor_key)", "This visitor is already known.")
 

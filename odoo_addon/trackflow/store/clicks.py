@@ -2,41 +2,66 @@
 
 import json
 from collections import defaultdict
+from datetime import datetime, timezone
 
 from odoo.tools import SQL
 from psycopg2.errors import SerializationFailure
 
-from trackflow_core.model import Agent, Click, ClickEvent, Link, Session, Source, Tier, Verdict
+from trackflow_core.model import (
+    CLICK,
+    PAGE_VIEW,
+    Agent,
+    Click,
+    ClickEvent,
+    Link,
+    Session,
+    Source,
+    Tier,
+    Verdict,
+)
 
 from .base import BaseStore
 from .values import aware, naive, text_time
 
 
 class ClickStore(BaseStore):
-    def append_click(self, click, country_code=None):
+    def append_clicks(self, clicks, country_code=None):
         self._idle_visitors = frozenset()
+        rows = [
+            SQL(
+                "%s",
+                (
+                    click.event_id,
+                    click.link_code,
+                    naive(click.occurred_at),
+                    click.visitor_id,
+                    click.ip,
+                    click.user_agent,
+                    click.referrer,
+                    click.destination,
+                    click.internal,
+                    click.prefetch,
+                    click.tier.value,
+                    click.kind,
+                    click.data,
+                    country_code,
+                    "queued",
+                    datetime.now(timezone.utc).replace(tzinfo=None),
+                ),
+            )
+            for click in clicks
+        ]
         self.env.cr.execute(
             SQL(
                 """
                 INSERT INTO trackflow_click_queue
                     (event_id, link_code, occurred_at, visitor_key, ip, user_agent, referrer,
-                     destination, internal, prefetch, tier, country_code, status, create_date)
-                VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, 'queued',
-                        now() AT TIME ZONE 'UTC')
+                     destination, internal, prefetch, tier, kind, data, country_code, status,
+                     create_date)
+                VALUES %s
                 ON CONFLICT DO NOTHING
                 """,
-                click.event_id,
-                click.link_code,
-                naive(click.occurred_at),
-                click.visitor_id,
-                click.ip,
-                click.user_agent,
-                click.referrer,
-                click.destination,
-                click.internal,
-                click.prefetch,
-                click.tier.value,
-                country_code,
+                SQL(", ").join(rows),
             )
         )
 
@@ -48,9 +73,11 @@ class ClickStore(BaseStore):
             """
             SELECT q.event_id, q.occurred_at, q.link_code, q.destination,
                    COALESCE(visitor.visitor_key, q.visitor_key), q.ip,
-                   q.user_agent, q.referrer, q.internal, q.prefetch, q.tier, click.id
+                   q.user_agent, q.referrer, q.internal, q.prefetch, q.tier, q.kind, q.data,
+                   COALESCE(click.id, event.id)
               FROM trackflow_click_queue q
               LEFT JOIN link_tracker_click click ON click.trackflow_event_id = q.event_id
+              LEFT JOIN trackflow_event event ON event.event_id = q.event_id
               LEFT JOIN trackflow_merged_visitor merged ON merged.visitor_key = q.visitor_key
               LEFT JOIN trackflow_visitor visitor ON visitor.id = merged.visitor_id
              WHERE q.status = 'queued' %s
@@ -176,13 +203,17 @@ class ClickStore(BaseStore):
         if sessions:
             self._save_sessions(sessions)
         if events:
-            click_ids = self._save_clicks(events)
+            rows = [_row(event) for event in events]
+            click_ids = self._save_clicks([row for row in rows if row["kind"] == CLICK])
+            self._save_events([row for row in rows if row["kind"] != CLICK])
             if not self._defer_counters:
                 self._count_clicks(click_ids)
+            self._count_visits({row["visitor_key"] for row in rows if row["counts"]})
             self._settle([event.click.event_id for event in events])
         self.env["trackflow.visitor"].invalidate_model(flush=False)
         self.env["trackflow.session"].invalidate_model(flush=False)
         self.env["link.tracker.click"].invalidate_model(flush=False)
+        self.env["trackflow.event"].invalidate_model(flush=False)
 
     def _save_visitors(self, events):
         by_visitor = defaultdict(list)
@@ -214,9 +245,9 @@ class ClickStore(BaseStore):
                 """
                 INSERT INTO trackflow_visitor
                     (visitor_key, first_seen, last_seen, source, medium, campaign, content, term,
-                     referrer, click_count, session_count, create_date)
+                     referrer, click_count, page_views, session_count, create_date)
                 SELECT r.visitor_key, r.first_seen, r.last_seen, r.source, r.medium, r.campaign,
-                       r.content, r.term, r.referrer, 0, 0, %(now)s
+                       r.content, r.term, r.referrer, 0, 0, 0, %(now)s
                   FROM jsonb_to_recordset(%(rows)s::jsonb) AS r(
                        visitor_key text, first_seen timestamp, last_seen timestamp, source text,
                        medium text, campaign text, content text, term text, referrer text)
@@ -307,37 +338,10 @@ class ClickStore(BaseStore):
             )
         )
 
-    def _save_clicks(self, events):
-        """Insert the clicks, bring their visitors' counters up to date, return the new ids."""
-        rows = [
-            {
-                "event_id": event.click.event_id,
-                "link_code": event.click.link_code,
-                "occurred_at": text_time(event.click.occurred_at),
-                "visitor_key": event.click.visitor_id,
-                "session_key": event.session_id,
-                "ip": event.click.ip,
-                "user_agent": event.click.user_agent,
-                "referrer": event.click.referrer,
-                "destination": event.click.destination,
-                "internal": event.click.internal,
-                "prefetch": event.click.prefetch,
-                "tier": event.click.tier.value,
-                "counts": event.counts,
-                "source": event.source.source,
-                "medium": event.source.medium,
-                "campaign": event.source.campaign,
-                "channel": event.source.channel,
-                "content": event.source.content,
-                "term": event.source.term,
-                "verdict": event.agent.verdict.value,
-                "reason": event.agent.reason,
-                "device": event.agent.device,
-                "browser": event.agent.browser,
-                "os": event.agent.os,
-            }
-            for event in events
-        ]
+    def _save_clicks(self, rows):
+        """Insert the clicks; returns the new ids."""
+        if not rows:
+            return []
         inserted = self._select(
             SQL(
                 """
@@ -381,24 +385,63 @@ class ClickStore(BaseStore):
                 now=self.env.cr.now(),
             )
         )
-        click_ids = [row[0] for row in inserted]
+        return [row[0] for row in inserted]
+
+    def _save_events(self, rows):
+        if not rows:
+            return
+        self.env.cr.execute(
+            SQL(
+                """
+                INSERT INTO trackflow_event
+                    (event_id, event_type, timestamp, visitor_id, session_id, link_id, country_id,
+                     ip, user_agent, referrer, page_url, event_data, internal, prefetch, tier,
+                     counts, returns, source, medium, campaign, channel, content, term, verdict,
+                     reason, device, browser, os, create_uid, create_date)
+                SELECT r.event_id, r.kind, r.occurred_at, v.id, s.id, code.link_id, country.id,
+                       r.ip, r.user_agent, r.referrer, r.destination, r.data, r.internal,
+                       r.prefetch, r.tier,
+                       r.counts, r.returns, r.source, r.medium, r.campaign, r.channel, r.content,
+                       r.term, r.verdict, r.reason, r.device, r.browser, r.os, %(uid)s, %(now)s
+                  FROM jsonb_to_recordset(%(rows)s::jsonb) AS r(
+                       event_id text, kind text, link_code text, occurred_at timestamp,
+                       visitor_key text, session_key text, ip text, user_agent text,
+                       referrer text, destination text, data text, internal bool, prefetch bool,
+                       tier text, counts bool, returns bool, source text, medium text,
+                       campaign text, channel text, content text, term text, verdict text,
+                       reason text, device text, browser text, os text)
+                  LEFT JOIN link_tracker_code code ON code.code = r.link_code
+                  LEFT JOIN trackflow_visitor v ON v.visitor_key = r.visitor_key
+                  LEFT JOIN trackflow_session s ON s.session_key = r.session_key
+                  LEFT JOIN trackflow_click_queue q ON q.event_id = r.event_id
+                  LEFT JOIN res_country country ON country.code = q.country_code
+                ON CONFLICT (event_id) DO NOTHING
+                """,
+                rows=json.dumps(rows),
+                uid=self.env.uid,
+                now=self.env.cr.now(),
+            )
+        )
+
+    def _count_visits(self, visitor_keys):
+        """Bring the counters of these visitors up to date."""
         self.env.cr.execute(
             SQL(
                 """
                 UPDATE trackflow_visitor v
-                   SET click_count = COALESCE(v.click_count, 0) + new.clicks,
+                   SET click_count = (SELECT count(*) FROM link_tracker_click c
+                                       WHERE c.trackflow_visitor_id = v.id AND c.trackflow_counts),
+                       page_views = (SELECT count(*) FROM trackflow_event e
+                                      WHERE e.visitor_id = v.id AND e.counts
+                                        AND e.event_type = %s),
                        session_count = (SELECT count(*) FROM trackflow_session s
                                          WHERE s.visitor_id = v.id)
-                  FROM (SELECT trackflow_visitor_id AS id, count(*) AS clicks
-                          FROM link_tracker_click
-                         WHERE id = ANY(%s) AND trackflow_counts
-                         GROUP BY 1) new
-                 WHERE v.id = new.id
+                 WHERE v.visitor_key = ANY(%s)
                 """,
-                click_ids,
+                PAGE_VIEW,
+                [key for key in visitor_keys if key],
             )
         )
-        return click_ids
 
     def recorded(self, spans):
         rows = [
@@ -415,28 +458,44 @@ class ClickStore(BaseStore):
                 SELECT c.trackflow_event_id, c.trackflow_occurred_at, c.trackflow_link_code,
                        c.trackflow_destination, v.visitor_key, c.ip, c.trackflow_user_agent,
                        c.trackflow_referrer, c.trackflow_internal, c.trackflow_prefetch,
-                       c.trackflow_tier, s.session_key, c.trackflow_verdict,
-                       c.trackflow_reason, c.trackflow_device, c.trackflow_browser,
-                       c.trackflow_os, c.trackflow_source, c.trackflow_medium,
-                       c.trackflow_campaign, c.trackflow_channel, c.trackflow_content,
-                       c.trackflow_term
-                  FROM jsonb_to_recordset(%s::jsonb) AS r(
+                       c.trackflow_tier, 'click', '', s.session_key, FALSE,
+                       c.trackflow_verdict, c.trackflow_reason, c.trackflow_device,
+                       c.trackflow_browser, c.trackflow_os, c.trackflow_source,
+                       c.trackflow_medium, c.trackflow_campaign, c.trackflow_channel,
+                       c.trackflow_content, c.trackflow_term
+                  FROM jsonb_to_recordset(%(spans)s::jsonb) AS r(
                        visitor_key text, start timestamp, "end" timestamp)
                   JOIN trackflow_visitor v ON v.visitor_key = r.visitor_key
                   JOIN link_tracker_click c ON c.trackflow_visitor_id = v.id
                    AND c.trackflow_occurred_at >= r.start AND c.trackflow_occurred_at < r."end"
                   LEFT JOIN trackflow_session s ON s.id = c.trackflow_session_id
                  WHERE c.trackflow_event_id IS NOT NULL
+                 UNION ALL
+                SELECT e.event_id, e.timestamp, code.code, e.page_url, v.visitor_key, e.ip,
+                       e.user_agent, e.referrer, e.internal, e.prefetch, e.tier, e.event_type,
+                       e.event_data, s.session_key, e.returns, e.verdict, e.reason, e.device,
+                       e.browser, e.os, e.source, e.medium, e.campaign, e.channel, e.content,
+                       e.term
+                  FROM jsonb_to_recordset(%(spans)s::jsonb) AS r(
+                       visitor_key text, start timestamp, "end" timestamp)
+                  JOIN trackflow_visitor v ON v.visitor_key = r.visitor_key
+                  JOIN trackflow_event e ON e.visitor_id = v.id
+                   AND e.timestamp >= r.start AND e.timestamp < r."end"
+                  LEFT JOIN LATERAL (
+                       SELECT c.code FROM link_tracker_code c
+                        WHERE c.link_id = e.link_id ORDER BY c.id DESC LIMIT 1) code ON TRUE
+                  LEFT JOIN trackflow_session s ON s.id = e.session_id
                 """,
-                json.dumps(rows),
+                spans=json.dumps(rows),
             )
         )
         return [
             ClickEvent(
-                _click(*row[:11]),
-                Agent(Verdict(row[12] or "unknown"), *(text or "" for text in row[13:17])),
-                Source(*(text or "" for text in row[17:])),
-                row[11],
+                _click(*row[:13]),
+                Agent(Verdict(row[15] or "unknown"), *(text or "" for text in row[16:20])),
+                Source(*(text or "" for text in row[20:])),
+                session_id=row[13],
+                returns=row[14],
             )
             for row in found
         ]
@@ -446,17 +505,24 @@ class ClickStore(BaseStore):
             {"event_id": event_id, "session_key": session_key}
             for event_id, session_key in sorted(sessions.items())
         ]
-        self.env.cr.execute(
-            SQL(
-                """
-                UPDATE link_tracker_click c SET trackflow_session_id = s.id
-                  FROM jsonb_to_recordset(%s::jsonb) AS r(event_id text, session_key text)
-                  JOIN trackflow_session s ON s.session_key = r.session_key
-                 WHERE c.trackflow_event_id = r.event_id
-                """,
-                json.dumps(rows),
+        for table, event, session in (
+            ("link_tracker_click", "trackflow_event_id", "trackflow_session_id"),
+            ("trackflow_event", "event_id", "session_id"),
+        ):
+            self.env.cr.execute(
+                SQL(
+                    """
+                    UPDATE %(table)s SET %(session)s = s.id
+                      FROM jsonb_to_recordset(%(rows)s::jsonb) AS r(event_id text, session_key text)
+                      JOIN trackflow_session s ON s.session_key = r.session_key
+                     WHERE %(event)s = r.event_id
+                    """,
+                    table=SQL.identifier(table),
+                    session=SQL.identifier(session),
+                    event=SQL.identifier(table, event),
+                    rows=json.dumps(rows),
+                )
             )
-        )
         self.env.cr.execute(
             SQL(
                 """
@@ -474,6 +540,7 @@ class ClickStore(BaseStore):
         self.env["trackflow.visitor"].invalidate_model(flush=False)
         self.env["trackflow.session"].invalidate_model(flush=False)
         self.env["link.tracker.click"].invalidate_model(flush=False)
+        self.env["trackflow.event"].invalidate_model(flush=False)
 
     def count_waiting_clicks(self):
         """Add to the links' counters what `defer_counters` has left out."""
@@ -538,8 +605,53 @@ def _of_visitors(alias, visitor_ids):
     )
 
 
+def _row(event):
+    """A classified click or other event for a JSON recordset."""
+    return {
+        "event_id": event.click.event_id,
+        "kind": event.click.kind,
+        "link_code": event.click.link_code,
+        "occurred_at": text_time(event.click.occurred_at),
+        "visitor_key": event.click.visitor_id,
+        "session_key": event.session_id,
+        "ip": event.click.ip,
+        "user_agent": event.click.user_agent,
+        "referrer": event.click.referrer,
+        "destination": event.click.destination,
+        "data": event.click.data,
+        "internal": event.click.internal,
+        "prefetch": event.click.prefetch,
+        "tier": event.click.tier.value,
+        "counts": event.counts,
+        "returns": event.returns,
+        "source": event.source.source,
+        "medium": event.source.medium,
+        "campaign": event.source.campaign,
+        "channel": event.source.channel,
+        "content": event.source.content,
+        "term": event.source.term,
+        "verdict": event.agent.verdict.value,
+        "reason": event.agent.reason,
+        "device": event.agent.device,
+        "browser": event.agent.browser,
+        "os": event.agent.os,
+    }
+
+
 def _click(
-    event_id, moment, code, destination, visitor, ip, user_agent, referrer, internal, prefetch, tier
+    event_id,
+    moment,
+    code,
+    destination,
+    visitor,
+    ip,
+    user_agent,
+    referrer,
+    internal,
+    prefetch,
+    tier,
+    kind,
+    data,
 ):
     return Click(
         event_id=event_id,
@@ -553,4 +665,6 @@ def _click(
         internal=bool(internal),
         prefetch=bool(prefetch),
         tier=Tier(tier or "full"),
+        kind=kind or CLICK,
+        data=data or "",
     )

@@ -280,7 +280,7 @@ class LeadStore(BaseStore):
         rows = self._select(
             SQL(
                 """
-                SELECT rel.lead_id, c.trackflow_event_id, c.trackflow_occurred_at,
+                SELECT rel.lead_id, 'click', c.trackflow_event_id, c.trackflow_occurred_at,
                        COALESCE(c.trackflow_channel, ''), COALESCE(c.trackflow_source, ''),
                        COALESCE(c.trackflow_medium, ''), COALESCE(c.trackflow_campaign, ''),
                        COALESCE(c.trackflow_content, ''), COALESCE(c.trackflow_term, ''),
@@ -290,15 +290,27 @@ class LeadStore(BaseStore):
                   FROM crm_lead_trackflow_visitor_rel rel
                   JOIN trackflow_visitor v ON v.id = rel.visitor_id
                   JOIN link_tracker_click c ON c.trackflow_visitor_id = v.id
-                 WHERE rel.lead_id = ANY(%s)
+                 WHERE rel.lead_id = ANY(%(leads)s)
                    AND c.trackflow_counts AND c.trackflow_event_id IS NOT NULL
+                 UNION ALL
+                SELECT rel.lead_id, 'visit', e.event_id, e.timestamp,
+                       COALESCE(e.channel, ''), COALESCE(e.source, ''), COALESCE(e.medium, ''),
+                       COALESCE(e.campaign, ''), COALESCE(e.content, ''), COALESCE(e.term, ''),
+                       v.visitor_key, NULL
+                  FROM crm_lead_trackflow_visitor_rel rel
+                  JOIN trackflow_visitor v ON v.id = rel.visitor_id
+                  JOIN trackflow_session s ON s.visitor_id = v.id
+                  JOIN trackflow_event e ON e.event_id = s.session_key
+                 WHERE rel.lead_id = ANY(%(leads)s) AND e.counts AND NOT e.returns
                 """,
-                list(set(ids.values())),
+                leads=list(set(ids.values())),
             )
         )
         found = defaultdict(list)
-        for lead_id, event_id, moment, *rest in rows:
-            found[lead_id].append(Touch(event_id, aware(moment), *rest[:-1], rest[-1] or ""))
+        for lead_id, kind, event_id, moment, *rest in rows:
+            found[lead_id].append(
+                Touch(event_id, aware(moment), *rest[:-1], rest[-1] or "", kind=kind)
+            )
         # A lead that has just been typed in cannot have been called before.
         if not self._new.issuperset(ids.values()):
             for lead_id, touch in self._other_touches(ids.values()):

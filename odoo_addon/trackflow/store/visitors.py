@@ -39,7 +39,7 @@ class VisitorStore(BaseStore):
         return winner
 
     def withdraw(self, visitor_id):
-        self._strip("trackflow_click_queue", "visitor_key", "referrer", "tier", visitor_id)
+        self._strip("trackflow_click_queue", "visitor_key", "referrer", "tier", visitor_id, "data")
         [[record_id]] = self._select(
             SQL("SELECT max(id) FROM trackflow_visitor WHERE visitor_key = %s", visitor_id)
         )
@@ -51,9 +51,12 @@ class VisitorStore(BaseStore):
                 "trackflow_tier",
                 record_id,
             )
+            self._strip(
+                "trackflow_event", "visitor_id", "referrer", "tier", record_id, "event_data"
+            )
         self._drop_visitor(visitor_id)
 
-    def _strip(self, table, visitor, referrer, tier, value):
+    def _strip(self, table, visitor, referrer, tier, value, data=None):
         """Leave of a visitor's clicks in `table` what the core keeps of a mere count."""
         columns = {
             "table": SQL.identifier(table),
@@ -73,12 +76,14 @@ class VisitorStore(BaseStore):
             SQL(
                 """
                 UPDATE %(table)s AS click
-                   SET %(visitor)s = NULL, ip = '', %(referrer)s = r.referrer, %(tier)s = %(aggregate)s
+                   SET %(visitor)s = NULL, ip = '', %(referrer)s = r.referrer,
+                       %(tier)s = %(aggregate)s %(no_data)s
                   FROM jsonb_to_recordset(%(rows)s::jsonb) AS r(id int, referrer text)
                  WHERE click.id = r.id
                 """,
                 rows=json.dumps(rows),
                 aggregate=Tier.AGGREGATE.value,
+                no_data=SQL(", %s = NULL", SQL.identifier(data)) if data else SQL(),
                 **columns,
             )
         )
@@ -98,6 +103,10 @@ class VisitorStore(BaseStore):
               FROM (SELECT link_id, count(*) AS clicks FROM gone
                      WHERE counts AND rolled_up GROUP BY 1) lost
              WHERE link.id = lost.link_id
+            """,
+            """
+            DELETE FROM trackflow_event event USING trackflow_visitor v
+             WHERE v.id = event.visitor_id AND v.visitor_key = %(key)s
             """,
             "DELETE FROM trackflow_click_queue WHERE visitor_key = %(key)s",
         ):
@@ -145,14 +154,20 @@ def _origin(referrer):
 # In this order: what the losers have, then the losers themselves.
 _MERGE = (
     """
-    INSERT INTO trackflow_visitor (visitor_key, click_count, session_count, create_date)
-    VALUES (%(winner)s, 0, 0, %(now)s) ON CONFLICT DO NOTHING
+    INSERT INTO trackflow_visitor (visitor_key, click_count, page_views, session_count, create_date)
+    VALUES (%(winner)s, 0, 0, 0, %(now)s) ON CONFLICT DO NOTHING
     """,
     """
     UPDATE link_tracker_click click SET trackflow_visitor_id = winner.id
       FROM trackflow_visitor winner, trackflow_visitor loser
      WHERE winner.visitor_key = %(winner)s AND loser.visitor_key = ANY(%(losers)s)
        AND click.trackflow_visitor_id = loser.id
+    """,
+    """
+    UPDATE trackflow_event event SET visitor_id = winner.id
+      FROM trackflow_visitor winner, trackflow_visitor loser
+     WHERE winner.visitor_key = %(winner)s AND loser.visitor_key = ANY(%(losers)s)
+       AND event.visitor_id = loser.id
     """,
     """
     UPDATE trackflow_session s SET visitor_id = winner.id
@@ -204,9 +219,11 @@ _MERGE = (
        SET source = first.source, medium = first.medium, campaign = first.campaign,
            content = first.content, term = first.term, referrer = first.referrer,
            first_seen = total.first_seen, last_seen = total.last_seen,
-           click_count = total.clicks, session_count = total.sessions
+           click_count = total.clicks, page_views = total.page_views,
+           session_count = total.sessions
       FROM (SELECT min(first_seen) AS first_seen, max(last_seen) AS last_seen,
-                   sum(click_count) AS clicks, sum(session_count) AS sessions
+                   sum(click_count) AS clicks, sum(page_views) AS page_views,
+                   sum(session_count) AS sessions
               FROM trackflow_visitor
              WHERE visitor_key = %(winner)s OR visitor_key = ANY(%(losers)s)) total,
            (SELECT * FROM trackflow_visitor

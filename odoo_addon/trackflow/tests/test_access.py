@@ -11,7 +11,12 @@ from trackflow_core.errors import ConfigError
 
 from .common import TrackflowCase
 
-CLOSED_TO_SALES = ("trackflow.visitor", "trackflow.session", "trackflow.touch")
+CLOSED_TO_SALES = (
+    "trackflow.event",
+    "trackflow.visitor",
+    "trackflow.session",
+    "trackflow.touch",
+)
 MANAGERS_ONLY = (
     "trackflow.click.queue",
     "trackflow.connector",
@@ -24,6 +29,7 @@ MANAGERS_ONLY = (
 COMPUTED = (
     "trackflow.conversion",
     "trackflow.deal.attribution",
+    "trackflow.event",
     "trackflow.session",
     "trackflow.visitor",
 )

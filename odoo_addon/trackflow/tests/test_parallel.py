@@ -21,15 +21,14 @@ class TestParallel(TransactionCase):
         first = datetime.now(timezone.utc) - timedelta(days=4000)
         with self._worker() as store:
             for number in range(4):
-                store.append_click(
-                    Click(
-                        event_id=f"{self.mark}-{number}",
-                        occurred_at=first + timedelta(seconds=number),
-                        link_code="none",
-                        destination="https://shop.example/",
-                        visitor_id=self.visitor,
-                    )
+                click = Click(
+                    event_id=f"{self.mark}-{number}",
+                    occurred_at=first + timedelta(seconds=number),
+                    link_code="none",
+                    destination="https://shop.example/",
+                    visitor_id=self.visitor,
                 )
+                store.append_clicks([click])
             store.env.cr.commit()
 
     def _worker(self):

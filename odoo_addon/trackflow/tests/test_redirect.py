@@ -200,7 +200,7 @@ class TestRedirect(HttpCase):
             raise psycopg2.OperationalError("disk full")
 
         with (
-            patch.object(OdooStore, "append_click", fail),
+            patch.object(OdooStore, "append_clicks", fail),
             mute_logger("odoo.addons.trackflow.controllers.redirect"),
             patch.object(type(self.env.cr), "rollback", lambda cr: None),
         ):

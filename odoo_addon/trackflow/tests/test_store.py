@@ -77,7 +77,8 @@ class TestOdooStore(StoreContract, TransactionCase):
 
     def recorded_clicks(self, store):
         clicks = self.env["link.tracker.click"].search([("trackflow_event_id", "!=", False)])
-        return clicks.mapped("trackflow_event_id")
+        events = self.env["trackflow.event"].search([])
+        return [*clicks.mapped("trackflow_event_id"), *events.mapped("event_id")]
 
     def rejected_clicks(self, store):
         rows = self.env["trackflow.click.queue"].search([("status", "=", "failed")])

@@ -136,7 +136,7 @@ def test_upgrading_twice_at_once_makes_the_tables_once(new_file: str) -> None:
 def test_a_failed_transaction_leaves_nothing_and_tells_nobody(database: Database) -> None:
     heard: list[str] = []
     with pytest.raises(LookupError), database.transaction() as store:
-        store.append_click(click("c1", 1))
+        store.append_clicks([click("c1", 1)])
         store.after_commit(lambda: heard.append("committed"))
         raise LookupError
     with database.reading() as store:
@@ -159,10 +159,10 @@ def test_callbacks_run_when_others_can_see_what_was_written(database: Database) 
 
 def test_text_that_the_database_refuses_spoils_its_part_only(database: Database) -> None:
     with database.transaction() as store:
-        store.append_click(click("c1", 1))
+        store.append_clicks([click("c1", 1)])
         with pytest.raises(InvalidEvent, match="refuses"), store.atomic():
-            store.append_click(click("c2", 2, user_agent="\ud800"))
-        store.append_click(click("c3", 3))
+            store.append_clicks([click("c2", 2, user_agent="\ud800")])
+        store.append_clicks([click("c3", 3)])
         assert [found.event_id for found in store.claim_clicks(9)] == ["c1", "c3"]
 
 

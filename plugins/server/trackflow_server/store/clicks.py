@@ -15,11 +15,7 @@ from trackflow_server.store.schema import click_queue, link, merged_visitor, ses
 
 
 class ClickStore(BaseStore):
-    def append_click(self, click: Click) -> None:
-        self.append_clicks([click])
-
     def append_clicks(self, clicks: Sequence[Click]) -> None:
-        """Add rows to the click queue, leaving out those that wait there already."""
         self._add(click_queue, [rows.click_values(click) for click in clicks])
 
     def claim_clicks(

@@ -6,9 +6,9 @@ from collections import defaultdict
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 
-from sqlalchemy import bindparam, delete, select, update
+from sqlalchemy import and_, bindparam, delete, not_, or_, select, update
 
-from trackflow_core.model import Lead, LeadSummary, Touch
+from trackflow_core.model import CLICK, Lead, LeadSummary, Touch
 from trackflow_server.store import rows
 from trackflow_server.store.base import BaseStore
 from trackflow_server.store.schema import (
@@ -113,7 +113,14 @@ class LeadStore(BaseStore):
         clicks = (
             select(lead_visitor.c.lead_ref, click)
             .join_from(lead_visitor, click, click.c.visitor_id == lead_visitor.c.visitor_id)
-            .where(self._among(lead_visitor.c.lead_ref, set(current.values())), click.c.counts)
+            .where(
+                self._among(lead_visitor.c.lead_ref, set(current.values())),
+                click.c.counts,
+                or_(
+                    click.c.kind == CLICK,
+                    and_(click.c.session_id == click.c.event_id, not_(click.c.returns)),
+                ),
+            )
         )
         for row in self._rows(clicks):
             found[row["lead_ref"]].append(rows.touch_of_click(row))

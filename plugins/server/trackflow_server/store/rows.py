@@ -10,6 +10,7 @@ from typing import Any
 from trackflow_core.attribution import Attribution, ChannelRule, Model, Rule
 from trackflow_core.errors import ConfigError
 from trackflow_core.model import (
+    CLICK,
     Agent,
     Click,
     ClickEvent,
@@ -42,6 +43,8 @@ _CLICK = (
     "referrer",
     "internal",
     "prefetch",
+    "kind",
+    "data",
 )
 _LEAD = ("ref", "event_id", "occurred_at", "created_at", "name", "contact_name", "email", "phone")
 _TOUCH = ("id", "occurred_at", *_SOURCE, "visitor_id", "link_code", "kind")
@@ -77,12 +80,15 @@ def event_values(event: ClickEvent) -> dict[str, Any]:
         **_agent_values(event.agent),
         **_values(event.source, _SOURCE),
         "counts": event.counts,
+        "returns": event.returns,
         "session_id": event.session_id,
     }
 
 
 def event_of(row: Row) -> ClickEvent:
-    return ClickEvent(click_of(row), agent_of(row), source_of(row), row["session_id"])
+    return ClickEvent(
+        click_of(row), agent_of(row), source_of(row), row["session_id"], row["returns"]
+    )
 
 
 def session_values(session: Session) -> dict[str, Any]:
@@ -115,6 +121,7 @@ def touch_of_click(row: Row) -> Touch:
         **{name: row[name] for name in _SOURCE},
         visitor_id=row["visitor_id"] or "",
         link_code=row["link_code"],
+        kind=CLICK if row["kind"] == CLICK else "visit",
     )
 
 

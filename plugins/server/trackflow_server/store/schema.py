@@ -78,6 +78,8 @@ def _click() -> list[Column[Any]]:
         Column("internal", Boolean, nullable=False, server_default=text("false")),
         Column("prefetch", Boolean, nullable=False, server_default=text("false")),
         Column("tier", String, nullable=False, server_default="full"),
+        Column("kind", String, nullable=False, server_default="click"),
+        _text("data"),
     ]
 
 
@@ -114,6 +116,7 @@ click = Table(
     *_agent(),
     *_source(),
     Column("counts", Boolean, nullable=False),
+    Column("returns", Boolean, nullable=False, server_default=text("false")),
     Column("session_id", String, index=True),
 )
 Index("ix_click_visitor_id_occurred_at", click.c.visitor_id, click.c.occurred_at)

@@ -65,6 +65,7 @@ class VisitorStore(BaseStore):
                 .values(
                     visitor_id=None,
                     ip="",
+                    data="",
                     referrer=bindparam("kept_referrer"),
                     tier=Tier.AGGREGATE.value,
                     **({"session_id": None} if table is click else {}),

@@ -44,6 +44,8 @@ def upgrade() -> None:
         sa.Column("internal", sa.Boolean(), server_default=sa.text("(false)"), nullable=False),
         sa.Column("prefetch", sa.Boolean(), server_default=sa.text("(false)"), nullable=False),
         sa.Column("tier", sa.String(), server_default="full", nullable=False),
+        sa.Column("kind", sa.String(), server_default="click", nullable=False),
+        sa.Column("data", sa.String(), server_default="", nullable=False),
         sa.Column("verdict", sa.String(), server_default="", nullable=False),
         sa.Column("reason", sa.String(), server_default="", nullable=False),
         sa.Column("device", sa.String(), server_default="", nullable=False),
@@ -56,6 +58,7 @@ def upgrade() -> None:
         sa.Column("content", sa.String(), server_default="", nullable=False),
         sa.Column("term", sa.String(), server_default="", nullable=False),
         sa.Column("counts", sa.Boolean(), nullable=False),
+        sa.Column("returns", sa.Boolean(), server_default=sa.text("(false)"), nullable=False),
         sa.Column("session_id", sa.String(), nullable=True),
         sa.PrimaryKeyConstraint("event_id", name=op.f("pk_click")),
     )
@@ -81,6 +84,8 @@ def upgrade() -> None:
         sa.Column("internal", sa.Boolean(), server_default=sa.text("(false)"), nullable=False),
         sa.Column("prefetch", sa.Boolean(), server_default=sa.text("(false)"), nullable=False),
         sa.Column("tier", sa.String(), server_default="full", nullable=False),
+        sa.Column("kind", sa.String(), server_default="click", nullable=False),
+        sa.Column("data", sa.String(), server_default="", nullable=False),
         sa.Column("rejected", sa.String(), nullable=True),
         sa.PrimaryKeyConstraint("event_id", name=op.f("pk_click_queue")),
     )

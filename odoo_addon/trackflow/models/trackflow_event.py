@@ -1,0 +1,55 @@
+from odoo import fields, models
+
+
+class TrackflowEvent(models.Model):
+    """What a visitor did on the site besides clicking links: pages, forms, events of its own.
+
+    Rows are written by SQL alone, with times exact to the microsecond; see `store.ClickStore`.
+    """
+
+    _name = "trackflow.event"
+    _description = "TrackFlow Visitor Event"
+    _rec_name = "event_type"
+    _order = "timestamp desc, id desc"
+
+    event_id = fields.Char("Event ID", required=True, readonly=True, copy=False)
+    event_type = fields.Char("Event", required=True, readonly=True)
+    timestamp = fields.Datetime("Happened On", required=True, readonly=True)
+    visitor_id = fields.Many2one("trackflow.visitor", readonly=True, ondelete="set null")
+    session_id = fields.Many2one(
+        "trackflow.session",
+        "Visit",
+        readonly=True,
+        index="btree_not_null",
+        ondelete="set null",
+    )
+    link_id = fields.Many2one(
+        "link.tracker", readonly=True, index="btree_not_null", ondelete="set null"
+    )
+    country_id = fields.Many2one("res.country", readonly=True)
+    page_url = fields.Char("Page", readonly=True)
+    referrer = fields.Char(readonly=True)
+    event_data = fields.Char("Properties", readonly=True, help="A JSON object.")
+    ip = fields.Char("IP", readonly=True, help="Only the network; the host is cut off.")
+    user_agent = fields.Char(readonly=True)
+    internal = fields.Boolean("Staff", readonly=True)
+    prefetch = fields.Boolean("Prefetched", readonly=True)
+    tier = fields.Char("Consent", readonly=True, help="How much may be kept of the person.")
+    counts = fields.Boolean(readonly=True, help="Done by a person from outside.")
+    returns = fields.Boolean(
+        readonly=True, help="Came back from the site's own pages or from paying: no new touch."
+    )
+    source = fields.Char(readonly=True)
+    medium = fields.Char(readonly=True)
+    campaign = fields.Char(readonly=True)
+    content = fields.Char(readonly=True)
+    term = fields.Char(readonly=True)
+    channel = fields.Char(readonly=True)
+    verdict = fields.Char(readonly=True)
+    reason = fields.Char("Why", readonly=True)
+    device = fields.Char(readonly=True)
+    browser = fields.Char(readonly=True)
+    os = fields.Char("Operating System", readonly=True)
+
+    _event_id_uniq = models.UniqueIndex("(event_id)", "This event is already recorded.")
+    _visitor_timestamp_idx = models.Index("(visitor_id, timestamp)")

@@ -7,7 +7,13 @@
     "license": "LGPL-3",
     "depends": ["crm", "link_tracker"],
     "external_dependencies": {
-        "python": ["cryptography", "trackflow-core", "trackflow-odoo", "trackflow-webhook"],
+        "python": [
+            "cryptography",
+            "openpyxl",
+            "trackflow-core",
+            "trackflow-odoo",
+            "trackflow-webhook",
+        ],
     },
     "data": [
         "security/trackflow_groups.xml",
@@ -23,6 +29,8 @@
         "views/trackflow_visitor_views.xml",
         "views/trackflow_deal_attribution_views.xml",
         "views/link_tracker_views.xml",
+        "views/trackflow_sheet_import_views.xml",
+        "views/trackflow_campaign_cost_views.xml",
         "views/utm_campaign_views.xml",
         "views/crm_lead_views.xml",
         "views/trackflow_attribution_model_views.xml",

@@ -9,6 +9,7 @@ from . import (
     res_config_settings,
     res_users,
     trackflow_attribution_model,
+    trackflow_campaign_cost,
     trackflow_click_queue,
     trackflow_connector,
     trackflow_connector_event,

@@ -87,7 +87,23 @@ class LinkTracker(models.Model):
 
     @api.model_create_multi
     def create(self, vals_list):
-        return super().create([self._trackflow_prepare_url(vals) for vals in vals_list])
+        vals_list = [self._trackflow_prepare_url(vals) for vals in vals_list]
+        return super().create(self._trackflow_add_campaign_defaults(vals_list))
+
+    @api.model
+    def _trackflow_add_campaign_defaults(self, vals_list):
+        """Give links that name neither the source and medium of their campaign."""
+        campaigns = self.env["utm.campaign"].browse(
+            {vals["campaign_id"] for vals in vals_list if vals.get("campaign_id")}
+        )
+        defaults = {
+            campaign.id: {
+                "source_id": campaign.trackflow_source_id.id,
+                "medium_id": campaign.trackflow_medium_id.id,
+            }
+            for campaign in campaigns
+        }
+        return [{**defaults.get(vals.get("campaign_id"), {}), **vals} for vals in vals_list]
 
     @api.model
     def search_or_create(self, vals_list):

@@ -72,6 +72,11 @@ class LinkTrackerClick(models.Model):
         "(link_id, trackflow_visitor_id) WHERE trackflow_counts"
     )
 
+    # What a campaign's statistics read, and nothing else: see `statistics.campaign_statistics`.
+    _trackflow_campaign_visitor_idx = models.Index(
+        "(campaign_id, trackflow_visitor_id) INCLUDE (trackflow_occurred_at) WHERE trackflow_counts"
+    )
+
     @api.model_create_multi
     def create(self, vals_list):
         """Count what other code records, such as the mailings' own routes."""

@@ -1,32 +1,134 @@
+from datetime import timedelta
+
 from odoo import api, fields, models
+from odoo.fields import Domain
+
+from ..statistics import campaign_statistics
 
 MONEY_READERS = "sales_team.group_sale_salesman,trackflow.group_trackflow_campaign_manager"
+QUIET_DAYS = 7
 
 
 class UtmCampaign(models.Model):
-    _inherit = "utm.campaign"
+    _name = "utm.campaign"
+    _inherit = ["utm.campaign", "mail.thread"]
 
-    currency_id = fields.Many2one("res.currency", compute="_compute_currency_id")
-    trackflow_budget = fields.Monetary("Budget", groups=MONEY_READERS)
-    trackflow_start_date = fields.Date("Starts On")
-    trackflow_end_date = fields.Date("Ends On")
+    trackflow_company_id = fields.Many2one(
+        "res.company", "Company", help="Empty: every company works with it."
+    )
+    trackflow_currency_id = fields.Many2one(
+        "res.currency", "Currency", default=lambda self: self.env.company.currency_id
+    )
+    trackflow_type = fields.Selection(
+        [
+            ("email", "Email"),
+            ("social", "Social Media"),
+            ("search", "Search Ads"),
+            ("display", "Display Ads"),
+            ("print", "Print"),
+            ("event", "Event"),
+            ("referral", "Partners"),
+            ("content", "Content"),
+            ("other", "Other"),
+        ],
+        "Type",
+        tracking=True,
+    )
+    trackflow_status = fields.Selection(
+        [
+            ("planned", "Planned"),
+            ("running", "Running"),
+            ("paused", "Paused"),
+            ("ended", "Ended"),
+        ],
+        "Status",
+        compute="_compute_trackflow_status",
+        search="_search_trackflow_status",
+        help="From the dates, unless somebody paused it.",
+    )
+    trackflow_paused = fields.Boolean("Paused", tracking=True, copy=False)
+    trackflow_description = fields.Text("Description")
+    trackflow_source_id = fields.Many2one(
+        "utm.source", "Default Source", help="For new links of this campaign."
+    )
+    trackflow_medium_id = fields.Many2one(
+        "utm.medium", "Default Medium", help="For new links of this campaign."
+    )
+    trackflow_start_date = fields.Date("Starts On", tracking=True)
+    trackflow_end_date = fields.Date("Ends On", tracking=True)
+    trackflow_budget = fields.Monetary(
+        "Budget",
+        currency_field="trackflow_currency_id",
+        groups=MONEY_READERS,
+        tracking=True,
+    )
+    trackflow_expected_roi = fields.Float(
+        "Expected ROI",
+        groups=MONEY_READERS,
+        help="What you hope for: 0.5 means half as much again as the campaign costs.",
+    )
+    trackflow_cost_ids = fields.One2many(
+        "trackflow.campaign.cost", "campaign_id", "Costs", groups=MONEY_READERS
+    )
     trackflow_link_ids = fields.One2many("link.tracker", "campaign_id", "Links")
     trackflow_link_count = fields.Integer("Link Count", compute="_compute_trackflow_links")
-    trackflow_clicks = fields.Integer("Clicks", compute="_compute_trackflow_clicks")
-    trackflow_visitors = fields.Integer("Visitors", compute="_compute_trackflow_clicks")
-    trackflow_conversions = fields.Integer("Conversions", compute="_compute_trackflow_conversions")
+
+    trackflow_clicks = fields.Integer("Clicks", compute="_compute_trackflow_statistics")
+    trackflow_visitors = fields.Integer("Visitors", compute="_compute_trackflow_statistics")
+    trackflow_leads = fields.Integer("Leads Won Over", compute="_compute_trackflow_statistics")
+    trackflow_deals = fields.Integer("Deals Won", compute="_compute_trackflow_statistics")
+    trackflow_conversions = fields.Integer(
+        "Conversions",
+        compute="_compute_trackflow_statistics",
+        help="Leads that came in and deals that were won with this campaign as the last touch.",
+    )
+    trackflow_conversion_rate = fields.Float(
+        "Conversion Rate",
+        compute="_compute_trackflow_statistics",
+        help="conversions / clicks",
+    )
+    trackflow_last_click = fields.Datetime("Last Click", compute="_compute_trackflow_statistics")
     trackflow_revenue = fields.Monetary(
         "Attributed Revenue",
-        compute="_compute_trackflow_revenue",
+        currency_field="trackflow_currency_id",
+        compute="_compute_trackflow_statistics",
         groups=MONEY_READERS,
         help="This campaign's share of all won deals, by each deal's attribution model.",
     )
-    trackflow_roi = fields.Float(
-        "Return on Budget",
-        compute="_compute_trackflow_revenue",
+    trackflow_cost = fields.Monetary(
+        "Cost",
+        currency_field="trackflow_currency_id",
+        compute="_compute_trackflow_statistics",
         groups=MONEY_READERS,
-        help="(revenue - budget) / budget",
+        help="The costs that were entered; the budget while there are none.",
     )
+    trackflow_cost_per_click = fields.Monetary(
+        "Cost per Click",
+        currency_field="trackflow_currency_id",
+        compute="_compute_trackflow_statistics",
+        groups=MONEY_READERS,
+        help="cost / clicks",
+    )
+    trackflow_cost_per_acquisition = fields.Monetary(
+        "Cost per Conversion",
+        currency_field="trackflow_currency_id",
+        compute="_compute_trackflow_statistics",
+        groups=MONEY_READERS,
+        help="cost / conversions",
+    )
+    trackflow_roi = fields.Float(
+        "ROI",
+        compute="_compute_trackflow_statistics",
+        groups=MONEY_READERS,
+        help="(revenue - cost) / cost",
+    )
+    trackflow_budget_used = fields.Float(
+        "Budget Used",
+        compute="_compute_trackflow_statistics",
+        groups=MONEY_READERS,
+        help="Costs that were entered, in percent of the budget.",
+    )
+    trackflow_warning = fields.Text("Attention", compute="_compute_trackflow_statistics")
 
     _trackflow_budget_positive = models.Constraint(
         "CHECK (trackflow_budget >= 0)", "The budget must not be negative."
@@ -36,9 +138,34 @@ class UtmCampaign(models.Model):
         "A campaign must not end before it starts.",
     )
 
-    @api.depends_context("company")
-    def _compute_currency_id(self):
-        self.currency_id = self.env.company.currency_id
+    @api.depends("trackflow_start_date", "trackflow_end_date", "trackflow_paused")
+    def _compute_trackflow_status(self):
+        today = fields.Date.context_today(self)
+        for campaign in self:
+            start, end = campaign.trackflow_start_date, campaign.trackflow_end_date
+            if end and end < today:
+                campaign.trackflow_status = "ended"
+            elif campaign.trackflow_paused:
+                campaign.trackflow_status = "paused"
+            elif start and start > today:
+                campaign.trackflow_status = "planned"
+            else:
+                campaign.trackflow_status = "running"
+
+    def _search_trackflow_status(self, operator, value):
+        if operator != "in":
+            return NotImplemented
+        today = fields.Date.context_today(self)
+        ended = Domain("trackflow_end_date", "<", today)
+        paused = Domain("trackflow_paused", "=", True)
+        planned = Domain("trackflow_start_date", ">", today)
+        domains = {
+            "ended": ended,
+            "paused": ~ended & paused,
+            "planned": ~ended & ~paused & planned,
+            "running": ~ended & ~paused & ~planned,
+        }
+        return Domain.OR(domains[status] for status in value if status in domains)
 
     def _compute_trackflow_links(self):
         counted = (
@@ -50,53 +177,79 @@ class UtmCampaign(models.Model):
         for campaign in self:
             campaign.trackflow_link_count = numbers.get(campaign.id, 0)
 
-    def _compute_trackflow_clicks(self):
-        counted = (
-            self.env["link.tracker.click"]
-            .sudo()
-            ._read_group(
-                [("campaign_id", "in", self.ids), ("trackflow_counts", "=", True)],
-                ["campaign_id"],
-                ["__count", "trackflow_visitor_id:count_distinct"],
-            )
-        )
-        numbers = {campaign.id: rest for campaign, *rest in counted}
-        for campaign in self:
-            clicks, visitors = numbers.get(campaign.id, (0, 0))
-            campaign.trackflow_clicks = clicks
-            campaign.trackflow_visitors = visitors
-
-    def _compute_trackflow_conversions(self):
-        counted = (
-            self.env["trackflow.conversion"]
-            .sudo()
-            ._read_group([("campaign_id", "in", self.ids)], ["campaign_id"], ["__count"])
-        )
-        numbers = {campaign.id: count for campaign, count in counted}
-        for campaign in self:
-            campaign.trackflow_conversions = numbers.get(campaign.id, 0)
-
-    @api.depends("trackflow_budget")
+    @api.depends(
+        "trackflow_budget",
+        "trackflow_cost_ids.amount",
+        "trackflow_cost_ids.currency_id",
+        "trackflow_currency_id",
+        "trackflow_end_date",
+        "trackflow_paused",
+        "trackflow_start_date",
+    )
     @api.depends_context("company", "allowed_company_ids")
-    def _compute_trackflow_revenue(self):
-        summed = (
-            self.env["trackflow.deal.attribution"]
-            .sudo()
-            ._read_group(
-                [
-                    ("campaign_id", "in", self.ids),
-                    ("deal_status", "=", "won"),
-                    ("company_id", "in", self.env.companies.ids),
-                ],
-                ["campaign_id", "currency_id"],
-                ["value:sum"],
-            )
+    def _compute_trackflow_statistics(self):
+        found = self._trackflow_statistics()
+        for campaign in self.sudo():
+            row = found.get(campaign._origin.id, {})
+            clicks, conversions = row.get("clicks", 0), row.get("conversions", 0)
+            revenue, entered = float(row.get("revenue", 0)), row.get("cost")
+            budget = campaign.trackflow_budget
+            cost = budget if entered is None else float(entered)
+            campaign.trackflow_clicks = clicks
+            campaign.trackflow_visitors = row.get("visitors", 0)
+            campaign.trackflow_leads = row.get("leads", 0)
+            campaign.trackflow_deals = row.get("deals", 0)
+            campaign.trackflow_conversions = conversions
+            campaign.trackflow_conversion_rate = conversions / clicks if clicks else 0.0
+            campaign.trackflow_last_click = row.get("last_click") or False
+            campaign.trackflow_revenue = revenue
+            campaign.trackflow_cost = cost
+            campaign.trackflow_cost_per_click = cost / clicks if clicks else 0.0
+            campaign.trackflow_cost_per_acquisition = cost / conversions if conversions else 0.0
+            campaign.trackflow_roi = (revenue - cost) / cost if cost else 0.0
+            campaign.trackflow_budget_used = 100 * float(entered or 0) / budget if budget else 0.0
+            campaign.trackflow_warning = campaign._trackflow_find_warning(row)
+
+    def _trackflow_statistics(self, since=None, until=None):
+        """The figures of `statistics.campaign_statistics` by campaign id."""
+        self._trackflow_flush_statistics()
+        query = campaign_statistics(self.env, self._origin.ids, since, until)
+        return {row["campaign_id"]: row for row in self.env.execute_query_dict(query)}
+
+    @api.model
+    def _trackflow_flush_statistics(self):
+        self.env["link.tracker.click"].flush_model(
+            ["campaign_id", "trackflow_visitor_id", "trackflow_counts", "trackflow_occurred_at"]
         )
-        company, today = self.env.company, fields.Date.context_today(self)
-        revenue = dict.fromkeys(self.ids, 0.0)
-        for campaign, currency, value in summed:
-            revenue[campaign.id] += currency._convert(value, company.currency_id, company, today)
-        for campaign in self:
-            earned, budget = revenue.get(campaign.id, 0.0), campaign.trackflow_budget
-            campaign.trackflow_revenue = earned
-            campaign.trackflow_roi = (earned - budget) / budget if budget else 0.0
+        self.env["trackflow.conversion"].flush_model()
+        self.env["trackflow.deal.attribution"].flush_model()
+        self.env["trackflow.campaign.cost"].flush_model()
+        self.env["crm.lead"].flush_model(["trackflow_closed_date"])
+        self.flush_model(["trackflow_currency_id"])
+
+    def _trackflow_find_warning(self, row):
+        """What somebody should look at, in a sentence; False when all is well."""
+        self.ensure_one()
+        if not row.get("clicks") and row.get("cost"):
+            return self.env._(
+                "Money was spent, but nobody has clicked: check that the ads use the tracked links."
+            )
+        quiet_since = fields.Datetime.now() - timedelta(days=QUIET_DAYS)
+        if (
+            self.trackflow_status == "running"
+            and row.get("last_click")
+            and row["last_click"] < quiet_since
+        ):
+            return self.env._(
+                "Nobody has clicked for more than %s days: end or pause the campaign, or check "
+                "its links.",
+                QUIET_DAYS,
+            )
+        return False
+
+    def action_trackflow_pause(self):
+        """Say that the campaign rests; its links go on working."""
+        self.trackflow_paused = True
+
+    def action_trackflow_resume(self):
+        self.trackflow_paused = False

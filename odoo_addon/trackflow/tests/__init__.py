@@ -1,5 +1,6 @@
 from . import (
     test_access,
+    test_campaigns,
     test_click_job,
     test_crm_lead,
     test_link_tracker,
@@ -7,6 +8,7 @@ from . import (
     test_parallel,
     test_privacy,
     test_redirect,
+    test_specification,
     test_store,
     test_tours,
     test_webhook,

@@ -16,8 +16,13 @@ class TestLinkTracker(TrackflowCase):
                 "trackflow_budget": 500.0,
                 "trackflow_start_date": "2026-06-01",
                 "trackflow_end_date": "2026-08-31",
+                "trackflow_description": "For whoever travels",
+                "trackflow_expected_roi": 0.5,
             }
         )
+        shown = campaign.read(["trackflow_description", "trackflow_expected_roi"])[0]
+        self.assertEqual(shown["trackflow_description"], "For whoever travels")
+        self.assertEqual(shown["trackflow_expected_roi"], 0.5)
         link = self.env["link.tracker"].create(
             {"url": "https://shop.example/summer", "campaign_id": campaign.id}
         )

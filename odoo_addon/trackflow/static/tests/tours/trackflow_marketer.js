@@ -56,7 +56,11 @@ registry.category("web_tour.tours").add("trackflow_marketer", {
         },
         {
             content: "go to the campaigns",
-            trigger: ".o_menu_sections [data-menu-xmlid='trackflow.menu_campaigns']",
+            trigger: ".o_menu_sections [data-menu-xmlid='trackflow.menu_campaigns_root']",
+            run: "click",
+        },
+        {
+            trigger: ".o-dropdown--menu [data-menu-xmlid='trackflow.menu_campaigns']",
             run: "click",
         },
         {

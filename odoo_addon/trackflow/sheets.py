@@ -1,0 +1,84 @@
+"""Rows of a sheet that somebody pasted or uploaded: CSV with any usual separator, or XLSX."""
+
+import csv
+import io
+import zipfile
+from datetime import date, datetime
+
+from openpyxl import load_workbook
+from openpyxl.utils.exceptions import InvalidFileException
+
+from trackflow_core.errors import InvalidEvent
+
+MAX_ROWS = 10_000
+_SEPARATORS = "\t;,|"
+_ZIP = b"PK\x03\x04"
+
+
+def read_rows(content):
+    """The rows of `content` (bytes or text) as dicts by lower-case column name; all values are text.
+
+    Empty rows are left out. Raises InvalidEvent, in words for the person who brought the sheet.
+    """
+    if isinstance(content, bytes) and content.startswith(_ZIP):
+        table = _workbook(content)
+    else:
+        table = _csv(content if isinstance(content, str) else _decoded(content))
+    table = [[cell.strip() for cell in row] for row in table]
+    table = [row for row in table if any(row)]
+    if len(table) < 2:
+        raise InvalidEvent("The sheet needs a row of column names and at least one row below it.")
+    if len(table) - 1 > MAX_ROWS:
+        raise InvalidEvent(f"The sheet has more than {MAX_ROWS:,} rows: bring it in parts.")
+    names = [name.lower() for name in table[0]]
+    if len({name for name in names if name}) < len([name for name in names if name]):
+        raise InvalidEvent("Two columns of the sheet have the same name.")
+    return [
+        {name: value for name, value in zip(names, row, strict=False) if name} for row in table[1:]
+    ]
+
+
+def _decoded(content):
+    for encoding in ("utf-8-sig", "cp1252"):
+        try:
+            return content.decode(encoding)
+        except UnicodeDecodeError:
+            continue
+    raise InvalidEvent("The file is neither CSV nor XLSX.")
+
+
+def _csv(text):
+    if "\0" in text:
+        raise InvalidEvent("The file is neither CSV nor XLSX.")
+    first = text.lstrip().partition("\n")[0]
+    separator = max(_SEPARATORS, key=first.count)
+    try:
+        return list(csv.reader(io.StringIO(text), delimiter=separator))
+    except csv.Error as error:
+        raise InvalidEvent(f"The sheet cannot be read as CSV: {error}.") from error
+
+
+def _workbook(content):
+    try:
+        book = load_workbook(io.BytesIO(content), read_only=True, data_only=True)
+        sheet = book.worksheets[0]
+        return [
+            [_text(value) for value in row]
+            for row, _number in zip(
+                sheet.iter_rows(values_only=True), range(MAX_ROWS + 2), strict=False
+            )
+        ]
+    except (InvalidFileException, zipfile.BadZipFile, KeyError, ValueError, IndexError) as error:
+        raise InvalidEvent("The workbook cannot be read: save it as XLSX or CSV.") from error
+
+
+def _text(value):
+    if value is None:
+        return ""
+    if isinstance(value, datetime):
+        return value.date().isoformat()
+    if isinstance(value, date):
+        return value.isoformat()
+    if isinstance(value, float) and value.is_integer():
+        return str(int(value))
+    return str(value)

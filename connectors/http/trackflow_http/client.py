@@ -1,0 +1,265 @@
+"""One CRM's HTTP interface, asked politely and never for ever.
+
+Errors are told apart by recovery: `RetriableError` for a passing fault (429, 5xx, no answer),
+`ConfigError` for what somebody must change (401, 403, a redirect, a certificate), `TerminalError`
+for a request that will never be accepted. No message holds a header, a query or a body.
+"""
+
+from __future__ import annotations
+
+import json as jsonlib
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from datetime import datetime, timezone
+from email.utils import parsedate_to_datetime
+from typing import Any
+
+import requests
+from tenacity import (
+    RetryCallState,
+    Retrying,
+    retry_if_exception_type,
+    stop_after_attempt,
+    wait_random_exponential,
+)
+
+from trackflow_core.errors import ConfigError, RetriableError, TerminalError, TrackFlowError
+
+MAX_ANSWER_BYTES = 64 * 1024 * 1024
+"""The largest answer that is read."""
+
+_CHUNK = 64 * 1024
+_REPEATABLE = ("GET", "HEAD", "PUT", "DELETE", "OPTIONS")
+
+
+@dataclass(frozen=True, slots=True)
+class Pace:
+    """How fast and how stubborn: at most `per_second` requests (0 for no limit), `attempts` of
+    each. A CRM that asks to wait longer than `longest_wait` seconds is left to the caller.
+    """
+
+    per_second: float = 10
+    attempts: int = 4
+    longest_wait: float = 20
+    connect_timeout: float = 5
+    read_timeout: float = 60
+    sleep: Callable[[float], None] = time.sleep
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What a CRM answered; header names are lower case."""
+
+    where: str
+    status: int
+    headers: Mapping[str, str]
+    body: bytes
+
+    def json(self) -> Any:
+        """The decoded body. Raises TerminalError when it is no JSON."""
+        try:
+            return jsonlib.loads(self.body)
+        except ValueError:
+            raise TerminalError(
+                f"{self.where} answered {self.status} with something that is no JSON: "
+                "check that the address leads to the CRM itself."
+            ) from None
+
+    @property
+    def retry_after(self) -> float | None:
+        """The seconds to wait that the CRM asks for, if any (RFC 9110, section 10.2.3)."""
+        value = self.headers.get("retry-after", "").strip()
+        if value.isascii() and value.isdigit() and len(value) < 10:
+            return float(value)
+        try:
+            moment = parsedate_to_datetime(value)
+        except (TypeError, ValueError):
+            return None
+        sent = moment if moment.tzinfo else moment.replace(tzinfo=timezone.utc)
+        return max(0.0, (sent - datetime.now(timezone.utc)).total_seconds())
+
+
+Explain = Callable[[Answer], TrackFlowError | None]
+"""What is wrong with an answer, or None."""
+
+
+class _Unheard(RetriableError):
+    """The CRM certainly did nothing."""
+
+
+class _Unsure(RetriableError):
+    """The CRM may have done what it was asked."""
+
+
+def refusal(answer: Answer) -> TrackFlowError | None:
+    """What an answer's status says, or None where it is a success."""
+    where, status = answer.where, answer.status
+    if status < 300:
+        return None
+    if status < 400:
+        return ConfigError(
+            f"{where} answers with a redirect ({status}): give the address that it leads to."
+        )
+    if status in (401, 403):
+        return ConfigError(
+            f"{where} answered {status}: renew the credentials, or give their user the permission."
+        )
+    if status == 429 or status >= 500:
+        return RetriableError(
+            f"{where} answered {status}; it may be busy.", retry_after=answer.retry_after
+        )
+    return TerminalError(f"{where} answered {status}.")
+
+
+class Client:
+    """Sends requests to one site. Not for several threads at a time.
+
+    `headers` hold the credentials; they go to `base_url` only and are never shown.
+    """
+
+    def __init__(
+        self,
+        base_url: str,
+        headers: Mapping[str, str] | None = None,
+        pace: Pace | None = None,
+        explain: Explain = refusal,
+    ) -> None:
+        self._base = base_url.rstrip("/")
+        self._pace = pace or Pace()
+        self._explain = explain
+        self._session = requests.Session()
+        # By `auth`, because a .netrc would go before a mere header.
+        self._session.auth = _Headers(headers or {})
+        self._last = 0.0
+        self._backoff = wait_random_exponential(multiplier=0.5, max=self._pace.longest_wait)
+
+    def get(self, path: str, params: Mapping[str, Any] | None = None) -> Answer:
+        """The answer to a GET."""
+        return self.send("GET", path, params=params)
+
+    def send(
+        self,
+        method: str,
+        path: str,
+        *,
+        params: Mapping[str, Any] | None = None,
+        json: Any = None,
+        body: bytes | None = None,
+        headers: Mapping[str, str] | None = None,
+        repeat: bool | None = None,
+    ) -> Answer:
+        """The answer to a request, which is a success by `explain`.
+
+        `repeat` says that sending it twice does no harm; by default as HTTP says of the method.
+        """
+        may_repeat = method in _REPEATABLE if repeat is None else repeat
+        retrying = Retrying(
+            stop=stop_after_attempt(self._pace.attempts),
+            wait=self._wait,
+            retry=retry_if_exception_type((_Unheard, _Unsure) if may_repeat else _Unheard),
+            sleep=self._pace.sleep,
+            reraise=True,
+        )
+        content = jsonlib.dumps(json).encode() if json is not None else body
+        sent = {"Content-Type": "application/json"} if json is not None else {}
+        return retrying(self._once, method, path, params, content, {**sent, **(headers or {})})
+
+    def _wait(self, state: RetryCallState) -> float:
+        error = state.outcome.exception() if state.outcome else None
+        asked = error.retry_after if isinstance(error, RetriableError) else None
+        return self._backoff(state) if asked is None else asked
+
+    def _once(
+        self,
+        method: str,
+        path: str,
+        params: Mapping[str, Any] | None,
+        content: bytes | None,
+        headers: Mapping[str, str],
+    ) -> Answer:
+        where = f"{method} {self._base}{path}"
+        self._keep_pace()
+        try:
+            with self._session.request(
+                method,
+                self._base + path,
+                params=params,
+                data=content,
+                headers=headers,
+                timeout=(self._pace.connect_timeout, self._pace.read_timeout),
+                allow_redirects=False,
+                stream=True,
+            ) as response:
+                answer = Answer(where, response.status_code, _lower(response), _read(response))
+        except requests.exceptions.SSLError:
+            raise ConfigError(
+                f"{where}: the certificate is not valid; check the address or mend the certificate."
+            ) from None
+        except requests.exceptions.ConnectTimeout:
+            raise _Unheard(f"{where}: no connection in time; is the site up?") from None
+        except requests.exceptions.Timeout:
+            raise _Unsure(f"{where}: no answer in time.") from None
+        except (
+            requests.exceptions.InvalidURL,
+            requests.exceptions.InvalidSchema,
+            requests.exceptions.MissingSchema,
+        ):
+            raise ConfigError(f"{where} is no address that can be asked: correct it.") from None
+        except requests.exceptions.RequestException as error:
+            raise _broken(where, error) from None
+        problem = self._explain(answer)
+        if problem is None:
+            return answer
+        if not isinstance(problem, RetriableError):
+            raise problem
+        raise self._passing(answer, problem)
+
+    def _passing(self, answer: Answer, problem: RetriableError) -> RetriableError:
+        """`problem` as what the retrying goes by; a long wait is the caller's."""
+        if (problem.retry_after or 0) > self._pace.longest_wait:
+            return problem
+        kind = _Unheard if answer.status in (429, 503) else _Unsure
+        return kind(str(problem), retry_after=problem.retry_after)
+
+    def _keep_pace(self) -> None:
+        if self._pace.per_second:
+            wait = self._last + 1 / self._pace.per_second - time.monotonic()
+            if wait > 0:
+                self._pace.sleep(wait)
+        self._last = time.monotonic()
+
+
+class _Headers(requests.auth.AuthBase):
+    """Adds headers that nobody needs to see."""
+
+    def __init__(self, headers: Mapping[str, str]) -> None:
+        self._headers = dict(headers)
+
+    def __call__(self, request: requests.PreparedRequest) -> requests.PreparedRequest:
+        request.headers.update(self._headers)
+        return request
+
+
+def _broken(where: str, error: requests.exceptions.RequestException) -> RetriableError:
+    """Whether anything was sent is only known where the connection was never made."""
+    if "NewConnectionError" in repr(error) or "NameResolutionError" in repr(error):
+        return _Unheard(f"{where}: no connection; is the site up and its name right?")
+    return _Unsure(f"{where}: the connection broke.")
+
+
+def _lower(response: requests.Response) -> Mapping[str, str]:
+    return {name.lower(): value for name, value in response.headers.items()}
+
+
+def _read(response: requests.Response) -> bytes:
+    chunks, size = [], 0
+    for chunk in response.iter_content(_CHUNK):
+        size += len(chunk)
+        if size > MAX_ANSWER_BYTES:
+            raise TerminalError(
+                f"An answer of {response.url.partition('?')[0]} is larger than "
+                f"{MAX_ANSWER_BYTES} bytes: ask for less at a time."
+            )
+        chunks.append(chunk)
+    return b"".join(chunks)

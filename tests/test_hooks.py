@@ -16,12 +16,37 @@ from trackflow_core.config import Settings
 from trackflow_core.engine import Engine
 from trackflow_core.errors import ConfigError
 from trackflow_core.hooks import Command, Hooks, describe, hookimpl, installed, load, manager, specs
-from trackflow_core.model import Agent, Click, Context, Source, Verdict
+from trackflow_core.model import (
+    Agent,
+    Click,
+    ClickEvent,
+    Context,
+    Conversion,
+    DealStatus,
+    Lead,
+    LeadSummary,
+    Link,
+    LinkStatus,
+    Source,
+    Verdict,
+)
 from trackflow_core.ports import Event
 from trackflow_core.testing import MemoryStore
-from trackflow_core.testing.facts import LINKS, click, deal, lead, touch
+from trackflow_core.testing.facts import ANNA, BEN, LINKS, at, click, deal, lead, touch
+from trackflow_core.tracking.links import Choice, Request
 
-WORKSPACE = {"crawlers", "geo", "naming", "odoo", "paid_touch", "receipts", "webhook"}
+WORKSPACE = {
+    "crawlers",
+    "geo",
+    "naming",
+    "odoo",
+    "paid_touch",
+    "receipts",
+    "webhook",
+    "colleagues",
+    "localise",
+    "eventlog",
+}
 CTX = Context()
 
 
@@ -192,6 +217,79 @@ def test_clicks_of_mail_gateways_are_kept_and_are_no_touches() -> None:
     engine.process_clicks()
     assert [event.counts for event in store.click_events()] == [False, True]
     assert store.click_events()[0].agent.reason == "comes from the network of Proofpoint"
+
+
+def test_hook_trackflow_resolve_visitor() -> None:
+    def trackflow_resolve_visitor(visitor_ids: frozenset[str], lead: Lead) -> frozenset[str] | None:
+        if lead.company == "Known":
+            return visitor_ids | {BEN}
+        return frozenset() if lead.company == "Ours" else None
+
+    store = MemoryStore(LINKS)
+    engine = Engine(store, Hooks({"mine": plugin(trackflow_resolve_visitor)}))
+    for company, expected in (("", {ANNA}), ("Known", {ANNA, BEN}), ("Ours", set())):
+        engine.apply_lead(lead(f"crm/{company}", company=company))
+        [held] = store.leads({f"crm/{company}"})
+        assert held.visitor_ids == expected
+
+
+def test_hook_trackflow_choose_destination(caplog: pytest.LogCaptureFixture) -> None:
+    def trackflow_choose_destination(choice: Choice, link: Link, request: Request) -> Choice | None:
+        places = {"CH": "https://shop.example.ch/", "XX": "javascript:alert(1)"}
+        found = places.get(request.country)
+        return replace(choice, destination=found) if found and link.code == "adsGogl" else None
+
+    engine = Engine(MemoryStore(), Hooks({"mine": plugin(trackflow_choose_destination)}))
+
+    def chosen(country: str, link: Link = LINKS[0]) -> str | None:
+        return engine.choose_destination(link, Request(country=country), at()).destination
+
+    assert chosen("CH") == "https://shop.example.ch/"
+    assert chosen("DE") == chosen("XX") == LINKS[0].destination
+    assert "must begin with http:// or https://" in caplog.text
+    assert chosen("CH", replace(LINKS[0], status=LinkStatus.PAUSED)) is None
+
+
+def test_hook_trackflow_after_click_recorded() -> None:
+    told: list[tuple[str, str | None, bool]] = []
+
+    def trackflow_after_click_recorded(event: ClickEvent, ctx: Context) -> None:
+        told.append((event.click.event_id, event.session_id, event.counts))
+
+    classified(
+        plugin(trackflow_after_click_recorded),
+        click("late", 2, internal=True),
+        click("early", 1),
+        click("same", 1, occurred_at=at(1, 5)),
+    )
+    assert told == [("early", "early", True), ("same", "early", True), ("late", None, False)]
+
+
+def test_hook_trackflow_after_lead_attributed() -> None:
+    told: list[tuple[str, int]] = []
+
+    def trackflow_after_lead_attributed(lead: Lead, summary: LeadSummary) -> None:
+        told.append((lead.ref, summary.touch_count))
+
+    engine = Engine(MemoryStore(LINKS), Hooks({"mine": plugin(trackflow_after_lead_attributed)}))
+    engine.apply_lead(lead())
+    engine.record_click(click("c1", 1))
+    engine.process_clicks()
+    assert told == [("crm/lead-1", 0), ("crm/lead-1", 1)]
+
+
+def test_hook_trackflow_after_conversion_recorded() -> None:
+    told: list[tuple[str, str, int]] = []
+
+    def trackflow_after_conversion_recorded(conversion: Conversion) -> None:
+        told.append((conversion.ref, conversion.kind, conversion.value))
+
+    hooks = Hooks({"mine": plugin(trackflow_after_conversion_recorded)})
+    engine = Engine(MemoryStore(LINKS), hooks)
+    engine.apply([lead("crm/lead-2", visitor_ids=frozenset())])
+    engine.record_click(click("c1", 1))
+    engine.apply([lead()], [deal(status=DealStatus.WON)])
+    assert told == [("crm/lead-1", "lead", 0), ("crm/deal-1", "won", 10_000)]
 
 
 def test_hook_trackflow_after_deal_attributed() -> None:

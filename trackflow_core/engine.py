@@ -30,7 +30,7 @@ from trackflow_core.model import (
     Verdict,
 )
 from trackflow_core.ports import Store
-from trackflow_core.tracking import agents, channels, consent, identity, scanners, sessions
+from trackflow_core.tracking import agents, channels, consent, identity, links, scanners, sessions
 
 _log = logging.getLogger(__name__)
 
@@ -105,8 +105,8 @@ class Engine:
         return total, left_visitors | right_visitors
 
     def _save(self, clicks: Sequence[Click]) -> set[str]:
-        links = self._store.links({click.link_code for click in clicks})
-        events = [self._classify(click, links.get(click.link_code)) for click in clicks]
+        known = self._store.links({click.link_code for click in clicks})
+        events = [self._classify(click, known.get(click.link_code)) for click in clicks]
         days = {
             sessions.day_of(event.click.visitor_id, event.click.occurred_at, self._zone)
             for event in events
@@ -126,10 +126,10 @@ class Engine:
         homes = {
             event.click.event_id: session.id for session, members in arranged for event in members
         }
-        self._store.save_visits(
-            [replace(event, session_id=homes.get(event.click.event_id)) for event in events],
-            [session for session, _ in arranged],
-        )
+        saved = [replace(event, session_id=homes.get(event.click.event_id)) for event in events]
+        self._store.save_visits(saved, [session for session, _ in arranged])
+        if self._hooks.listens("trackflow_after_click_recorded"):
+            self._store.after_commit(lambda: self._announce_clicks(saved))
         new = {event.click.event_id for event in events}
         moved = {
             event.click.event_id: homes[event.click.event_id]
@@ -166,6 +166,14 @@ class Engine:
             self._hooks.classify_touch(source, click, self._settings.context),
             returns=returns and source.channel == "Direct",
         )
+
+    def choose_destination(self, link: Link, request: links.Request, now: datetime) -> links.Choice:
+        """Where a click on `link` goes at `now`: by the link's own rules (`links.choose`), unless a
+        plugin knows better. A link that is out of use stays so."""
+        choice = links.choose(link, request, now)
+        if choice.reason in links.IN_USE:
+            return self._hooks.choose_destination(choice, link, request, self._settings.context)
+        return choice
 
     def country_of(self, address: str) -> str:
         """In which country an IP address is, in two letters; "" where no plugin knows."""
@@ -227,13 +235,15 @@ class Engine:
         )
         for problem in match.problems:
             _log.warning("The lead %s is not bound by its %s", lead.ref, problem)
-        return replace(
+        lead = replace(
             lead,
             visitor_ids=visitors | match.visitor_ids,
             visitor_token="",
             visitor_cookie="",
             email_visitor_ids=frozenset(),
         )
+        found = self._hooks.resolve_visitor(lead.visitor_ids, lead, self._settings.context)
+        return lead if found == lead.visitor_ids else replace(lead, visitor_ids=found)
 
     def merge_leads(self, winner: str, losers: Collection[str]) -> None:
         """Make one lead of several: `winner` keeps its ref and gets every journey and deal."""
@@ -324,11 +334,16 @@ class Engine:
             *(_lead_conversion(lead, summaries[lead.ref]) for lead in leads),
             *(_won_conversion(deal, journeys.get(deal.lead_ref, ())) for deal in won),
         ]
+        conversions = [conversion for conversion in conversions if conversion.touch is not None]
         self._store.replace_conversions(
             [*((lead.ref, "lead") for lead in leads), *((deal.ref, "won") for deal in deals)],
-            [conversion for conversion in conversions if conversion.touch is not None],
+            conversions,
         )
-        self._store.after_commit(lambda: self._announce(attributions))
+        self._store.after_commit(
+            lambda: self._announce(
+                [(lead, summaries[lead.ref]) for lead in leads], conversions, attributions
+            )
+        )
 
     def _journeys(
         self, lead_refs: Collection[str], deals: Sequence[Deal]
@@ -385,9 +400,23 @@ class Engine:
             return {}
         return {lead.ref: lead.came_in_at for lead in self._store.leads(refs)}
 
-    def _announce(self, attributions: Iterable[Attribution]) -> None:
+    def _announce(
+        self,
+        leads: Iterable[tuple[Lead, LeadSummary]],
+        conversions: Iterable[Conversion],
+        attributions: Iterable[Attribution],
+    ) -> None:
+        hooks, context = self._hooks, self._settings.context
+        for lead, summary in leads:
+            hooks.after_lead_attributed(lead, summary, context)
+        for conversion in conversions:
+            hooks.after_conversion_recorded(conversion, context)
         for attribution in attributions:
-            self._hooks.after_deal_attributed(attribution, self._settings.context)
+            hooks.after_deal_attributed(attribution, context)
+
+    def _announce_clicks(self, events: Iterable[ClickEvent]) -> None:
+        for event in events:
+            self._hooks.after_click_recorded(event, self._settings.context)
 
 
 def _utm_of(link: Link) -> Mapping[str, str]:

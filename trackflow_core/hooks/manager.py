@@ -16,10 +16,22 @@ from typing import Any, TypeVar
 import pluggy
 
 from trackflow_core.attribution import Attribution, Rule
-from trackflow_core.errors import ConfigError
+from trackflow_core.errors import ConfigError, InvalidEvent
 from trackflow_core.hooks import builtins, specs
-from trackflow_core.model import Agent, Click, Context, Source
+from trackflow_core.model import (
+    Agent,
+    Click,
+    ClickEvent,
+    Context,
+    Conversion,
+    Lead,
+    LeadSummary,
+    Link,
+    Source,
+)
 from trackflow_core.ports import Connector
+from trackflow_core.tracking.links import Choice, Request
+from trackflow_core.tracking.urls import safe_destination
 
 _log = logging.getLogger("trackflow.plugins")
 BUILTIN = "trackflow-core"
@@ -71,8 +83,8 @@ class Hooks:
                     f"The plugin name {name!r} is TrackFlow's own: rename the plugin."
                 )
             self._managers[name] = _manager_of(name, plugin)
-        # Most installations have no decider, and clicks are many.
-        self._deciders: Mapping[str, tuple[str, ...]] = {
+        # Most installations have none for most hooks, and clicks are many.
+        self._implementers: Mapping[str, tuple[str, ...]] = {
             hook: tuple(name for name in self._managers if hook in self.implemented_by(name))
             for hook in _HOOKS
         }
@@ -104,6 +116,44 @@ class Hooks:
             return ""
         return country
 
+    def resolve_visitor(
+        self, visitor_ids: frozenset[str], lead: Lead, ctx: Context
+    ) -> frozenset[str]:
+        """`visitor_ids`, or what the first plugin with an opinion makes of them."""
+        hook = "trackflow_resolve_visitor"
+        return self._decide(hook, visitor_ids, visitor_ids=visitor_ids, lead=lead, ctx=ctx)
+
+    def choose_destination(
+        self, choice: Choice, link: Link, request: Request, ctx: Context
+    ) -> Choice:
+        """`choice`, or what the first plugin with an opinion makes of it."""
+        hook = "trackflow_choose_destination"
+        decided = self._decide(hook, choice, choice=choice, link=link, request=request, ctx=ctx)
+        if decided is choice:
+            return choice
+        try:
+            safe_destination(decided.destination or "")
+        except InvalidEvent as error:
+            _log.error("What a plugin makes of the link %r is left out: %s", link.code, error)
+            return choice
+        return decided
+
+    def listens(self, hook: str) -> bool:
+        """Whether any plugin implements this hook."""
+        return bool(self._implementers[hook])
+
+    def after_click_recorded(self, event: ClickEvent, ctx: Context) -> None:
+        """Tell every plugin that `event` is committed."""
+        self._notify("trackflow_after_click_recorded", event=event, ctx=ctx)
+
+    def after_lead_attributed(self, lead: Lead, summary: LeadSummary, ctx: Context) -> None:
+        """Tell every plugin that the lead's `summary` is committed."""
+        self._notify("trackflow_after_lead_attributed", lead=lead, summary=summary, ctx=ctx)
+
+    def after_conversion_recorded(self, conversion: Conversion, ctx: Context) -> None:
+        """Tell every plugin that `conversion` is committed."""
+        self._notify("trackflow_after_conversion_recorded", conversion=conversion, ctx=ctx)
+
     def after_deal_attributed(self, attribution: Attribution, ctx: Context) -> None:
         """Tell every plugin that `attribution` is committed."""
         self._notify("trackflow_after_deal_attributed", attribution=attribution, ctx=ctx)
@@ -134,7 +184,7 @@ class Hooks:
 
     def _decide(self, hook: str, ours: _Answer, **arguments: object) -> _Answer:
         """The first plugin's answer of the kind of `ours`; `ours` when no plugin has one."""
-        for name in self._deciders[hook]:
+        for name in self._implementers[hook]:
             try:
                 answer = getattr(self._managers[name].hook, hook)(**arguments)
             except Exception:
@@ -153,9 +203,9 @@ class Hooks:
         return ours
 
     def _notify(self, hook: str, **arguments: object) -> None:
-        for name, call in self._calls(hook):
+        for name in self._implementers[hook]:
             try:
-                call(**arguments)
+                getattr(self._managers[name].hook, hook)(**arguments)
             except Exception:
                 _log.exception("The plugin %r failed in %s; the others go on.", name, hook)
 

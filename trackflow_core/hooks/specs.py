@@ -15,8 +15,19 @@ from typing import TYPE_CHECKING, Any
 import pluggy
 
 from trackflow_core.attribution import Attribution, Rule
-from trackflow_core.model import Agent, Click, Context, Source
+from trackflow_core.model import (
+    Agent,
+    Click,
+    ClickEvent,
+    Context,
+    Conversion,
+    Lead,
+    LeadSummary,
+    Link,
+    Source,
+)
 from trackflow_core.ports import Connector
+from trackflow_core.tracking.links import Choice, Request
 
 if TYPE_CHECKING:
     import typer
@@ -99,6 +110,63 @@ def trackflow_geolocate(address: str, ctx: Context) -> str | None:
     (ISO 3166-1, such as "DE"), or None when it is not known; the first plugin that returns some
     decides, and without one the country is unknown. An exception is logged with the plugin's name
     and counts as None.
+    """
+
+
+@hookspec(firstresult=True)
+def trackflow_resolve_visitor(
+    visitor_ids: frozenset[str], lead: Lead, ctx: Context
+) -> frozenset[str] | None:
+    """Which visitors a lead is bound to.
+
+    Called each time that a lead is told of. `visitor_ids` are those that its token, its cookie or
+    its mail proved. Return other ones, an empty set to bind none, or None to leave them; the first
+    plugin that returns a set decides. What was bound before stays bound. An exception is logged
+    with the plugin's name and counts as None.
+    """
+
+
+@hookspec(firstresult=True)
+def trackflow_choose_destination(
+    choice: Choice, link: Link, request: Request, ctx: Context
+) -> Choice | None:
+    """Where a click goes.
+
+    Called while a click is answered, for a link that leads somewhere: be quick, never ask the
+    network. `choice` is what the link's rules and variants say. Return it with another destination
+    (`dataclasses.replace`), which must be an address with http or https, or None to leave it; the
+    first plugin that returns one decides. An exception is logged with the plugin's name and counts
+    as None.
+    """
+
+
+@hookspec
+def trackflow_after_click_recorded(event: ClickEvent, ctx: Context) -> None:
+    """A click, a page view or another event was classified, and its transaction has committed.
+
+    Called once for each, bots' and colleagues' included (`event.counts` tells), in the order of
+    time within a batch. The return value is ignored. An exception is logged with the plugin's name
+    and stops nobody else.
+    """
+
+
+@hookspec
+def trackflow_after_lead_attributed(lead: Lead, summary: LeadSummary, ctx: Context) -> None:
+    """A lead's touches were summed up, and the transaction that holds the summary has committed.
+
+    Called each time that a transaction refreshed the lead, also when nothing changed. `summary` has
+    the first and the last touch before the lead and their number, zero for none. The return value
+    is ignored. An exception is logged with the plugin's name and stops nobody else.
+    """
+
+
+@hookspec
+def trackflow_after_conversion_recorded(conversion: Conversion, ctx: Context) -> None:
+    """A lead that came in through a touch, or a deal won with one, was kept as a conversion, and
+    the transaction has committed.
+
+    Called each time that a transaction refreshed the lead or deal, also when nothing changed. The
+    return value is ignored. An exception is logged with the plugin's name and stops nobody else.
     """
 
 

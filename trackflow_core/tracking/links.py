@@ -18,6 +18,10 @@ _MAX_HEADER = 1000
 _DAY = timedelta(days=1)
 
 
+IN_USE = frozenset(("destination", "rule", "variant"))
+"""The reasons of a `Choice` of a link that leads somewhere."""
+
+
 @dataclass(frozen=True, slots=True)
 class Request:
     """What of a request decides where it goes.
@@ -112,6 +116,13 @@ def _asks(query: str, wanted: Iterable[tuple[str, str]]) -> bool:
 def _speaks(rule: LinkRule, languages: Sequence[tuple[str, float]], best: float) -> bool:
     """Whether the rule's language is one that the visitor likes best of those on offer."""
     return not rule.language or 0 < _quality(languages, rule.language) == best
+
+
+def best_language(header: str, offered: Sequence[str]) -> str:
+    """Of the `offered` tags the one that the header `Accept-Language` likes best, the earlier of
+    equals; the first where it likes none."""
+    languages = _accepted(header)
+    return max(offered, key=lambda tag: _quality(languages, tag))
 
 
 def _accepted(header: str) -> Sequence[tuple[str, float]]:

@@ -39,6 +39,7 @@
         "views/trackflow_click_queue_views.xml",
         "views/trackflow_plugin_views.xml",
         "views/trackflow_failure_views.xml",
+        "views/trackflow_retention_run_views.xml",
         "views/trackflow_internal_ip_range_views.xml",
         "views/res_config_settings_views.xml",
         "views/trackflow_menus.xml",

@@ -22,6 +22,7 @@ from . import (
     trackflow_merged_ref,
     trackflow_merged_visitor,
     trackflow_plugin,
+    trackflow_retention_run,
     trackflow_session,
     trackflow_touch,
     trackflow_visitor,

@@ -62,6 +62,7 @@ class CrmLead(models.Model):
         "Visitors",
         readonly=True,
         copy=False,
+        context={"active_test": False},
         groups="trackflow.group_trackflow_campaign_manager",
     )
     trackflow_source = fields.Char(

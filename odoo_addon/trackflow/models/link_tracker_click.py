@@ -61,6 +61,9 @@ class LinkTrackerClick(models.Model):
     trackflow_tier = fields.Char(
         "Consent", readonly=True, help="How much may be kept of the person."
     )
+    trackflow_archived = fields.Boolean(
+        "Archived", readonly=True, help="Older than clicks are kept at hand; lists leave it out."
+    )
     trackflow_rolled_up = fields.Boolean(readonly=True, default=True)
 
     _trackflow_event_uniq = models.UniqueIndex(
@@ -68,6 +71,9 @@ class LinkTrackerClick(models.Model):
         "This click has already been recorded.",
     )
     _trackflow_not_rolled_up_idx = models.Index("(id) WHERE trackflow_rolled_up IS FALSE")
+    _trackflow_at_hand_idx = models.Index(
+        "(trackflow_occurred_at, id) WHERE trackflow_archived IS NOT TRUE"
+    )
     _trackflow_link_visitor_idx = models.Index(
         "(link_id, trackflow_visitor_id) WHERE trackflow_counts"
     )

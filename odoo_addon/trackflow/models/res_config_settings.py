@@ -1,6 +1,7 @@
 from zoneinfo import available_timezones
 
-from odoo import fields, models
+from odoo import api, fields, models
+from odoo.exceptions import ValidationError
 
 
 class ResConfigSettings(models.TransientModel):
@@ -40,3 +41,40 @@ class ResConfigSettings(models.TransientModel):
         config_parameter="trackflow.session_zone",
         default="UTC",
     )
+    trackflow_keep_clicks_days = fields.Integer(
+        "Keep Clicks at Hand (days)",
+        config_parameter="trackflow.keep_clicks_days",
+        default=730,
+    )
+    trackflow_keep_events_days = fields.Integer(
+        "Keep Events (days)",
+        config_parameter="trackflow.keep_events_days",
+        default=365,
+    )
+    trackflow_keep_queue_days = fields.Integer(
+        "Keep Recorded Clicks in the Queue (days)",
+        config_parameter="trackflow.keep_queue_days",
+        default=7,
+    )
+    trackflow_keep_requests_days = fields.Integer(
+        "Keep the API's Request Log (days)",
+        config_parameter="trackflow.keep_requests_days",
+        default=90,
+    )
+    trackflow_keep_sessions_days = fields.Integer(
+        "Keep Visits at Hand (days)",
+        config_parameter="trackflow.keep_sessions_days",
+        default=365,
+    )
+
+    @api.constrains(
+        "trackflow_keep_clicks_days",
+        "trackflow_keep_events_days",
+        "trackflow_keep_queue_days",
+        "trackflow_keep_requests_days",
+        "trackflow_keep_sessions_days",
+    )
+    def _check_trackflow_keep_days(self):
+        names = [name for name in self._fields if name.startswith("trackflow_keep_")]
+        if any(settings[name] < 1 for settings in self for name in names):
+            raise ValidationError(self.env._("Facts are kept for one day at least."))

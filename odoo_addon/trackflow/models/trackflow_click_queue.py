@@ -1,5 +1,4 @@
 import logging
-from datetime import timedelta
 
 from odoo import api, fields, models
 from odoo.service.model import PG_CONCURRENCY_EXCEPTIONS_TO_RETRY
@@ -9,9 +8,6 @@ from ..engine import build_engine
 from ..store import OdooStore
 
 _logger = logging.getLogger(__name__)
-
-DONE_DAYS = 7
-GC_LIMIT = 50_000
 
 
 class TrackflowClickQueue(models.Model):
@@ -52,7 +48,7 @@ class TrackflowClickQueue(models.Model):
     _event_id_uniq = models.UniqueIndex("(event_id)", "This click is already in the queue.")
     _queued_idx = models.Index("(occurred_at, event_id) WHERE status = 'queued'")
     _queued_visitor_idx = models.Index("(visitor_key) WHERE status = 'queued'")
-    _processed_idx = models.Index("(processed_at) WHERE status = 'done'")
+    _processed_idx = models.Index("(processed_at, id) WHERE status = 'done'")
 
     @api.model
     def _cron_process_clicks(self, limit=1000):
@@ -87,21 +83,3 @@ class TrackflowClickQueue(models.Model):
         self.sudo().filtered(lambda click: click.status == "failed").write(
             {"status": "queued", "error_message": False}
         )
-
-    @api.autovacuum
-    def _gc_done(self):
-        """Remove what has been recorded; the click event keeps everything."""
-        limit = fields.Datetime.now() - timedelta(days=DONE_DAYS)
-        self.env.cr.execute(
-            SQL(
-                """
-                DELETE FROM trackflow_click_queue
-                 WHERE id IN (SELECT id FROM trackflow_click_queue
-                               WHERE status = 'done' AND processed_at < %s LIMIT %s)
-                """,
-                limit,
-                GC_LIMIT,
-            )
-        )
-        removed = self.env.cr.rowcount
-        return removed, removed == GC_LIMIT

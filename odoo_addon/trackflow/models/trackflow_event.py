@@ -52,4 +52,5 @@ class TrackflowEvent(models.Model):
     os = fields.Char("Operating System", readonly=True)
 
     _event_id_uniq = models.UniqueIndex("(event_id)", "This event is already recorded.")
+    _timestamp_idx = models.Index("(timestamp, id)")
     _visitor_timestamp_idx = models.Index("(visitor_id, timestamp)")

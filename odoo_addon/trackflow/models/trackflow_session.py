@@ -7,6 +7,7 @@ class TrackflowSession(models.Model):
     _rec_name = "entry_page"
     _order = "session_start desc, id desc"
 
+    active = fields.Boolean(default=True, readonly=True)
     visitor_id = fields.Many2one(
         "trackflow.visitor", required=True, readonly=True, index=True, ondelete="cascade"
     )
@@ -35,7 +36,12 @@ class TrackflowSession(models.Model):
 
     event_ids = fields.One2many("trackflow.event", "session_id", "Events", readonly=True)
 
+    _at_hand_idx = models.Index("(session_end, id) WHERE active")
     _session_key_uniq = models.UniqueIndex("(session_key)", "This session is already known.")
+
+    def init(self):
+        # Visits are written by SQL.
+        self.env.cr.execute("ALTER TABLE trackflow_session ALTER active SET DEFAULT TRUE")
 
     @api.depends("session_start", "session_end")
     def _compute_duration_seconds(self):

@@ -6,6 +6,7 @@ class TrackflowVisitor(models.Model):
     _description = "TrackFlow Visitor"
     _order = "last_seen desc, id desc"
 
+    active = fields.Boolean(default=True, readonly=True)
     name = fields.Char(compute="_compute_name")
     visitor_key = fields.Char("Visitor ID", required=True, readonly=True, copy=False)
     first_seen = fields.Datetime(readonly=True)
@@ -34,16 +35,28 @@ class TrackflowVisitor(models.Model):
         "lead_id",
         "Leads",
         readonly=True,
+        context={"active_test": False},
         groups="sales_team.group_sale_salesman",
     )
-    session_ids = fields.One2many("trackflow.session", "visitor_id", "Visits", readonly=True)
+    session_ids = fields.One2many(
+        "trackflow.session",
+        "visitor_id",
+        "Visits",
+        readonly=True,
+        context={"active_test": False},
+    )
     click_ids = fields.One2many(
         "link.tracker.click", "trackflow_visitor_id", "Click Events", readonly=True
     )
 
     event_ids = fields.One2many("trackflow.event", "visitor_id", "Events", readonly=True)
 
+    _at_hand_idx = models.Index("(last_seen, id) WHERE active")
     _visitor_key_uniq = models.UniqueIndex("(visitor_key)", "This visitor is already known.")
+
+    def init(self):
+        # Visitors are written by SQL.
+        self.env.cr.execute("ALTER TABLE trackflow_visitor ALTER active SET DEFAULT TRUE")
 
     @api.depends("visitor_key")
     def _compute_name(self):

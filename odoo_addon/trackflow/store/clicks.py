@@ -264,7 +264,8 @@ class ClickStore(BaseStore):
                                ) AS f(seen, source, medium, campaign, content, term, referrer)
                          ORDER BY f.seen NULLS LAST LIMIT 1),
                     first_seen = LEAST(trackflow_visitor.first_seen, EXCLUDED.first_seen),
-                    last_seen = GREATEST(trackflow_visitor.last_seen, EXCLUDED.last_seen)
+                    last_seen = GREATEST(trackflow_visitor.last_seen, EXCLUDED.last_seen),
+                    active = TRUE
                 """,
                 rows=json.dumps(rows),
                 now=self.env.cr.now(),

@@ -220,10 +220,10 @@ _MERGE = (
            content = first.content, term = first.term, referrer = first.referrer,
            first_seen = total.first_seen, last_seen = total.last_seen,
            click_count = total.clicks, page_views = total.page_views,
-           session_count = total.sessions
+           session_count = total.sessions, active = total.active
       FROM (SELECT min(first_seen) AS first_seen, max(last_seen) AS last_seen,
                    sum(click_count) AS clicks, sum(page_views) AS page_views,
-                   sum(session_count) AS sessions
+                   sum(session_count) AS sessions, bool_or(active) AS active
               FROM trackflow_visitor
              WHERE visitor_key = %(winner)s OR visitor_key = ANY(%(losers)s)) total,
            (SELECT * FROM trackflow_visitor

@@ -8,6 +8,7 @@ from . import (
     test_parallel,
     test_privacy,
     test_redirect,
+    test_retention,
     test_specification,
     test_store,
     test_tours,

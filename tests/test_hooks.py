@@ -37,6 +37,7 @@ from trackflow_core.tracking.links import Choice, Request
 
 WORKSPACE = {
     "crawlers",
+    "data_driven",
     "geo",
     "naming",
     "odoo",

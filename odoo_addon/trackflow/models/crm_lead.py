@@ -183,6 +183,7 @@ class CrmLead(models.Model):
         companies = {}
         if _COMPANY_FIELDS & vals.keys() and "company_id" not in vals:
             companies = {lead.id: lead.company_id for lead in self}
+        accounts = self._trackflow_accounts() if "partner_id" in vals else []
         no_longer_deals = self.browse()
         if vals.get("type") == "lead":
             no_longer_deals = self.filtered(lambda lead: lead.type == "opportunity")
@@ -194,6 +195,8 @@ class CrmLead(models.Model):
             changed = self.filtered(lambda lead: lead.company_id != companies[lead.id])
         if changed:
             changed._trackflow_deals_changed()
+        if accounts:
+            self._trackflow_accounts_changed(accounts + self._trackflow_accounts())
         if no_longer_deals:
             no_longer_deals._trackflow_no_longer_deals()
         if token:
@@ -259,6 +262,27 @@ class CrmLead(models.Model):
             build_engine(self.env).recompute(
                 [lead.trackflow_deal_ref or local_ref(lead.id) for lead in deals.sudo()]
             )
+
+    @api.model
+    def _trackflow_has_accounts(self):
+        return bool(self.env["res.company"]._trackflow_account_companies())
+
+    def _trackflow_accounts(self):
+        """The customers whose leads share a journey with these, where journeys are those of
+        accounts."""
+        if not self._trackflow_has_accounts():
+            return []
+        return self.sudo().partner_id.commercial_partner_id.ids or [0]
+
+    def _trackflow_accounts_changed(self, commercial_partner_ids):
+        """Let the click job split the deals of these customers, and of these records, anew."""
+        with guard(self.env, "changing accounts", self.ids[:5]):
+            leads = (
+                self.sudo()
+                .with_context(active_test=False)
+                .search([("partner_id.commercial_partner_id", "in", commercial_partner_ids)])
+            )
+            OdooStore(self.env).mark_records_stale(dict.fromkeys((leads | self).ids, ()))
 
     def _trackflow_no_longer_deals(self):
         """Take back what these records had earned as deals."""

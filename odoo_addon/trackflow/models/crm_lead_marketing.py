@@ -2,7 +2,6 @@ import logging
 from datetime import timedelta, timezone
 
 from odoo import api, fields, models
-from odoo.tools import SQL
 
 from trackflow_core.attribution import attribute
 from trackflow_core.attribution.allocation import from_minor_units
@@ -24,35 +23,45 @@ class CrmLead(models.Model):
 
     trackflow_first_channel = fields.Char(
         "First Touch Channel",
-        compute="_compute_trackflow_first_channel",
-        compute_sudo=True,
+        readonly=True,
+        copy=False,
         help="The channel that the first touch before the lead came through.",
     )
+    trackflow_last_channel = fields.Char(
+        "Last Touch Channel",
+        readonly=True,
+        copy=False,
+        help="The channel that the last touch before the lead came through.",
+    )
+    trackflow_credit_count = fields.Integer("Credits", compute="_compute_trackflow_credit_count")
 
-    @api.depends("trackflow_first_touch_date")
-    def _compute_trackflow_first_channel(self):
-        touched = self.filtered("trackflow_first_touch_date")
-        self.trackflow_first_channel = False
-        if not touched.ids:
-            return
-        rows = self.env.execute_query(
-            SQL(
-                """
-                SELECT DISTINCT ON (lead.id) lead.id, click.trackflow_channel
-                  FROM crm_lead lead
-                  JOIN crm_lead_trackflow_visitor_rel rel
-                    ON rel.lead_id IN (lead.id, lead.trackflow_origin_id)
-                  JOIN link_tracker_click click
-                    ON click.trackflow_visitor_id = rel.visitor_id AND click.trackflow_counts
-                 WHERE lead.id = ANY(%s)
-                 ORDER BY lead.id, click.trackflow_occurred_at, click.trackflow_event_id
-                """,
-                touched.ids,
-            )
+    @api.depends("trackflow_attribution_ids")
+    def _compute_trackflow_credit_count(self):
+        counted = self.env["trackflow.deal.attribution"]._read_group(
+            [("lead_id", "in", self.ids), ("touch_at", "!=", False)], ["lead_id"], ["__count"]
         )
-        channels = dict(rows)
-        for lead in touched:
-            lead.trackflow_first_channel = channels.get(lead.id, False)
+        numbers = {lead.id: count for lead, count in counted}
+        for lead in self:
+            lead.trackflow_credit_count = numbers.get(lead.id, 0)
+
+    def action_trackflow_credits(self):
+        """The credits of this deal."""
+        self.ensure_one()
+        action = self.env["ir.actions.act_window"]._for_xml_id(
+            "trackflow.trackflow_deal_attribution_action"
+        )
+        return {**action, "domain": [("lead_id", "=", self.id)], "context": {}}
+
+    def action_trackflow_clicks(self):
+        """The clicks of this record's visitors, for whoever may read the record."""
+        self.ensure_one()
+        self.check_access("read")
+        visitors = (self | self.trackflow_origin_id).sudo().trackflow_visitor_ids
+        clicks = visitors.click_ids
+        action = self.env["ir.actions.act_window"]._for_xml_id(
+            "trackflow.link_tracker_click_action"
+        )
+        return {**action, "domain": [("id", "in", clicks.ids)], "context": {}}
 
     @api.readonly
     def trackflow_marketing_data(self):
@@ -64,7 +73,12 @@ class CrmLead(models.Model):
         [(_id, lead, deal)] = store.records(record.ids)
         ref = deal.lead_ref if deal else lead.ref
         lead = next(iter(store.leads([ref])), lead)
-        touches = sorted(store.touches([ref]).get(ref, ()), key=lambda touch: touch.order_key)
+        others = store.account_leads([ref]).get(ref, ()) if record._trackflow_has_accounts() else ()
+        of_leads = store.touches([ref, *others])
+        touches = sorted(
+            {touch.id: touch for own in of_leads.values() for touch in own}.values(),
+            key=lambda touch: touch.order_key,
+        )
         visitors = (record | record.trackflow_origin_id).trackflow_visitor_ids
         clicks = record._trackflow_clicks_of(touches)
         journey = record._trackflow_visits(touches, clicks)
@@ -81,6 +95,7 @@ class CrmLead(models.Model):
                 {"id": visitor.id if may_open else False, "name": visitor.name}
                 for visitor in visitors
             ],
+            "account_journey": bool(others),
             "unattributed_clicks": record._trackflow_uncredited(visitors, compared, touches),
             "empty_reason": False if touches else record._trackflow_empty_reason(visitors),
         }

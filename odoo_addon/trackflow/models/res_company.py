@@ -1,4 +1,5 @@
 from odoo import api, fields, models, tools
+from odoo.tools import SQL
 
 from trackflow_core.model import Tier
 from trackflow_core.tracking import networks
@@ -78,6 +79,14 @@ class ResCompany(models.Model):
     trackflow_internal_range_ids = fields.One2many(
         "trackflow.internal.ip.range", "company_id", "Own Networks"
     )
+    trackflow_account_journeys = fields.Boolean(
+        "Journeys of Accounts",
+        help="A deal's journey takes in the touches of all leads of the same customer company.",
+    )
+    trackflow_human_touches = fields.Boolean(
+        "Calls and Meetings Are Touches",
+        help="Calls that were made and meetings that were held share in deals like clicks do.",
+    )
 
     _trackflow_window_days_positive = models.Constraint(
         "CHECK (trackflow_window_days > 0)", "The attribution window must be one day or more."
@@ -95,6 +104,9 @@ class ResCompany(models.Model):
         result = super().write(vals)
         if _RULES & vals.keys():
             self.env.registry.clear_cache()
+        if "trackflow_account_journeys" in vals:
+            self.env.registry.clear_cache()
+            self._trackflow_accounts_changed()
         return result
 
     @api.model
@@ -116,6 +128,32 @@ class ResCompany(models.Model):
             signals=company.trackflow_respect_signals,
             internal_networks=tuple(networks.parse(own.ip_range) for own in ranges),
         )
+
+    @api.model_create_multi
+    def create(self, vals_list):
+        self.env.registry.clear_cache()
+        return super().create(vals_list)
+
+    @api.model
+    @tools.ormcache()
+    def _trackflow_account_companies(self):
+        """The companies whose deals have the journeys of accounts."""
+        return tuple(self.sudo().search([("trackflow_account_journeys", "=", True)]).ids)
+
+    def _trackflow_accounts_changed(self):
+        """Let the click job split the deals of accounts anew."""
+        self.env["crm.lead"].flush_model(["company_id", "partner_id", "type"])
+        self.env.cr.execute(
+            SQL(
+                """
+                UPDATE crm_lead SET trackflow_stale = TRUE
+                 WHERE (company_id = ANY(%s) OR company_id IS NULL) AND type = 'opportunity'
+                   AND (partner_id IS NOT NULL OR trackflow_account IS NOT NULL)
+                """,
+                self.ids,
+            )
+        )
+        self.env["crm.lead"].invalidate_model(["trackflow_stale"], flush=False)
 
     @api.model
     def _trackflow_init_attribution_model(self):

@@ -41,6 +41,12 @@ class ResConfigSettings(models.TransientModel):
         config_parameter="trackflow.session_zone",
         default="UTC",
     )
+    trackflow_account_journeys = fields.Boolean(
+        related="company_id.trackflow_account_journeys", readonly=False
+    )
+    trackflow_human_touches = fields.Boolean(
+        related="company_id.trackflow_human_touches", readonly=False
+    )
     trackflow_keep_clicks_days = fields.Integer(
         "Keep Clicks at Hand (days)",
         config_parameter="trackflow.keep_clicks_days",

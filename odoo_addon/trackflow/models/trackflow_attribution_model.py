@@ -46,6 +46,9 @@ class TrackflowAttributionModel(models.Model):
     half_life_days = fields.Float("Half-Life (days)", default=7.0)
     first_percent = fields.Float("First Touch (%)", default=40.0)
     last_percent = fields.Float("Last Touch (%)", default=40.0)
+    channel_rule_ids = fields.One2many(
+        "trackflow.channel.rule", "attribution_model_id", "Channel Weights", copy=True
+    )
 
     _lookback_days_positive = models.Constraint(
         "CHECK (lookback_days >= 0)", "The window must not be negative."
@@ -97,7 +100,9 @@ class TrackflowAttributionModel(models.Model):
 
         Raises ConfigError when its rule belongs to a plugin that is switched off.
         """
-        name, rule_name, parameters, lookback_days, anchor = self._parameters(self.id)
+        name, rule_name, parameters, channel_rules, lookback_days, anchor = self._parameters(
+            self.id
+        )
         rule = plugin_hooks(self.env).rules.get(rule_name)
         if rule is None:
             raise ConfigError(
@@ -110,6 +115,7 @@ class TrackflowAttributionModel(models.Model):
             timedelta(days=lookback_days or window_days),
             anchor,
             name,
+            channel_rules,
         )
 
     @api.model
@@ -117,4 +123,14 @@ class TrackflowAttributionModel(models.Model):
     def _parameters(self, model_id):
         model = self.sudo().with_context(lang=None).browse(model_id)
         parameters = {key: Decimal(str(model[key])) for key in PARAMETERS}
-        return model.name, model.rule, parameters, model.lookback_days, model.anchor
+        # In one order for ever: it goes into the digest of each deal.
+        rules = model.channel_rule_ids.sorted(lambda rule: (-rule.priority, rule.id))
+        channel_rules = tuple(rule._core_rule() for rule in rules)
+        return (
+            model.name,
+            model.rule,
+            parameters,
+            channel_rules,
+            model.lookback_days,
+            model.anchor,
+        )

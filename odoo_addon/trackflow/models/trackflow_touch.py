@@ -16,8 +16,14 @@ class TrackflowTouch(models.Model):
     channel = fields.Char(readonly=True)
     source = fields.Char(readonly=True)
     medium = fields.Char(readonly=True)
-    campaign = fields.Char(readonly=True)
+    campaign = fields.Char("Campaign Name", readonly=True)
     content = fields.Char(readonly=True)
     term = fields.Char(readonly=True)
+    link_id = fields.Many2one(
+        "link.tracker", readonly=True, index="btree_not_null", ondelete="set null"
+    )
+    campaign_id = fields.Many2one(
+        "utm.campaign", readonly=True, index="btree_not_null", ondelete="set null"
+    )
 
     _touch_key_uniq = models.UniqueIndex("(touch_key)", "This touch is already recorded.")

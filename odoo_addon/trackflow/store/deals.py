@@ -184,8 +184,10 @@ class DealStore(BaseStore):
                      weight, value, days_to_conversion, anchor, digest)
                 SELECT r.lead_id, r.model_id, r.company_id, r.currency_id, r.deal_value,
                        r.deal_status, r.position, r.sequence, r.event_id, r.touch_kind, r.touch_at, r.channel, r.source,
-                       r.medium, r.campaign, r.content, r.term, click.campaign_id,
-                       click.link_id, click.id, click.trackflow_visitor_id,
+                       r.medium, r.campaign, r.content, r.term,
+                       COALESCE(click.campaign_id, touch.campaign_id),
+                       COALESCE(click.link_id, touch.link_id), click.id,
+                       click.trackflow_visitor_id,
                        r.weight, r.value,
                        EXTRACT(EPOCH FROM r.anchor - r.touch_at) / 86400, r.anchor, r.digest
                   FROM jsonb_to_recordset(%(rows)s::jsonb) AS r(
@@ -196,6 +198,7 @@ class DealStore(BaseStore):
                        weight float8,
                        value numeric, anchor timestamp, digest text)
                   LEFT JOIN link_tracker_click click ON click.trackflow_event_id = r.event_id
+                  LEFT JOIN trackflow_touch touch ON touch.touch_key = r.event_id
                 """,
                 delete=SQL(
                     "WITH old AS (DELETE FROM trackflow_deal_attribution WHERE lead_id = ANY(%s))",
@@ -293,12 +296,14 @@ class DealStore(BaseStore):
                      medium, campaign, visitor_id, link_id, click_id, campaign_id)
                 SELECT r.lead_id, r.kind, r.occurred_at, r.value, r.currency_id, r.company_id,
                        r.channel, r.source, r.medium, r.campaign, click.trackflow_visitor_id,
-                       click.link_id, click.id, click.campaign_id
+                       COALESCE(click.link_id, touch.link_id), click.id,
+                       COALESCE(click.campaign_id, touch.campaign_id)
                   FROM jsonb_to_recordset(%(rows)s::jsonb) AS r(
                        lead_id int, kind text, occurred_at timestamp, value numeric,
                        currency_id int, company_id int, channel text, source text, medium text,
                        campaign text, event_id text)
                   LEFT JOIN link_tracker_click click ON click.trackflow_event_id = r.event_id
+                  LEFT JOIN trackflow_touch touch ON touch.touch_key = r.event_id
                 ON CONFLICT (lead_id, kind) DO UPDATE SET
                     occurred_at = EXCLUDED.occurred_at,
                     value = EXCLUDED.value,

@@ -16,8 +16,10 @@ _SUMMARY_FIELDS = [
     "medium_id",
     "source_id",
     "trackflow_campaign",
+    "trackflow_first_channel",
     "trackflow_first_touch_date",
     "trackflow_first_touch_source",
+    "trackflow_last_channel",
     "trackflow_last_touch_date",
     "trackflow_last_touch_source",
     "trackflow_marketing_influenced",
@@ -193,20 +195,38 @@ class LeadStore(BaseStore):
         return {row[0] for row in rows}
 
     def account_leads(self, lead_refs):
+        companies = self.env["res.company"]._trackflow_account_companies()
         ids = self._resolve("lead", lead_refs)
+        wanted = [
+            lead_id
+            for lead_id, row in self._read(ids.values()).items()
+            if row["company_id"] in companies
+        ]
+        self.env["crm.lead"].flush_model(["company_id", "partner_id", "trackflow_account"])
+        # An account is Odoo's commercial partner, or what another CRM calls so.
         rows = self._select(
             SQL(
                 """
                 SELECT lead.id, COALESCE(other.trackflow_lead_ref, %(prefix)s || other.id)
                   FROM crm_lead lead
-                  JOIN crm_lead other ON other.trackflow_account = lead.trackflow_account
-                   AND other.id != lead.id
+                  LEFT JOIN res_partner partner ON partner.id = lead.partner_id
+                  JOIN LATERAL (
+                    SELECT same.id FROM crm_lead same
+                     WHERE same.trackflow_account = lead.trackflow_account
+                     UNION
+                    SELECT same.id FROM res_partner person
+                      JOIN crm_lead same ON same.partner_id = person.id
+                     WHERE person.commercial_partner_id = partner.commercial_partner_id
+                  ) found ON found.id != lead.id
+                  JOIN crm_lead other ON other.id = found.id
                  WHERE lead.id = ANY(%(ids)s)
+                   -- A lead without a company is everyone's.
+                   AND COALESCE(other.company_id = lead.company_id, TRUE)
                    AND (other.trackflow_lead_ref IS NULL
                         OR other.trackflow_lead_version IS NOT NULL)
                 """,
                 prefix=f"{NAMESPACE}/",
-                ids=list(ids.values()),
+                ids=wanted,
             )
         )
         others = defaultdict(set)
@@ -323,7 +343,10 @@ class LeadStore(BaseStore):
                 """
                 SELECT lead.id, t.kind, t.touch_key, t.occurred_at, COALESCE(t.channel, ''),
                        COALESCE(t.source, ''), COALESCE(t.medium, ''), COALESCE(t.campaign, ''),
-                       COALESCE(t.content, ''), COALESCE(t.term, '')
+                       COALESCE(t.content, ''), COALESCE(t.term, ''),
+                       COALESCE((SELECT code.code FROM link_tracker_code code
+                                  WHERE code.link_id = t.link_id
+                                  ORDER BY code.id DESC LIMIT 1), '')
                   FROM crm_lead lead
                   JOIN trackflow_touch t
                     ON t.lead_ref IN (lead.trackflow_lead_ref, %s || lead.id)
@@ -333,8 +356,8 @@ class LeadStore(BaseStore):
                 list(set(lead_ids)),
             )
         )
-        for lead_id, kind, key, moment, *rest in rows:
-            yield lead_id, Touch(key, aware(moment), *rest, kind=kind)
+        for lead_id, kind, key, moment, *rest, link_code in rows:
+            yield lead_id, Touch(key, aware(moment), *rest, link_code=link_code, kind=kind)
 
     def save_touches(self, touches):
         ids = self._resolve("lead", touches)
@@ -342,6 +365,7 @@ class LeadStore(BaseStore):
         told = [
             {
                 **touch_columns(touch),
+                "link_code": touch.link_code,
                 # A merged lead's touches are the winner's.
                 "lead_ref": rows.get(ids.get(ref), {}).get("trackflow_lead_ref") or ref,
             }
@@ -353,13 +377,18 @@ class LeadStore(BaseStore):
                 """
                 INSERT INTO trackflow_touch
                     (touch_key, lead_ref, kind, occurred_at, channel, source, medium, campaign,
-                     content, term, create_date)
+                     content, term, link_id, campaign_id, create_date)
                 SELECT r.event_id, r.lead_ref, r.touch_kind, r.touch_at, r.channel, r.source,
-                       r.medium, r.campaign, r.content, r.term, %(now)s
+                       r.medium, r.campaign, r.content, r.term, link.id,
+                       COALESCE(link.campaign_id, (
+                           SELECT min(c.id) FROM utm_campaign c WHERE c.name = r.campaign)),
+                       %(now)s
                   FROM jsonb_to_recordset(%(rows)s::jsonb) AS r(
                        event_id text, lead_ref text, touch_kind text, touch_at timestamp,
                        channel text, source text, medium text, campaign text, content text,
-                       term text)
+                       term text, link_code text)
+                  LEFT JOIN link_tracker_code code ON code.code = NULLIF(r.link_code, '')
+                  LEFT JOIN link_tracker link ON link.id = code.link_id
                 ON CONFLICT (touch_key) DO UPDATE SET
                     lead_ref = EXCLUDED.lead_ref,
                     kind = EXCLUDED.kind,
@@ -369,7 +398,9 @@ class LeadStore(BaseStore):
                     medium = EXCLUDED.medium,
                     campaign = EXCLUDED.campaign,
                     content = EXCLUDED.content,
-                    term = EXCLUDED.term
+                    term = EXCLUDED.term,
+                    link_id = EXCLUDED.link_id,
+                    campaign_id = EXCLUDED.campaign_id
                 """,
                 rows=json.dumps(told),
                 now=self.env.cr.now(),
@@ -394,6 +425,8 @@ class LeadStore(BaseStore):
                     "campaign": last and last.campaign,
                     "first_source": first and (first.source or first.channel),
                     "last_source": last and (last.source or last.channel),
+                    "first_channel": first and first.channel,
+                    "last_channel": last and last.channel,
                     "first_date": first and text_time(first.occurred_at),
                     "last_date": last and text_time(last.occurred_at),
                     "touches": summary.touch_count,
@@ -413,6 +446,8 @@ class LeadStore(BaseStore):
                        trackflow_campaign = r.campaign,
                        trackflow_first_touch_source = r.first_source,
                        trackflow_last_touch_source = r.last_source,
+                       trackflow_first_channel = r.first_channel,
+                       trackflow_last_channel = r.last_channel,
                        trackflow_first_touch_date = r.first_date,
                        trackflow_last_touch_date = r.last_date,
                        trackflow_touch_count = r.touches,
@@ -420,15 +455,19 @@ class LeadStore(BaseStore):
                        trackflow_visitor_id = COALESCE(crm_lead.trackflow_visitor_id, (
                            SELECT min(rel.visitor_id) FROM crm_lead_trackflow_visitor_rel rel
                             WHERE rel.lead_id = crm_lead.id)),
-                       campaign_id = COALESCE(crm_lead.campaign_id, link.campaign_id),
+                       campaign_id = COALESCE(
+                           crm_lead.campaign_id, link.campaign_id, touch.campaign_id),
                        medium_id = COALESCE(crm_lead.medium_id, link.medium_id),
                        source_id = COALESCE(crm_lead.source_id, link.source_id)
                   FROM jsonb_to_recordset(%s::jsonb) AS r(
                        id int, source text, medium text, campaign text, first_source text,
-                       last_source text, first_date timestamp, last_date timestamp, touches int,
+                       last_source text, first_channel text, last_channel text,
+                       first_date timestamp, last_date timestamp, touches int,
                        last_event text)
                   LEFT JOIN link_tracker_click click ON click.trackflow_event_id = r.last_event
-                  LEFT JOIN link_tracker link ON link.id = click.link_id
+                  LEFT JOIN trackflow_touch touch ON touch.touch_key = r.last_event
+                  LEFT JOIN link_tracker link
+                    ON link.id = COALESCE(click.link_id, touch.link_id)
                  WHERE crm_lead.id = r.id
                 """,
                 json.dumps(rows),

@@ -18,6 +18,8 @@ class TestOdooStore(StoreContract, TransactionCase):
         cls.env.cr.execute("DELETE FROM link_tracker_click")
         cls.env.company.currency_id = cls.env.ref("base.EUR")
         cls.env.ref("base.EUR").active = True
+        # Whether an engine asks for accounts at all, the kit says itself.
+        cls.env.company.trackflow_account_journeys = True
 
     def new_store(self, links):
         """Undo the story told before: a test of the kit tells several."""

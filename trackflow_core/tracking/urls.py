@@ -35,6 +35,8 @@ CLICK_IDS = (
     "epik",
     "yclid",
 )
+# What a QR code adds to its link, so that a scan can be told from a click.
+SCAN_MARK = "qr"
 MAX_QUERY = 8192
 _MAX_UTM = 255
 # Of each parameter that is saved from a query that is too long.
@@ -44,6 +46,20 @@ _MAX_PIECE = 1024
 def new_code(length: int = 7, choose: Callable[[str], str] = secrets.choice) -> str:
     """A short code of `length` characters from the system's secure random source."""
     return "".join(choose(ALPHABET) for _ in range(length))
+
+
+def scan_url(short_url: str) -> str:
+    """What the QR code of a short URL contains: the URL with the mark of a scan."""
+    return f"{short_url}?{SCAN_MARK}"
+
+
+def take_scan_mark(query: str) -> tuple[bool, str]:
+    """Whether the raw `query` of a request begins with the mark of a scan, and what else it has."""
+    first, _, rest = query.partition("&")
+    # Some scanners write "qr=".
+    if first.rstrip("=") == SCAN_MARK:
+        return True, rest
+    return False, query
 
 
 def safe_destination(url: str) -> str:

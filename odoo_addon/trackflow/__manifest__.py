@@ -5,7 +5,7 @@
     "category": "Marketing",
     "author": "TrackFlow",
     "license": "LGPL-3",
-    "depends": ["crm", "link_tracker"],
+    "depends": ["crm", "link_tracker", "privacy_lookup"],
     "external_dependencies": {
         "python": [
             "cryptography",
@@ -42,6 +42,7 @@
         "views/trackflow_click_queue_views.xml",
         "views/trackflow_plugin_views.xml",
         "views/trackflow_failure_views.xml",
+        "views/trackflow_person_views.xml",
         "views/trackflow_retention_run_views.xml",
         "views/trackflow_internal_ip_range_views.xml",
         "views/res_config_settings_views.xml",

@@ -1,1 +1,1 @@
-from . import qr, redirect, webhook
+from . import person, qr, redirect, webhook

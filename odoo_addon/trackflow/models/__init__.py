@@ -9,6 +9,7 @@ from . import (
     link_tracker_click,
     link_tracker_code,
     mail_activity,
+    privacy_lookup_wizard,
     res_company,
     res_config_settings,
     res_partner,
@@ -36,5 +37,6 @@ from . import (
     trackflow_touch,
     trackflow_visitor,
     trackflow_visitor_engagement,
+    trackflow_visitor_privacy,
     utm_campaign,
 )

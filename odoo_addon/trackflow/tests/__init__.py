@@ -8,6 +8,7 @@ from . import (
     test_link_tracker,
     test_marketing_data,
     test_parallel,
+    test_person,
     test_privacy,
     test_redirect,
     test_retention,

@@ -1,5 +1,13 @@
 from odoo import models
+from odoo.addons.trackflow.engine import build_engine
+from odoo.addons.trackflow.guard import guard
+from odoo.addons.trackflow.keys import visitor_keys
 from odoo.http import request
+from odoo.tools import json
+
+from trackflow_core.tracking.identity import COOKIE_NAME, read_cookie
+
+_ANSWER = "website_cookies_bar"
 
 
 class IrHttp(models.AbstractModel):
@@ -24,3 +32,32 @@ class IrHttp(models.AbstractModel):
             return super()._trackflow_company_id()
         website = request.env["website"].get_current_website()
         return website._get_cached("company_id") or super()._trackflow_company_id()
+
+    @classmethod
+    def _post_dispatch(cls, response):
+        if COOKIE_NAME in request.cookies and cls._trackflow_refuses():
+            cls._trackflow_withdraw(response)
+        return super()._post_dispatch(response)
+
+    @classmethod
+    def _trackflow_refuses(cls):
+        """Whether this visitor has told the cookie bar that optional cookies are not wanted."""
+        try:
+            answer = json.scriptsafe.loads(request.cookies.get(_ANSWER, "{}"))
+        except ValueError:
+            return False
+        return (
+            isinstance(answer, dict)
+            and answer.get("optional") is False
+            and cls._trackflow_asks_consent()
+        )
+
+    @classmethod
+    def _trackflow_withdraw(cls, response):
+        """Forget who the visitor was, and take the cookie back in the same answer."""
+        env = request.env(su=True)
+        key = read_cookie(request.cookies.get(COOKIE_NAME), visitor_keys(env))
+        with guard(env, "withdrawing consent", key or ""):
+            if key:
+                build_engine(env).withdraw(key)
+            response.set_cookie(COOKIE_NAME, max_age=0, cookie_type="required")

@@ -124,3 +124,30 @@ class TestWebsite(TrackflowCase, HttpCase):
         self.opener.cookies.clear()
         self.website.company_id = company
         self.assertNotIn(COOKIE_NAME, self.click_link(self.links[0]).cookies)
+
+    def test_who_takes_consent_back_becomes_a_mere_count(self):
+        visitor = self.journey()
+        self.cookie(visitor)
+        lead = self.send_form()
+        self.assertEqual(lead.trackflow_touch_count, 3)
+        self.website.cookies_bar = True
+        self.opener.cookies.set(CONSENT, json.dumps({"required": True, "optional": False}))
+        answer = self.url_open("/contactus")
+        self.assertNotIn(COOKIE_NAME, answer.cookies)
+        self.assertIn(f"{COOKIE_NAME}=;", answer.headers["Set-Cookie"])
+        self.env.invalidate_all()
+        self.assertFalse(lead.trackflow_visitor_ids)
+        self.assertEqual(lead.trackflow_touch_count, 0)
+        clicks = self.env["link.tracker.click"].search([("link_id", "in", self.links.ids)])
+        self.assertEqual(len(clicks), 3)
+        self.assertEqual(set(clicks.mapped("trackflow_tier")), {"aggregate"})
+        self.assertFalse(clicks.mapped("trackflow_visitor_id"))
+
+    def test_who_has_not_answered_takes_nothing_back(self):
+        visitor = self.journey()
+        self.cookie(visitor)
+        self.website.cookies_bar = True
+        self.url_open("/contactus")
+        self.drain()
+        found = self.env["trackflow.visitor"].search([("visitor_key", "=", visitor)])
+        self.assertTrue(found.click_ids)

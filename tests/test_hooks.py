@@ -27,6 +27,8 @@ from trackflow_core.model import (
     LeadSummary,
     Link,
     LinkStatus,
+    Message,
+    Outgoing,
     Source,
     Verdict,
 )
@@ -303,6 +305,18 @@ def test_hook_trackflow_after_deal_attributed() -> None:
     context = Context(host="memory", tenant="shop")
     Engine(MemoryStore(), hooks, Settings(context=context)).apply([lead()], [deal()])
     assert told == [("crm/deal-1", context)]
+
+
+def test_hook_trackflow_on_writeback_error() -> None:
+    told: list[tuple[str, str, bool]] = []
+
+    def trackflow_on_writeback_error(message: Message, reason: str, final: bool) -> None:
+        told.append((message.outgoing.ref, reason, final))
+
+    message = Message("msg_1", Outgoing("connector/crm", "deal.attributed", "crm/1", "{}"), at())
+    hooks = Hooks({"mine": plugin(trackflow_on_writeback_error)})
+    hooks.on_writeback_error(message, "It is gone.", True, CTX)
+    assert told == [("crm/1", "It is gone.", True)]
 
 
 def test_every_hook_has_a_test() -> None:

@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from zoneinfo import ZoneInfo
 
+from trackflow_core import outbox
 from trackflow_core.attribution import Attribution, Comparison, Model, attribute, compare
 from trackflow_core.config import Settings
 from trackflow_core.errors import InvalidEvent
@@ -29,7 +30,7 @@ from trackflow_core.model import (
     Touch,
     Verdict,
 )
-from trackflow_core.ports import Store
+from trackflow_core.ports import Outbox, Store
 from trackflow_core.tracking import agents, channels, consent, identity, links, scanners, sessions
 
 _log = logging.getLogger(__name__)
@@ -55,7 +56,15 @@ class Drained:
 class Engine:
     """TrackFlow over one store. Cheap to build; keeps no state of its own."""
 
-    def __init__(self, store: Store, hooks: Hooks, settings: Settings | None = None) -> None:
+    def __init__(
+        self,
+        store: Store,
+        hooks: Hooks,
+        settings: Settings | None = None,
+        outbox: Outbox | None = None,
+    ) -> None:
+        """An engine over `store`; what subscribers want to know goes to `outbox`."""
+        self._outbox = outbox
         self._store = store
         self._hooks = hooks
         self._settings = settings or Settings()
@@ -91,7 +100,9 @@ class Engine:
             return Drained(0, 0), set()
         try:
             with self._store.atomic():
-                visitors = self._save(clicks)
+                events = self._save(clicks)
+            self._tell_of_clicks(events)
+            visitors = {event.click.visitor_id for event in events if event.click.visitor_id}
             return Drained(len(clicks), 0), visitors
         except InvalidEvent as error:
             if len(clicks) == 1:
@@ -104,7 +115,7 @@ class Engine:
         total = Drained(left.recorded + right.recorded, left.rejected + right.rejected)
         return total, left_visitors | right_visitors
 
-    def _save(self, clicks: Sequence[Click]) -> set[str]:
+    def _save(self, clicks: Sequence[Click]) -> Sequence[ClickEvent]:
         known = self._store.links({click.link_code for click in clicks})
         events = [self._classify(click, known.get(click.link_code)) for click in clicks]
         days = {
@@ -112,11 +123,13 @@ class Engine:
             for event in events
             if event.click.visitor_id and event.counts
         }
-        self._arrange(events, self._store.recorded(days) if days else ())
-        return {event.click.visitor_id for event in events if event.click.visitor_id}
+        return self._arrange(events, self._store.recorded(days) if days else ())
 
-    def _arrange(self, events: Sequence[ClickEvent], held: Sequence[ClickEvent]) -> None:
-        """Save `events` and the sessions that they and all `held` of the same days make."""
+    def _arrange(
+        self, events: Sequence[ClickEvent], held: Sequence[ClickEvent]
+    ) -> Sequence[ClickEvent]:
+        """Save `events` and the sessions that they and all `held` of the same days make; returns
+        the events with their sessions."""
         told = {event.click.event_id: event for event in (*held, *events)}
         arranged = sessions.split(
             (event for event in told.values() if event.click.visitor_id and event.counts),
@@ -128,8 +141,6 @@ class Engine:
         }
         saved = [replace(event, session_id=homes.get(event.click.event_id)) for event in events]
         self._store.save_visits(saved, [session for session, _ in arranged])
-        if self._hooks.listens("trackflow_after_click_recorded"):
-            self._store.after_commit(lambda: self._announce_clicks(saved))
         new = {event.click.event_id for event in events}
         moved = {
             event.click.event_id: homes[event.click.event_id]
@@ -141,6 +152,13 @@ class Engine:
         gone = {event.session_id for event in held if event.session_id} - set(homes.values())
         if moved or gone:
             self._store.move_clicks(moved, gone)
+        return saved
+
+    def _tell_of_clicks(self, events: Sequence[ClickEvent]) -> None:
+        if self._outbox is not None:
+            self._outbox.post(outbox.of_clicks(self._outbox.subscriptions(), events))
+        if self._hooks.listens("trackflow_after_click_recorded"):
+            self._store.after_commit(lambda: self._announce_clicks(events))
 
     @property
     def _zone(self) -> ZoneInfo:
@@ -339,11 +357,11 @@ class Engine:
             [*((lead.ref, "lead") for lead in leads), *((deal.ref, "won") for deal in deals)],
             conversions,
         )
-        self._store.after_commit(
-            lambda: self._announce(
-                [(lead, summaries[lead.ref]) for lead in leads], conversions, attributions
-            )
-        )
+        summarised = [(lead, summaries[lead.ref]) for lead in leads]
+        if self._outbox is not None:
+            wanted = self._outbox.subscriptions()
+            self._outbox.post(outbox.of_facts(wanted, summarised, conversions, attributions))
+        self._store.after_commit(lambda: self._announce(summarised, conversions, attributions))
 
     def _journeys(
         self, lead_refs: Collection[str], deals: Sequence[Deal]

@@ -11,6 +11,9 @@ Every message says what is wrong, where, and what to do; none contains a secret.
 
 from __future__ import annotations
 
+from datetime import datetime, timezone
+from email.utils import parsedate_to_datetime
+
 
 class TrackFlowError(Exception):
     """Base of all errors that TrackFlow raises on purpose."""
@@ -34,3 +37,19 @@ class RetriableError(TrackFlowError):
 
 class TerminalError(TrackFlowError):
     """The other side refused this for good."""
+
+
+def seconds_to_wait(header: str, now: datetime) -> float | None:
+    """What a `Retry-After` header asks for (RFC 9110, section 10.2.3): seconds or a date.
+
+    None for a header that is empty or says neither.
+    """
+    value = header.strip()
+    if value.isascii() and value.isdigit() and len(value) < 10:
+        return float(value)
+    try:
+        moment = parsedate_to_datetime(value)
+    except (TypeError, ValueError):
+        return None
+    sent = moment if moment.tzinfo else moment.replace(tzinfo=timezone.utc)
+    return max(0.0, (sent - now).total_seconds())

@@ -10,6 +10,7 @@ import re
 from dataclasses import dataclass, field, replace
 from datetime import date, datetime, timedelta, timezone
 from enum import Enum
+from hashlib import sha256
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from trackflow_core.errors import ConfigError, InvalidEvent
@@ -439,6 +440,52 @@ class Credit:
     weight: float
     value: int
     position: str
+
+
+@dataclass(frozen=True, slots=True)
+class Subscription:
+    """Who wants to be told of what: `target` is "webhook/" or "connector/" and an id.
+
+    `events` are such as "deal.attributed". Of facts with a ref, only those whose ref begins with
+    `namespace` + "/" are wanted, or all where it is "". `latest` says that only the latest of a
+    ref matters, so that what still waits is replaced.
+    """
+
+    target: str
+    events: frozenset[str]
+    namespace: str = ""
+    latest: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Outgoing:
+    """Something to tell a subscriber; `body` is a JSON object as text, `digest` tells whether it
+    says anything new."""
+
+    target: str
+    event: str
+    ref: str
+    body: str
+    latest: bool = False
+
+    @property
+    def digest(self) -> str:
+        """SHA-256 of the body, in hexadecimal."""
+        return sha256(self.body.encode()).hexdigest()
+
+
+@dataclass(frozen=True, slots=True)
+class Message:
+    """An `Outgoing` in an outbox: `id` is what its receiver tells repetitions by, `attempts` how
+    often it was tried."""
+
+    id: str
+    outgoing: Outgoing
+    created_at: datetime
+    attempts: int = 0
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "created_at", _utc("Message", "created_at", self.created_at))
 
 
 @dataclass(frozen=True, slots=True)

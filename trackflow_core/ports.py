@@ -21,7 +21,10 @@ from trackflow_core.model import (
     Lead,
     LeadSummary,
     Link,
+    Message,
+    Outgoing,
     Session,
+    Subscription,
     Touch,
 )
 from trackflow_core.tracking.sessions import Span
@@ -164,6 +167,44 @@ class Store(Protocol):
 
     def forget(self, visitor_id: str) -> None:
         """Erase a visitor with clicks and sessions, and every binding to leads."""
+
+
+class Outbox(Protocol):
+    """Keeps what must leave the process, in the host's own transaction: it never commits.
+
+    A message waits until it is sent or buried. One whose target is disabled waits on.
+    """
+
+    def subscriptions(self) -> Sequence[Subscription]:
+        """Who wants to be told, disabled ones left out."""
+
+    def post(self, told: Sequence[Outgoing]) -> None:
+        """Add messages, due at once. Left out is one that says (by its digest) what the newest
+        message of the same target, event and ref has said, where the ref is not "". One that is
+        `latest` replaces those that still wait."""
+
+    def claim(self, now: datetime, until: datetime, limit: int) -> Sequence[Message]:
+        """Up to `limit` messages that are due, oldest first. Nobody else gets them before `until`,
+        or before they are settled by one of the next three methods."""
+
+    def sent(self, message: Message, now: datetime) -> None:
+        """The receiver has taken the message."""
+
+    def defer(self, message: Message, due: datetime, reason: str) -> None:
+        """An attempt failed with `reason`, in words; the next one is due at `due`."""
+
+    def bury(self, message: Message, reason: str) -> None:
+        """The message will not be tried again by itself; it is kept, with the reason."""
+
+    def replay(self, target: str, since: datetime, until: datetime, dead_only: bool = False) -> int:
+        """Make messages of `target` that were created in this time due again, under their ids, as
+        if they had never been tried; returns how many."""
+
+    def last_sent(self, target: str) -> datetime | None:
+        """When a message was last sent to `target`."""
+
+    def disable(self, target: str, reason: str) -> None:
+        """Send nothing to `target` until a person enables it again, and tell people why."""
 
 
 Event = Lead | Deal

@@ -27,6 +27,7 @@ from trackflow_core.model import (
     Lead,
     LeadSummary,
     Link,
+    Message,
     Source,
 )
 from trackflow_core.ports import Connector
@@ -157,6 +158,11 @@ class Hooks:
     def after_deal_attributed(self, attribution: Attribution, ctx: Context) -> None:
         """Tell every plugin that `attribution` is committed."""
         self._notify("trackflow_after_deal_attributed", attribution=attribution, ctx=ctx)
+
+    def on_writeback_error(self, message: Message, reason: str, final: bool, ctx: Context) -> None:
+        """Tell every plugin that a write-back failed."""
+        hook = "trackflow_on_writeback_error"
+        self._notify(hook, message=message, reason=reason, final=final, ctx=ctx)
 
     def implemented_by(self, name: str) -> tuple[str, ...]:
         """The hooks that the plugin `name` implements, sorted; none when it is not loaded."""

@@ -24,6 +24,7 @@ from trackflow_core.model import (
     Lead,
     LeadSummary,
     Link,
+    Message,
     Source,
 )
 from trackflow_core.ports import Connector
@@ -178,4 +179,14 @@ def trackflow_after_deal_attributed(attribution: Attribution, ctx: Context) -> N
     the last call for a deal tells what stands; also when a recomputation gave the same credits
     again (compare `attribution.digest`). The return value is ignored. An exception is logged with
     the plugin's name and stops nobody else.
+    """
+
+
+@hookspec
+def trackflow_on_writeback_error(message: Message, reason: str, final: bool, ctx: Context) -> None:
+    """Attribution could not be written back into a CRM.
+
+    Called after each failed attempt. `reason` is in words; `final` says that TrackFlow will not try
+    again by itself, otherwise it will. The return value is ignored. An exception is logged with the
+    plugin's name and stops nobody else.
     """

@@ -15,6 +15,8 @@ from trackflow_core.testing.connectors import (
 )
 from trackflow_core.testing.fake import FakeConnector, FakeCrm
 from trackflow_core.testing.memory import MemoryStore
+from trackflow_core.testing.outbox_memory import MemoryOutbox
+from trackflow_core.testing.outboxes import OutboxContract
 from trackflow_core.testing.remotes import Remote, RemoteContract
 from trackflow_core.testing.scenarios import SCENARIOS, Scenario
 from trackflow_core.testing.stores import HostedStore, ScenarioContract, StoreContract
@@ -30,7 +32,9 @@ __all__ = [
     "HostedStore",
     "InvalidSample",
     "MemoryCatalog",
+    "MemoryOutbox",
     "MemoryStore",
+    "OutboxContract",
     "Remote",
     "RemoteContract",
     "Sample",

@@ -12,7 +12,6 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timezone
-from email.utils import parsedate_to_datetime
 from typing import Any
 
 import requests
@@ -24,7 +23,13 @@ from tenacity import (
     wait_random_exponential,
 )
 
-from trackflow_core.errors import ConfigError, RetriableError, TerminalError, TrackFlowError
+from trackflow_core.errors import (
+    ConfigError,
+    RetriableError,
+    TerminalError,
+    TrackFlowError,
+    seconds_to_wait,
+)
 
 MAX_ANSWER_BYTES = 64 * 1024 * 1024
 """The largest answer that is read."""
@@ -69,15 +74,7 @@ class Answer:
     @property
     def retry_after(self) -> float | None:
         """The seconds to wait that the CRM asks for, if any (RFC 9110, section 10.2.3)."""
-        value = self.headers.get("retry-after", "").strip()
-        if value.isascii() and value.isdigit() and len(value) < 10:
-            return float(value)
-        try:
-            moment = parsedate_to_datetime(value)
-        except (TypeError, ValueError):
-            return None
-        sent = moment if moment.tzinfo else moment.replace(tzinfo=timezone.utc)
-        return max(0.0, (sent - datetime.now(timezone.utc)).total_seconds())
+        return seconds_to_wait(self.headers.get("retry-after", ""), datetime.now(timezone.utc))
 
 
 Explain = Callable[[Answer], TrackFlowError | None]

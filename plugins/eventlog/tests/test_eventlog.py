@@ -12,9 +12,9 @@ import trackflow_eventlog
 from trackflow_core.config import Settings
 from trackflow_core.engine import Engine
 from trackflow_core.hooks import Hooks
-from trackflow_core.model import Context, DealStatus
+from trackflow_core.model import Context, DealStatus, Message, Outgoing
 from trackflow_core.testing import MemoryStore
-from trackflow_core.testing.facts import LINKS, click, deal, lead, page_view
+from trackflow_core.testing.facts import LINKS, at, click, deal, lead, page_view
 
 
 def test_each_happening_is_a_line(caplog: pytest.LogCaptureFixture) -> None:
@@ -41,6 +41,18 @@ def test_each_happening_is_a_line(caplog: pytest.LogCaptureFixture) -> None:
     assert lines["lead.attributed"]["first"] == lines["lead.attributed"]["last"]
     assert lines["lead.attributed"]["last"]["id"] == "c1"
     assert (lines["deal.attributed"]["value"], lines["deal.attributed"]["credits"]) == (10_000, 1)
+
+
+def test_a_failed_write_back_is_a_line(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    message = Message("msg_1", Outgoing("connector/crm", "deal.attributed", "crm/1", "{}"), at(), 2)
+    hooks = Hooks({"eventlog": trackflow_eventlog})
+    with caplog.at_level(logging.INFO, "trackflow.events"):
+        hooks.on_writeback_error(message, "The CRM answered 500.", False, Context())
+    line = json.loads(caplog.records[0].getMessage())
+    assert (line["event"], line["ref"], line["attempts"]) == ("writeback.failed", "crm/1", 3)
+    assert (line["reason"], line["final"]) == ("The CRM answered 500.", False)
 
 
 def test_a_lead_without_a_touch_says_so(caplog: pytest.LogCaptureFixture) -> None:

@@ -1,4 +1,4 @@
-"""Logs each click, attributed lead, conversion and deal as one line of JSON.
+"""Logs each click, attributed lead, conversion, deal and failed write-back as a line of JSON.
 
 The logger is `trackflow.events` at level INFO; where the lines go is the host's logging
 configuration. Amounts are integers in the currency's minor unit, times are UTC. No line holds an
@@ -19,6 +19,7 @@ from trackflow_core.model import (
     Conversion,
     Lead,
     LeadSummary,
+    Message,
     Source,
     Touch,
 )
@@ -82,6 +83,21 @@ def trackflow_after_deal_attributed(attribution: Attribution, ctx: Context) -> N
         model=attribution.model.rule.name,
         credits=len(attribution.credits),
         digest=attribution.digest,
+    )
+
+
+@hookimpl
+def trackflow_on_writeback_error(message: Message, reason: str, final: bool, ctx: Context) -> None:
+    """A CRM that did not take its attribution."""
+    _write(
+        "writeback.failed",
+        ctx,
+        id=message.id,
+        target=message.outgoing.target,
+        ref=message.outgoing.ref,
+        attempts=message.attempts + 1,
+        reason=reason,
+        final=final,
     )
 
 

@@ -1,0 +1,138 @@
+"""The contract kit for outboxes: what `outbox.Courier` and the engine rely on."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Mapping, Sequence
+from datetime import datetime, timedelta
+
+from trackflow_core.model import Message, Outgoing, Subscription
+from trackflow_core.outbox import DEAL_ATTRIBUTED
+from trackflow_core.ports import Outbox
+
+_LEASE = timedelta(minutes=10)
+
+
+class OutboxContract:
+    """What every outbox keeps. `target` names an enabled subscriber that the host has set up by
+    `new_outbox`; its subscription wants `DEAL_ATTRIBUTED`."""
+
+    target = "webhook/1"
+
+    @abstractmethod
+    def new_outbox(self) -> Outbox:
+        """An empty outbox with one subscriber, whose target is put into `self.target`."""
+
+    @abstractmethod
+    def now(self) -> datetime:
+        """The time at which messages are posted now, or a little later."""
+
+    @abstractmethod
+    def state_of(self, outbox: Outbox, message: Message) -> tuple[str, str]:
+        """Whether a message is "waiting", "sent" or "dead", and its reason."""
+
+    def _told(self, number: int = 1, ref: str = "crm/deal-1", latest: bool = False) -> Outgoing:
+        return Outgoing(self.target, DEAL_ATTRIBUTED, ref, f'{{"number":{number}}}', latest)
+
+    def _claim(self, outbox: Outbox, **later: float) -> Sequence[Message]:
+        now = self.now() + timedelta(**later)
+        return outbox.claim(now, now + _LEASE, 10)
+
+    def _bodies(self, messages: Sequence[Message]) -> list[str]:
+        return [message.outgoing.body for message in messages]
+
+    def test_the_subscriber_is_told(self) -> None:
+        outbox = self.new_outbox()
+        [item] = outbox.subscriptions()
+        assert isinstance(item, Subscription)
+        assert (item.target, DEAL_ATTRIBUTED in item.events) == (self.target, True)
+
+    def test_a_message_comes_as_it_was_posted_and_to_one_worker(self) -> None:
+        outbox = self.new_outbox()
+        told = Outgoing(self.target, DEAL_ATTRIBUTED, "crm/ü", '{"name":"größer \\u0000"}')
+        outbox.post([told])
+        [message] = self._claim(outbox)
+        assert (message.outgoing, message.attempts) == (told, 0)
+        assert abs(message.created_at - self.now()) < timedelta(minutes=5)
+        assert self._claim(outbox) == []
+        # Whoever claimed it died.
+        [again] = self._claim(outbox, minutes=11)
+        assert again.id == message.id
+
+    def test_what_was_said_is_not_said_again(self) -> None:
+        outbox = self.new_outbox()
+        outbox.post([self._told(1)])
+        outbox.post([self._told(1)])
+        outbox.post([self._told(2)])
+        outbox.post([self._told(1), self._told(1, "crm/deal-2")])
+        messages = self._claim(outbox)
+        assert self._bodies(messages) == [self._told(n).body for n in (1, 2, 1, 1)]
+        for message in messages:
+            outbox.sent(message, self.now())
+        outbox.post([self._told(1)])
+        assert self._claim(outbox) == []
+
+    def test_without_a_ref_everything_is_news(self) -> None:
+        outbox = self.new_outbox()
+        outbox.post([self._told(1, ""), self._told(1, "")])
+        first, second = self._claim(outbox)
+        assert first.id != second.id
+
+    def test_the_latest_replaces_what_waits(self) -> None:
+        outbox = self.new_outbox()
+        outbox.post([self._told(1, latest=True), self._told(1, "crm/deal-2", latest=True)])
+        outbox.post([self._told(2, latest=True)])
+        assert sorted(self._bodies(self._claim(outbox))) == [
+            self._told(1).body,
+            self._told(2).body,
+        ]
+
+    def test_a_deferred_message_waits(self) -> None:
+        outbox = self.new_outbox()
+        outbox.post([self._told()])
+        [message] = self._claim(outbox)
+        outbox.defer(message, self.now() + timedelta(hours=1), "The receiver answered 503.")
+        assert self.state_of(outbox, message) == ("waiting", "The receiver answered 503.")
+        assert self._claim(outbox, minutes=30) == []
+        [again] = self._claim(outbox, minutes=61)
+        assert (again.id, again.attempts) == (message.id, 1)
+
+    def test_a_sent_message_is_settled(self) -> None:
+        outbox = self.new_outbox()
+        assert outbox.last_sent(self.target) is None
+        outbox.post([self._told()])
+        [message] = self._claim(outbox)
+        outbox.sent(message, self.now())
+        assert self.state_of(outbox, message)[0] == "sent"
+        assert self._claim(outbox, days=9) == []
+        last = outbox.last_sent(self.target)
+        assert last is not None and abs(last - self.now()) < timedelta(minutes=5)
+
+    def test_a_buried_message_is_kept_and_can_be_replayed(self) -> None:
+        outbox = self.new_outbox()
+        outbox.post([self._told(1), self._told(2)])
+        dead, sent = self._claim(outbox)
+        outbox.bury(dead, "It is gone.")
+        outbox.sent(sent, self.now())
+        assert self.state_of(outbox, dead) == ("dead", "It is gone.")
+        assert self._claim(outbox, days=9) == []
+        start, end = self.now() - timedelta(hours=1), self.now() + timedelta(hours=1)
+        assert outbox.replay(self.target, end, end + timedelta(days=1)) == 0
+        assert outbox.replay("webhook/none", start, end) == 0
+        assert outbox.replay(self.target, start, end, dead_only=True) == 1
+        [again] = self._claim(outbox)
+        assert (again.id, again.attempts) == (dead.id, 0)
+        outbox.sent(again, self.now())
+        assert outbox.replay(self.target, start, end) == 2
+
+    def test_nothing_is_sent_to_who_is_disabled(self) -> None:
+        outbox = self.new_outbox()
+        outbox.post([self._told()])
+        outbox.disable(self.target, "The receiver answered 410.")
+        assert outbox.subscriptions() == []
+        assert self._claim(outbox) == []
+        assert self.problems(outbox) == {self.target: "The receiver answered 410."}
+
+    @abstractmethod
+    def problems(self, outbox: Outbox) -> Mapping[str, str]:
+        """Why targets are disabled, by target."""

@@ -91,7 +91,7 @@ class Chain:
         count = len(self._channel_of)
         before = _shifted(state, first, count)
         self._end = state[paths.starts[1:] - 1]
-        self._edges, self._step = np.unique(before * count + state, return_inverse=True)
+        self._edges, self._step = _numbered(before * count + state, (count + 1) * count)
         self._from, self._to = np.divmod(self._edges, count) if count else (self._edges,) * 2
 
     @cached_property
@@ -181,9 +181,20 @@ def _states(codes: Array, first: Array, order: int, channels: int) -> tuple[Arra
     for _ in range(order - 1):
         # What came before this touch, and the touch: one channel longer each time.
         pairs = _shifted(state, first, count) * channels + codes
-        found, state = np.unique(pairs, return_inverse=True)
+        found, state = _numbered(pairs, (count + 1) * channels)
         count = len(found)
     return state, found % channels
+
+
+def _numbered(keys: Array, size: int) -> tuple[Array, Array]:
+    """The different keys, all below `size`, in order, and where among them each key stands."""
+    if size > max(len(keys), 1):
+        found, place = np.unique(keys, return_inverse=True)
+        return found, place
+    found = np.flatnonzero(np.bincount(keys, minlength=size))
+    places = np.empty(size, dtype=np.int64)
+    places[found] = np.arange(len(found))
+    return found, places[keys]
 
 
 def _shifted(state: Array, first: Array, start: int) -> Array:

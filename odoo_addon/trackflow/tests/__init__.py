@@ -12,6 +12,7 @@ from . import (
     test_privacy,
     test_redirect,
     test_retention,
+    test_roles,
     test_specification,
     test_store,
     test_tours,

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from trackflow_core.attribution import BUILTIN_RULES, Model, compare
+from trackflow_core.attribution import BUILTIN_RULES, Fit, Journey, Model, Rule, compare
 from trackflow_core.errors import ConfigError
 from trackflow_core.testing.facts import at, deal, touch
 
@@ -97,3 +98,44 @@ def test_under_every_model_the_rows_sum_to_the_revenue(
         assert sum(row.values[model.name] for row in found.campaigns) == sum(amounts)
         if found.campaigns:
             assert min(row.ranks[model.name] for row in found.campaigns) == 1
+
+
+def test_revenue_scatters_with_its_deals() -> None:
+    deals = [deal(f"d{value}", value=value) for value in (100, 200, 300, 400, 500)]
+    journey = {"crm/lead-1": [touch("c", 1, campaign="spring")]}
+    (row,) = compare(journey, deals, [FIRST]).campaigns
+    # The sum's variance is 5 times that of the values, 25,000: 1,500 and 1.645 times 353.6 around.
+    assert row.intervals["first_touch"] == (918, 2082)
+    (few,) = compare(journey, deals[:4], [FIRST]).campaigns
+    assert few.intervals == {}
+    alike = [deal(f"d{number}", value=100) for number in range(5)]
+    (row,) = compare(journey, alike, [FIRST]).campaigns
+    assert row.intervals["first_touch"] == (500, 500)
+    receipt = compare(journey, deals, [FIRST]).receipt()
+    assert receipt["campaigns"][0]["intervals"] == {"first_touch": [918, 2082]}
+
+
+def test_what_was_learned_scatters_too() -> None:
+    def weigh(journey: Journey) -> list[int]:
+        return [journey.fit.weight(t.channel) if journey.fit else 1 for t in journey.touches]
+
+    def learn(*arguments: object) -> Fit:
+        raise NotImplementedError
+
+    rule = Rule("learned", "Learned", "Weighs channels.", weigh, learn=learn)
+    fit = Fit("learned", at(1), {"Email": 1, "Paid Search": 1}, draws=((1, 3), (3, 1)))
+    journey = {"crm/lead-1": [touch("c", 1, campaign="spring"), touch("d", 2, "Email")]}
+    deals = [deal(f"d{number}", value=100) for number in range(5)]
+    sure = Model(rule, fit=replace(fit, draws=()), name="sure")
+    rows = compare(journey, deals, [Model(rule, fit=fit), sure]).campaigns
+    spring = next(row for row in rows if row.campaign == "spring")
+    assert spring.values["learned"] == spring.values["sure"] == 250
+    assert spring.intervals["sure"] == (250, 250)
+    # The draws give 375 and 125: a deviation of 176.8, and 1.645 times that around.
+    assert spring.intervals["learned"] == (-41, 541)
+
+
+def test_progress_is_told() -> None:
+    told: list[float] = []
+    compare({}, [deal("a"), deal("b")], [FIRST], progress=told.append)
+    assert told == [0.5, 1.0]

@@ -4,16 +4,23 @@ from __future__ import annotations
 
 from bisect import bisect_left
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from datetime import datetime
+from math import sqrt
 from types import MappingProxyType
 from typing import Any
 
 from trackflow_core.attribution.allocation import from_minor_units
-from trackflow_core.attribution.ledger import attribute
+from trackflow_core.attribution.fits import Progress, no_progress
+from trackflow_core.attribution.ledger import Attribution, attribute, journey_of
 from trackflow_core.attribution.models import Model
 from trackflow_core.errors import ConfigError
 from trackflow_core.model import UNATTRIBUTED, Deal, Touch
+
+# Of so few deals nothing can be said about how they scatter.
+FEWEST_DEALS = 5
+# Nine tenths of a normal distribution lie within so many standard deviations.
+_NINE_TENTHS = 1.6448536269514722
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,7 +29,9 @@ class CampaignComparison:
 
     `campaign` is "" for touches without a campaign and None for deals without a touch. `ranks`
     number the campaigns of a currency under each model by revenue, the highest being 1; equal
-    revenue gives equal ranks.
+    revenue gives equal ranks. `intervals` say between which amounts the revenue would lie nine times
+    of ten, had chance brought other deals of the same kind; a model is left out where the campaign
+    took part in fewer than `FEWEST_DEALS` deals.
     """
 
     campaign: str | None
@@ -30,6 +39,7 @@ class CampaignComparison:
     digits: int
     values: Mapping[str, int]
     ranks: Mapping[str, int]
+    intervals: Mapping[str, tuple[int, int]] = field(default_factory=lambda: MappingProxyType({}))
 
     @property
     def spread(self) -> int:
@@ -68,6 +78,7 @@ class Comparison:
                     "digits": row.digits,
                     "values": dict(row.values),
                     "ranks": dict(row.ranks),
+                    "intervals": {name: list(found) for name, found in row.intervals.items()},
                     "spread": row.spread,
                     "rank_spread": row.rank_spread,
                 }
@@ -107,6 +118,7 @@ def compare(
     models: Sequence[Model],
     *,
     leads_created_at: Mapping[str, datetime] = MappingProxyType({}),
+    progress: Progress = no_progress,
 ) -> Comparison:
     """Every campaign's revenue from `deals` under each of `models`.
 
@@ -119,25 +131,99 @@ def compare(
     names = tuple(model.name for model in models)
     if not names or len(set(names)) < len(names):
         raise ConfigError("Compare at least one model, each under a name of its own.")
-    totals: dict[tuple[str, int], dict[str | None, dict[str, int]]] = {}
-    for deal in deals:
+    groups: dict[tuple[str, int], list[_Earnings]] = {}
+    found = list(deals)
+    for number, deal in enumerate(found, 1):
         journey = tuple(touches.get(deal.lead_ref, ()))
         created_at = leads_created_at.get(deal.lead_ref)
-        campaigns = totals.setdefault((deal.currency, deal.digits), {})
-        for model in models:
-            for credit in attribute(journey, deal, model, lead_created_at=created_at).credits:
-                campaign = credit.touch.campaign if credit.touch else None
-                values = campaigns.setdefault(campaign, dict.fromkeys(names, 0))
-                values[model.name] += credit.value
-    rows = []
-    for (currency, digits), campaigns in totals.items():
-        falling = {name: sorted(-values[name] for values in campaigns.values()) for name in names}
-        for campaign, values in campaigns.items():
-            ranks = {name: 1 + bisect_left(falling[name], -values[name]) for name in names}
-            rows.append(
-                CampaignComparison(
-                    campaign, currency, digits, MappingProxyType(values), MappingProxyType(ranks)
-                )
-            )
+        group = groups.setdefault(
+            (deal.currency, deal.digits), [_Earnings(model) for model in models]
+        )
+        for earnings in group:
+            earnings.add(attribute(journey, deal, earnings.model, lead_created_at=created_at))
+        progress(number / len(found))
+    rows = [
+        row
+        for (currency, digits), group in groups.items()
+        for row in _rows(currency, digits, group)
+    ]
     rows.sort(key=lambda row: (row.currency, row.digits, -row.spread, row.label))
     return Comparison(names, tuple(rows))
+
+
+def _rows(currency: str, digits: int, group: Sequence[_Earnings]) -> Iterable[CampaignComparison]:
+    """The campaigns of one currency."""
+    falling = [sorted(-value for value in earnings.values.values()) for earnings in group]
+    # A campaign that earned nothing under a model ranks behind all that did.
+    campaigns = {campaign for earnings in group for campaign in earnings.values}
+    for campaign in campaigns:
+        values = {earnings.model.name: earnings.values.get(campaign, 0) for earnings in group}
+        ranks = {
+            earnings.model.name: 1 + bisect_left(order, -values[earnings.model.name])
+            for earnings, order in zip(group, falling, strict=True)
+        }
+        intervals = {
+            earnings.model.name: found
+            for earnings in group
+            if (found := earnings.interval(campaign)) is not None
+        }
+        yield CampaignComparison(
+            campaign,
+            currency,
+            digits,
+            MappingProxyType(values),
+            MappingProxyType(ranks),
+            MappingProxyType(intervals),
+        )
+
+
+class _Earnings:
+    """What campaigns earn under one model, and how that scatters."""
+
+    def __init__(self, model: Model) -> None:
+        self.model = model
+        self.values: dict[str | None, int] = {}
+        self._squares: dict[str | None, int] = {}
+        self._deals: dict[str | None, int] = {}
+        self._count = 0
+        draws = len(model.fit.draws) if model.fit else 0
+        self._redrawn = [
+            replace(model, fit=model.fit.redrawn(number)) for number in range(draws) if model.fit
+        ]
+        self._drawn: list[dict[str | None, float]] = [{} for _ in self._redrawn]
+
+    def add(self, attribution: Attribution) -> None:
+        """Count the credits of one more deal."""
+        self._count += 1
+        parts: dict[str | None, int] = {}
+        for credit in attribution.credits:
+            campaign = credit.touch.campaign if credit.touch else None
+            parts[campaign] = parts.get(campaign, 0) + credit.value
+        for campaign, value in parts.items():
+            self.values[campaign] = self.values.get(campaign, 0) + value
+            self._squares[campaign] = self._squares.get(campaign, 0) + value * value
+            self._deals[campaign] = self._deals.get(campaign, 0) + 1
+        touches = tuple(credit.touch for credit in attribution.credits if credit.touch)
+        if not touches:
+            return
+        deal = attribution.deal
+        journey = journey_of(touches, deal, self.model, attribution.lead_created_at)
+        for model, totals in zip(self._redrawn, self._drawn, strict=True):
+            weights = model.weigh(replace(journey, fit=model.fit))
+            unit = deal.value / sum(weights)
+            for touch, weight in zip(touches, weights, strict=True):
+                totals[touch.campaign] = totals.get(touch.campaign, 0.0) + unit * weight
+
+    def interval(self, campaign: str | None) -> tuple[int, int] | None:
+        """Nine times of ten; the deals' scatter and that of what was learned add up."""
+        if self._deals.get(campaign, 0) < FEWEST_DEALS:
+            return None
+        value, count = self.values[campaign], self._count
+        of_deals = (self._squares[campaign] * count - value * value) / (count - 1)
+        drawn = [totals.get(campaign, 0.0) for totals in self._drawn]
+        of_fit = 0.0
+        if len(drawn) > 1:
+            mean = sum(drawn) / len(drawn)
+            of_fit = sum((total - mean) ** 2 for total in drawn) / (len(drawn) - 1)
+        reach = _NINE_TENTHS * sqrt(of_deals + of_fit)
+        return round(value - reach), round(value + reach)

@@ -176,7 +176,7 @@ def attribute(
     if not journey:
         whole = Credit(None, UNATTRIBUTED, 1.0, deal.value, "only")
         return Attribution(deal, model, anchor, (whole,), known)
-    weights = model.weigh(_journey(tuple(journey), deal, model, known))
+    weights = model.weigh(journey_of(tuple(journey), deal, model, known))
     total = sum(weights)
     values = allocate(deal.value, weights)
     last = len(journey) - 1
@@ -187,9 +187,10 @@ def attribute(
     return Attribution(deal, model, anchor, credits, known)
 
 
-def _journey(
+def journey_of(
     touches: tuple[Touch, ...], deal: Deal, model: Model, lead_created_at: datetime | None
 ) -> Journey:
+    """What the rule of `model` sees of `touches`, which are in order and inside the window."""
     anchor = model.anchor_of(deal)
     if not model.rule.milestones:
         return Journey(touches, anchor, model.parameters, fit=model.fit)

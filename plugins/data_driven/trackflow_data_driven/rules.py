@@ -13,7 +13,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from datetime import datetime
+from datetime import datetime, timezone
 from decimal import Decimal
 from fractions import Fraction
 from functools import lru_cache
@@ -23,14 +23,13 @@ from types import MappingProxyType
 from trackflow_core.attribution import BUILTIN_RULES, Fit, Journey, Path, Rule
 from trackflow_core.attribution.fits import Progress
 from trackflow_core.attribution.models import Learn
+from trackflow_core.model import Touch
 
 _POSITION_BASED = next(rule for rule in BUILTIN_RULES if rule.name == "position_based")
 
 
 def _weigh_learned(journey: Journey) -> Sequence[int]:
-    position = _POSITION_BASED.weigh(
-        Journey(journey.touches, journey.anchor, _POSITION_BASED.parameters)
-    )
+    position = _position(len(journey.touches))
     fit = journey.fit
     if fit is None:
         return position
@@ -38,10 +37,18 @@ def _weigh_learned(journey: Journey) -> Sequence[int]:
     return _mixed(
         channels,
         tuple(map(fit.weight, channels)),
-        tuple(position),
+        position,
         fit.conversions,
         Fraction(journey.parameters["prior_conversions"]),
     )
+
+
+@lru_cache(maxsize=1024)
+def _position(count: int) -> tuple[int, ...]:
+    """The position-based weights of `count` touches; nothing else bears on them."""
+    touch = Touch("", datetime(1970, 1, 1, tzinfo=timezone.utc), "")
+    journey = Journey((touch,) * count, touch.occurred_at, _POSITION_BASED.parameters)
+    return tuple(_POSITION_BASED.weigh(journey))
 
 
 @lru_cache(maxsize=2**16)

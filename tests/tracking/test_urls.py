@@ -123,3 +123,18 @@ def test_utm_fields_are_read_as_people_write_them() -> None:
 def test_click_ids_are_kept_by_their_proper_names() -> None:
     url = "https://x.example/?GCLID=Cj0&scCid=s&fbclid=&li_fat_id=l&other=1#?msclkid=no"
     assert urls.parse_click_ids(url) == {"gclid": "Cj0", "ScCid": "s", "li_fat_id": "l"}
+
+
+def test_a_query_keeps_its_bytes() -> None:
+    assert urls.raw_query(b"a=%20b&gclid=X_-.~!") == "a=%20b&gclid=X_-.~!"
+    assert urls.raw_query("q=ü x".encode()) == "q=%C3%BC%20x"
+
+
+def test_a_location_is_ascii() -> None:
+    plain = "https://shop.example/a?b=%zz"
+    assert urls.header_safe(plain) == plain
+    assert (
+        urls.header_safe("https://bücher.example/ü b?q=ä")
+        == "https://xn--bcher-kva.example/%C3%BC%20b?q=%C3%A4"
+    )
+    assert urls.header_safe("https://ü..example/") == "https://%C3%BC..example/"

@@ -14,6 +14,7 @@ import secrets as csprng
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta, timezone
+from functools import lru_cache
 from hashlib import sha256
 from urllib.parse import urlsplit
 
@@ -192,6 +193,11 @@ def _own_domain(url: str, domains: Collection[str]) -> str | None:
 def _signer(keys: Sequence[str], use: str) -> Signer:
     if not keys or not all(keys):
         raise ConfigError("No signing key is configured for visitor ids.")
+    return _signer_of(tuple(keys), use)
+
+
+@lru_cache(maxsize=64)
+def _signer_of(keys: tuple[str, ...], use: str) -> Signer:
     return Signer(
         list(keys),
         salt=f"trackflow.visitor.{use}",

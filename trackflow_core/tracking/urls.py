@@ -11,9 +11,11 @@ of their own.
 
 from __future__ import annotations
 
+import re
 import secrets
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from urllib.parse import quote_plus, unquote_plus, urlsplit
+from contextlib import suppress
+from urllib.parse import quote, quote_plus, unquote_plus, urlsplit
 
 from trackflow_core.errors import InvalidEvent
 
@@ -41,6 +43,7 @@ MAX_QUERY = 8192
 _MAX_UTM = 255
 # Of each parameter that is saved from a query that is too long.
 _MAX_PIECE = 1024
+_SAFE_QUERY = re.compile(rb"[!-~]*")
 
 
 def new_code(length: int = 7, choose: Callable[[str], str] = secrets.choice) -> str:
@@ -140,6 +143,29 @@ def parse_click_ids(url: str) -> dict[str, str]:
         for name, value in query_pairs(url)
         if name.lower() in known and value
     }
+
+
+def raw_query(sent: bytes) -> str:
+    """A request's query string as the visitor sent it; bytes that no header may carry are
+    percent-encoded."""
+    if _SAFE_QUERY.fullmatch(sent):
+        return sent.decode("ascii")
+    return "".join(chr(byte) if 0x21 <= byte <= 0x7E else f"%{byte:02X}" for byte in sent)
+
+
+def header_safe(url: str) -> str:
+    """`url` as a `Location` header may carry it; one that is ASCII already stays as it is.
+
+    A host of other letters is written in IDNA, all else percent-encoded as UTF-8.
+    """
+    if url.isascii() and " " not in url:
+        return url
+    host = urlsplit(url).hostname or ""
+    if not host.isascii():
+        # A host without an ASCII form is encoded like the rest, and leads nowhere as it did before.
+        with suppress(UnicodeError):
+            url = url.replace(host, host.encode("idna").decode(), 1)
+    return "".join(char if "!" <= char <= "~" else quote(char) for char in url)
 
 
 def query_pairs(url: str) -> Iterable[tuple[str, str]]:

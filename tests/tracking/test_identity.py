@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from datetime import timedelta
+from hashlib import sha256
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from itsdangerous import Signer
 
 from trackflow_core.errors import ConfigError, InvalidEvent
 from trackflow_core.testing.facts import ANNA, START
@@ -155,3 +157,11 @@ def test_a_link_in_a_mail_proves_its_address_and_does_not_show_it() -> None:
     assert not identity.proves_email("a" * 300, "anna@example.org", KEYS)
     with pytest.raises(ConfigError, match="signing key"):
         identity.email_proof("anna@example.org", [])
+
+
+def test_signatures_stay_those_of_earlier_versions() -> None:
+    """Cookies that are out there must go on being recognised."""
+    plain = Signer(
+        KEYS[-1], salt="trackflow.visitor.cookie", key_derivation="hmac", digest_method=sha256
+    )
+    assert identity.sign_cookie("a" * 32, KEYS) == plain.sign("a" * 32).decode()

@@ -19,6 +19,7 @@ from hashlib import sha256
 from urllib.parse import urlsplit
 
 from itsdangerous import BadSignature, Signer
+from itsdangerous.signer import SigningAlgorithm
 
 from trackflow_core.errors import ConfigError, InvalidEvent
 from trackflow_core.tracking.urls import build_destination, query_pairs
@@ -196,14 +197,26 @@ def _signer(keys: Sequence[str], use: str) -> Signer:
     return _signer_of(tuple(keys), use)
 
 
+class _HmacSha256(SigningAlgorithm):
+    """The library's own algorithm in one call to OpenSSL: a redirect signs a cookie."""
+
+    def get_signature(self, key: bytes, value: bytes) -> bytes:
+        return hmac.digest(key, value, "sha256")
+
+
 @lru_cache(maxsize=64)
 def _signer_of(keys: tuple[str, ...], use: str) -> Signer:
-    return Signer(
+    signer = Signer(
         list(keys),
         salt=f"trackflow.visitor.{use}",
         key_derivation="hmac",
         digest_method=sha256,
+        algorithm=_HmacSha256(),
     )
+    # Signatures stay the same; only the derivation of the keys is not repeated for each.
+    signer.secret_keys = [signer.derive_key(key) for key in signer.secret_keys]
+    signer.key_derivation = "none"
+    return signer
 
 
 def _unsign(value: str, keys: Sequence[str], use: str) -> str:

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
 
-from sqlalchemy import and_, bindparam, delete, exists, or_, select, update
+from sqlalchemy import and_, bindparam, delete, exists, func, or_, select, update
 
 from trackflow_core.model import Click, ClickEvent, Link, Session
 from trackflow_core.tracking.sessions import Span
 from trackflow_server.store import rows
 from trackflow_server.store.base import BaseStore
 from trackflow_server.store.schema import click as click_table
-from trackflow_server.store.schema import click_queue, link, merged_visitor, session
+from trackflow_server.store.schema import click_queue, link, merged_visitor, revision, session
 
 
 class ClickStore(BaseStore):
@@ -59,6 +59,13 @@ class ClickStore(BaseStore):
         )
         return bool(self.connection.scalar(select(waiting)))
 
+    def queue_lengths(self) -> tuple[int, int]:
+        """How many clicks wait, and how many were set aside."""
+        rejected = click_queue.c.rejected
+        query = select(func.count(), func.count(rejected)).select_from(click_queue)
+        total, aside = self.connection.execute(query).one()
+        return total - aside, aside
+
     def reject_click(self, click: Click, reason: str) -> None:
         self.connection.execute(
             update(click_queue)
@@ -69,6 +76,20 @@ class ClickStore(BaseStore):
     def save_links(self, links: Sequence[Link]) -> None:
         """Keep links, replacing what is held of their codes."""
         self._put(link, [rows.link_values(item) for item in links])
+        self._count_change("link")
+
+    def links_revision(self) -> int:
+        """A number that grows whenever links change."""
+        query = select(revision.c.number).where(revision.c.name == "link")
+        return self.connection.scalar(query) or 0
+
+    def _count_change(self, name: str) -> None:
+        statement = self._insert(revision).values(name=name, number=1)
+        self.connection.execute(
+            statement.on_conflict_do_update(
+                index_elements=["name"], set_={"number": revision.c.number + 1}
+            )
+        )
 
     def links(self, codes: Collection[str]) -> Mapping[str, Link]:
         if not codes:

@@ -104,6 +104,14 @@ link = Table(
     Column("rules", JSON, nullable=False, server_default="[]"),
 )
 
+# Numbers that grow with every change, by what changes: whoever keeps copies compares them.
+revision = Table(
+    "revision",
+    metadata,
+    Column("name", String, primary_key=True),
+    Column("number", BigInteger, nullable=False),
+)
+
 # A click waits while `rejected` is null; one that was set aside keeps the reason there.
 click_queue = Table("click_queue", metadata, *_click(), Column("rejected", String))
 Index("ix_click_queue_occurred_at", click_queue.c.occurred_at)

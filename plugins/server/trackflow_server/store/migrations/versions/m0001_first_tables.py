@@ -224,6 +224,12 @@ def upgrade() -> None:
         batch_op.create_index(batch_op.f("ix_merged_visitor_winner"), ["winner"], unique=False)
 
     op.create_table(
+        "revision",
+        sa.Column("name", sa.String(), nullable=False),
+        sa.Column("number", sa.BigInteger(), nullable=False),
+        sa.PrimaryKeyConstraint("name", name=op.f("pk_revision")),
+    )
+    op.create_table(
         "session",
         sa.Column("id", sa.String(), nullable=False),
         sa.Column("visitor_id", sa.String(), nullable=False),

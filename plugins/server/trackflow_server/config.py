@@ -1,0 +1,302 @@
+"""How the server is configured: a TOML file, then the environment, then the command line.
+
+Each field of `ServerConfig` is a key of the file and, in capitals behind `TRACKFLOW_`, a variable
+of the environment. Secrets are taken from the environment alone.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, fields, replace
+from datetime import timedelta
+from functools import cached_property
+from ipaddress import ip_network
+from pathlib import Path
+from typing import Any, get_type_hints
+from urllib.parse import urlsplit
+
+from trackflow_core.attribution import Model, Rule
+from trackflow_core.config import Settings
+from trackflow_core.errors import ConfigError
+from trackflow_core.model import Context, Tier, zone_named
+from trackflow_core.tracking.consent import IpPolicy, Policy
+from trackflow_server import keys
+from trackflow_server.store.database import parse
+
+if sys.version_info >= (3, 11):
+    import tomllib
+else:
+    import tomli as tomllib
+
+PREFIX = "TRACKFLOW_"
+FILE = "TRACKFLOW_CONFIG"
+SECRET = "TRACKFLOW_SECRET"  # noqa: S105 - the variable's name
+WEBHOOK_SECRET = "TRACKFLOW_WEBHOOK_SECRET"  # noqa: S105
+_MIN_SECRET = 16
+
+
+def _setting(help: str, default: Any, **more: Any) -> Any:
+    return field(default=default, metadata={"help": help, **more})
+
+
+@dataclass(frozen=True)
+class ServerConfig:
+    """The settings of one server. `help` of each field is what people are shown."""
+
+    store: str = _setting(
+        "Path of an SQLite file, or postgresql://user@host:5432/database.", "trackflow.sqlite"
+    )
+    spool: str = _setting(
+        "Path of the file in which clicks are kept until they are in the store; by default the "
+        "store's with '.spool' appended.",
+        "",
+    )
+    host: str = _setting("Address to listen on.", "127.0.0.1")
+    port: int = _setting("Port to listen on.", 8060)
+    base_url: str = _setting("How the outside reaches this server: short links begin with it.", "")
+    zone: str = _setting("Time zone whose midnight ends a visit.", "UTC")
+    session_minutes: int = _setting("Minutes without a click that end a visit.", 30)
+    own_hosts: tuple[str, ...] = _setting("Hosts of your own, which are no referrers.", ())
+    account_journeys: bool = _setting(
+        "Whether a deal has the touches of all leads of its company.", False
+    )
+    model: str = _setting("The rule that splits deals with no model of their own.", "linear")
+    lookback_days: int = _setting("Days before a deal in which touches count.", 90)
+    cookie_days: int = _setting("Days that a visitor is remembered.", 365)
+    consent_cookie: str = _setting(
+        "Cookie by which your consent dialogue says 'granted' or 'denied'.", "trackflow_consent"
+    )
+    without_consent: str = _setting(
+        "What may be kept of visitors who have not answered: full, session, aggregate or none.",
+        "aggregate",
+    )
+    ip_policy: str = _setting(
+        "What is kept of IP addresses: short (network only), full (nothing) or off (all).", "short"
+    )
+    internal_networks: tuple[str, ...] = _setting(
+        "Networks of your staff (CIDR), whose clicks do not count.", ()
+    )
+    trusted_proxies: tuple[str, ...] = _setting(
+        "Networks (CIDR) of proxies whose X-Forwarded-For and -Proto are believed.", ()
+    )
+    webhooks: tuple[str, ...] = _setting(
+        "Incoming webhooks as 'connector/instance'; each has its secret in the variable "
+        f"{WEBHOOK_SECRET}_<CONNECTOR>_<INSTANCE>.",
+        (),
+    )
+    log_format: str = _setting("text or json.", "text")
+    log_level: str = _setting("debug, info, warning or error.", "info")
+
+    secrets: tuple[str, ...] = field(default=(), repr=False, metadata={"secret": SECRET})
+    webhook_secrets: Mapping[str, tuple[str, ...]] = field(
+        default_factory=dict, repr=False, metadata={"secret": WEBHOOK_SECRET}
+    )
+
+    def __post_init__(self) -> None:
+        parse(self.store)
+        zone_named(self.zone)
+        _one_of("without_consent", self.without_consent, [tier.value for tier in Tier])
+        _one_of("ip_policy", self.ip_policy, [policy.value for policy in IpPolicy])
+        _one_of("log_format", self.log_format, ["text", "json"])
+        _one_of("log_level", self.log_level, ["debug", "info", "warning", "error"])
+        for name in ("internal_networks", "trusted_proxies"):
+            for network in getattr(self, name):
+                _check_network(name, network)
+        for name in ("session_minutes", "cookie_days", "lookback_days"):
+            if getattr(self, name) <= 0:
+                raise ConfigError(f"{name} is {getattr(self, name)}: use a number above zero.")
+        if not 0 <= self.port <= 65535:
+            raise ConfigError(f"port is {self.port}: use a number from 0 to 65535.")
+        _check_url("base_url", self.base_url)
+        for webhook in self.webhooks:
+            if webhook.count("/") != 1 or not all(webhook.split("/")):
+                raise ConfigError(f"webhooks has {webhook!r}: write 'connector/instance'.")
+        for secret in self.secrets:
+            if len(secret) < _MIN_SECRET:
+                raise ConfigError(
+                    f"{SECRET} is shorter than {_MIN_SECRET} characters: make one with "
+                    "`openssl rand -base64 32`."
+                )
+
+    @cached_property
+    def public_url(self) -> str:
+        """What short links begin with, without a slash at the end."""
+        return (self.base_url or f"http://{self.host}:{self.port}").rstrip("/")
+
+    @cached_property
+    def spool_path(self) -> Path:
+        if self.spool:
+            return Path(self.spool)
+        database = parse(self.store)
+        if database.get_backend_name() == "sqlite" and database.database:
+            return Path(f"{database.database}.spool")
+        return Path("trackflow.spool")
+
+    @cached_property
+    def visitor_keys(self) -> tuple[str, ...]:
+        """What signs visitor ids, the current key last.
+
+        Raises ConfigError where the installation has no secret.
+        """
+        if not self.secrets:
+            raise ConfigError(
+                f'{SECRET} is not set: export {SECRET}="$(openssl rand -base64 32)" and keep it, '
+                "since visitors are recognised by it."
+            )
+        return tuple(keys.derive(secret, "visitor") for secret in self.secrets)
+
+    @cached_property
+    def consent_policy(self) -> Policy:
+        return Policy(unknown=Tier(self.without_consent))
+
+    def settings(self, rules: Mapping[str, Rule]) -> Settings:
+        """What the engine works by; raises ConfigError where no plugin brings `model`."""
+        if self.model not in rules:
+            raise ConfigError(
+                f"model is {self.model!r}, which no rule is called: use one of "
+                f"{', '.join(sorted(rules))}."
+            )
+        return Settings(
+            model=Model(rules[self.model], lookback=timedelta(days=self.lookback_days)),
+            session_gap=timedelta(minutes=self.session_minutes),
+            zone=self.zone,
+            account_journeys=self.account_journeys,
+            own_hosts=frozenset({*self.own_hosts, urlsplit(self.public_url).hostname or ""}),
+            keys=self.visitor_keys,
+            context=Context(host="server"),
+        )
+
+
+def load(
+    path: Path | None = None,
+    environment: Mapping[str, str] | None = None,
+    **given: Any,
+) -> ServerConfig:
+    """The configuration by the file at `path`, the environment, and what is `given` and not None.
+
+    Raises ConfigError that names the setting, where it was found, and the remedy.
+    """
+    environment = os.environ if environment is None else environment
+    path = path or (Path(environment[FILE]) if environment.get(FILE) else None)
+    values = {**_from_file(path), **_from_environment(environment)}
+    values.update({name: value for name, value in given.items() if value is not None})
+    config = ServerConfig(**values, **_secrets(environment))
+    missing = [name for name in config.webhooks if not _webhook_secrets(name, environment)]
+    if missing:
+        raise ConfigError(
+            f"The webhook {missing[0]!r} has no secret: set {_webhook_variable(missing[0])}."
+        )
+    found = {name: _webhook_secrets(name, environment) for name in config.webhooks}
+    return replace(config, webhook_secrets=found)
+
+
+def settings_help() -> Mapping[str, str]:
+    """What each setting is for, by name."""
+    return {
+        item.name: item.metadata["help"] for item in fields(ServerConfig) if "help" in item.metadata
+    }
+
+
+def _plain_fields() -> dict[str, Any]:
+    hints = get_type_hints(ServerConfig)
+    return {item.name: hints[item.name] for item in fields(ServerConfig) if "help" in item.metadata}
+
+
+def _from_file(path: Path | None) -> dict[str, Any]:
+    if path is None:
+        return {}
+    try:
+        with path.open("rb") as file:
+            told = tomllib.load(file)
+    except OSError as error:
+        raise ConfigError(f"The configuration {path} cannot be read: {error.strerror}.") from error
+    except tomllib.TOMLDecodeError as error:
+        raise ConfigError(f"The configuration {path} is no valid TOML: {error}.") from error
+    known = _plain_fields()
+    for name, value in told.items():
+        if name not in known:
+            raise ConfigError(
+                f"{path} has the setting {name!r}, which does not exist; there are: "
+                f"{', '.join(sorted(known))}. Secrets belong in the environment."
+            )
+        told[name] = _checked(f"{name} in {path}", value, known[name])
+    if "store" in told and parse(told["store"]).password:
+        raise ConfigError(
+            f"store in {path} holds a password: put the whole address into the environment "
+            f"variable {PREFIX}STORE instead."
+        )
+    return told
+
+
+def _checked(where: str, value: Any, kind: Any) -> Any:
+    if kind in (str, int, bool):
+        if type(value) is not kind:
+            raise ConfigError(f"{where} is {value!r}: it must be a {_WORDS[kind]}.")
+        return value
+    if not isinstance(value, list) or not all(isinstance(item, str) for item in value):
+        raise ConfigError(f"{where} is {value!r}: it must be a list of strings.")
+    return tuple(value)
+
+
+_WORDS = {str: "string", int: "whole number", bool: "true or false"}
+
+
+def _from_environment(environment: Mapping[str, str]) -> dict[str, Any]:
+    return {
+        name: _parsed(f"{PREFIX}{name.upper()}", environment[f"{PREFIX}{name.upper()}"], kind)
+        for name, kind in _plain_fields().items()
+        if f"{PREFIX}{name.upper()}" in environment
+    }
+
+
+def _parsed(variable: str, text: str, kind: Any) -> Any:
+    if kind is str:
+        return text
+    if kind is int:
+        if not text.strip().lstrip("-").isdigit():
+            raise ConfigError(f"{variable} is {text!r}: it must be a whole number.")
+        return int(text)
+    if kind is bool:
+        if text.lower() not in ("true", "false", "1", "0"):
+            raise ConfigError(f"{variable} is {text!r}: it must be true or false.")
+        return text.lower() in ("true", "1")
+    return _listed(text)
+
+
+def _listed(text: str) -> tuple[str, ...]:
+    return tuple(part.strip() for part in text.split(",") if part.strip())
+
+
+def _secrets(environment: Mapping[str, str]) -> dict[str, Any]:
+    return {
+        "secrets": _listed(environment.get(SECRET, "")),
+    }
+
+
+def _webhook_variable(webhook: str) -> str:
+    name = "".join(letter if letter.isalnum() else "_" for letter in webhook.upper())
+    return f"{WEBHOOK_SECRET}_{name}"
+
+
+def _webhook_secrets(webhook: str, environment: Mapping[str, str]) -> tuple[str, ...]:
+    return _listed(environment.get(_webhook_variable(webhook), ""))
+
+
+def _one_of(name: str, value: str, known: Sequence[str]) -> None:
+    if value not in known:
+        raise ConfigError(f"{name} is {value!r}: use {', '.join(known[:-1])} or {known[-1]}.")
+
+
+def _check_network(name: str, network: str) -> None:
+    try:
+        ip_network(network)
+    except ValueError as error:
+        raise ConfigError(f"{name} has {network!r}, which is no network: {error}.") from None
+
+
+def _check_url(name: str, url: str) -> None:
+    parts = urlsplit(url)
+    if url and (parts.scheme not in ("http", "https") or not parts.hostname):
+        raise ConfigError(f"{name} is {url!r}: it must begin with http:// or https://.")

@@ -1,0 +1,103 @@
+"""The job: takes what is in the spool into the store and lets the engine work on it."""
+
+from __future__ import annotations
+
+import logging
+import os
+import sqlite3
+import threading
+from collections.abc import Sequence
+from functools import cached_property
+from pathlib import Path
+
+from sqlalchemy.exc import DBAPIError
+
+from trackflow_core.config import Settings
+from trackflow_core.engine import Engine
+from trackflow_core.errors import InvalidEvent, TrackFlowError
+from trackflow_core.hooks import Hooks
+from trackflow_server import facts
+from trackflow_server.spool import Fact, SpoolReader
+from trackflow_server.store import Database, SqlStore
+
+_log = logging.getLogger("trackflow.job")
+# Small, because on SQLite whoever else writes waits for the batch.
+_BATCH = 500
+_IDLE_SECONDS = 0.2
+_LONGEST_WAIT = 30.0
+_HEAD_START = 1.0
+_NICENESS = 5
+
+
+class Job:
+    """Works in one thread from `start` to `stop`; what fails is tried again, later and later."""
+
+    def __init__(self, database: Database, spool: Path, hooks: Hooks, settings: Settings) -> None:
+        self._database = database
+        self._path = spool
+        self._hooks = hooks
+        self._settings = settings
+        self._stopping = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="trackflow-job", daemon=True)
+
+    def start(self) -> None:
+        self._thread.start()
+
+    def stop(self) -> None:
+        """Finish the batch at hand; what is left waits in the spool for the next start."""
+        self._stopping.set()
+        self._thread.join()
+
+    @cached_property
+    def _spool(self) -> SpoolReader:
+        return SpoolReader(self._path)
+
+    def _run(self) -> None:
+        # Of this thread alone: redirects go first where the machine is busy.
+        os.nice(_NICENESS)
+        # Workers are forked first: none may get a copy of an open transaction.
+        self._stopping.wait(_HEAD_START)
+        wait = _IDLE_SECONDS
+        while not self._stopping.is_set():
+            try:
+                worked = self.step()
+            except (TrackFlowError, DBAPIError, sqlite3.Error) as error:
+                wait = min(wait * 2, _LONGEST_WAIT)
+                cause = error.orig if isinstance(error, DBAPIError) else error
+                _log.warning("The job cannot go on; next try in %.0f s: %s", wait, cause)
+                self._stopping.wait(wait)
+                continue
+            wait = _IDLE_SECONDS
+            if not worked:
+                self._stopping.wait(_IDLE_SECONDS)
+
+    def step(self) -> bool:
+        """Take in and process one batch; whether there was anything to do."""
+        spooled = self._spool.first(_BATCH)
+        with self._database.transaction() as store:
+            _take_in(store, spooled.facts)
+            drained = Engine(store, self._hooks, self._settings).process_clicks(_BATCH)
+        # Only now is it safe there; a crash before this line tells it twice, which changes nothing.
+        self._spool.drop(spooled)
+        if drained.rejected:
+            _log.warning("%d clicks were set aside; see the dashboard for why.", drained.rejected)
+        return bool(spooled.facts or drained.claimed or drained.refreshed)
+
+    def drain(self) -> None:
+        """Work until nothing is left."""
+        while self.step():
+            pass
+
+
+def _take_in(store: SqlStore, told: Sequence[Fact]) -> None:
+    clicks = [facts.click_of(fact) for fact in told]
+    try:
+        with store.atomic():
+            store.append_clicks(clicks)
+    except InvalidEvent:
+        for click in clicks:
+            try:
+                with store.atomic():
+                    store.append_clicks([click])
+            except InvalidEvent as error:
+                _log.error("The click %s is left out: %s", click.event_id, error)

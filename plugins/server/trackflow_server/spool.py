@@ -1,0 +1,147 @@
+"""The spool: a local file in which facts are safe before the visitor gets an answer.
+
+One thread writes. What arrives while it waits for the disk is written together next, so that a
+flush is shared by all visitors of the moment. The facts leave in order, and only when whoever took
+them has them safe: what is taken twice carries the same event ids.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+import sqlite3
+import threading
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from queue import SimpleQueue
+from typing import Any
+
+_log = logging.getLogger("trackflow.spool")
+_BUSY_SECONDS = 10
+# A row is what was written at once: one statement, one flush, and the GIL is given up once.
+_TABLE = """
+CREATE TABLE IF NOT EXISTS spool (
+    place INTEGER PRIMARY KEY AUTOINCREMENT,
+    number INTEGER NOT NULL,
+    facts TEXT NOT NULL
+)
+"""
+
+Fact = Mapping[str, Any]
+_Waiting = list[tuple[Fact, "asyncio.Future[bool]"]]
+
+
+def _open(path: Path) -> sqlite3.Connection:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    connection = sqlite3.connect(
+        path, isolation_level=None, timeout=_BUSY_SECONDS, check_same_thread=False
+    )
+    connection.execute("PRAGMA journal_mode = WAL")
+    connection.execute("PRAGMA synchronous = FULL")
+    connection.execute(_TABLE)
+    return connection
+
+
+class SpoolWriter:
+    """Appends facts for coroutines of one event loop; `start` before, `stop` after."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._waiting: _Waiting = []
+        self._writing = False
+        self._batches: SimpleQueue[_Waiting] = SimpleQueue()
+        self._thread = threading.Thread(target=self._run, name="trackflow-spool", daemon=True)
+
+    def start(self) -> None:
+        self._loop = asyncio.get_running_loop()
+        self._connection = _open(self._path)
+        self._thread.start()
+
+    async def stop(self) -> None:
+        """Write what still waits and close the file."""
+        while self._writing:
+            await asyncio.sleep(0.001)
+        self._batches.put([])
+        self._thread.join()
+        self._connection.close()
+
+    def append(self, fact: Fact) -> asyncio.Future[bool]:
+        """Whether the fact is on disk, once that is known; it never raises."""
+        written = self._loop.create_future()
+        self._waiting.append((fact, written))
+        if not self._writing:
+            self._writing = True
+            # At the end of this turn of the loop, so that its other requests come along.
+            self._loop.call_soon(self._hand_over)
+        return written
+
+    def _hand_over(self) -> None:
+        self._writing = bool(self._waiting)
+        if self._waiting:
+            batch, self._waiting = self._waiting, []
+            self._batches.put(batch)
+
+    def _run(self) -> None:
+        while batch := self._batches.get():
+            kept = self._write([fact for fact, _ in batch])
+            self._loop.call_soon_threadsafe(self._settle, batch, kept)
+
+    def _write(self, facts: Sequence[Fact]) -> bool:
+        try:
+            self._connection.execute(
+                "INSERT INTO spool (number, facts) VALUES (?, ?)",
+                (len(facts), json.dumps(facts)),
+            )
+        except sqlite3.Error:
+            _log.exception("%d clicks are lost: %s cannot be written", len(facts), self._path)
+            return False
+        return True
+
+    def _settle(self, batch: _Waiting, kept: bool) -> None:
+        self._hand_over()
+        for _, written in batch:
+            # A visitor may have hung up.
+            if not written.done():
+                written.set_result(kept)
+
+
+@dataclass(frozen=True, slots=True)
+class Spooled:
+    """Some of the oldest facts; `last` is the place up to which they reach."""
+
+    facts: Sequence[Fact]
+    last: int
+
+
+class SpoolReader:
+    """Takes facts out in order; for one thread at a time."""
+
+    def __init__(self, path: Path) -> None:
+        self._connection = _open(path)
+
+    def close(self) -> None:
+        self._connection.close()
+
+    def __len__(self) -> int:
+        [(count,)] = self._connection.execute("SELECT coalesce(sum(number), 0) FROM spool")
+        return int(count)
+
+    def first(self, at_least: int) -> Spooled:
+        """About `at_least` of the oldest facts, where there are so many; they stay until `drop`."""
+        found: list[Fact] = []
+        last = 0
+        rows = self._connection.execute("SELECT place, facts FROM spool ORDER BY place")
+        for place, facts in rows:
+            found += json.loads(facts)
+            last = place
+            if len(found) >= at_least:
+                break
+        rows.close()
+        return Spooled(found, last)
+
+    def drop(self, spooled: Spooled) -> None:
+        """Forget facts that somebody else has safe now."""
+        if spooled.facts:
+            self._connection.execute("DELETE FROM spool WHERE place <= ?", (spooled.last,))

@@ -11,6 +11,16 @@ under the entry-point group `trackflow`.
 """
 
 from trackflow_core.hooks.manager import Hooks, Plugin, describe, installed, load
-from trackflow_core.hooks.specs import Command, hookimpl
+from trackflow_core.hooks.specs import ApiCall, ApiRoute, Command, hookimpl
 
-__all__ = ["Command", "Hooks", "Plugin", "describe", "hookimpl", "installed", "load"]
+__all__ = [
+    "ApiCall",
+    "ApiRoute",
+    "Command",
+    "Hooks",
+    "Plugin",
+    "describe",
+    "hookimpl",
+    "installed",
+    "load",
+]

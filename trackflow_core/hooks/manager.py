@@ -95,6 +95,9 @@ class Hooks:
         self.connectors: Mapping[str, Connector] = self._collect(
             "trackflow_register_connectors", "connector", Connector
         )
+        self.api_routes: Mapping[str, specs.ApiRoute] = self._collect(
+            "trackflow_register_api_routes", "route", specs.ApiRoute
+        )
         self.commands: Mapping[str, specs.Command] = self._collect(
             "trackflow_register_cli_commands", "command", specs.Command
         )

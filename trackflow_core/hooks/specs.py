@@ -8,7 +8,7 @@ coroutines.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -27,11 +27,12 @@ from trackflow_core.model import (
     Message,
     Source,
 )
-from trackflow_core.ports import Connector
+from trackflow_core.ports import Connector, Store
 from trackflow_core.tracking.links import Choice, Request
 
 if TYPE_CHECKING:
     import typer
+    from pydantic import BaseModel
 
 PROJECT = "trackflow"
 
@@ -51,6 +52,44 @@ class Command:
     run: Callable[..., Any] | typer.Typer
 
 
+@dataclass(frozen=True, slots=True)
+class ApiCall:
+    """A request to the API whose key and values have been checked.
+
+    `params` are the parts of the path, `query` and `body` are of the route's own classes (None
+    where it has none). `store` works in the request's transaction.
+    """
+
+    params: Mapping[str, str]
+    query: Any
+    body: Any
+    store: Store
+    ctx: Context
+
+
+@dataclass(frozen=True, slots=True)
+class ApiRoute:
+    """A route of the REST API, beneath `/trackflow/api/v1`.
+
+    `name` is unique and becomes the operation's id. `path` begins with "/"; a part in braces is a
+    parameter, and one called `{ref}` may hold slashes. `scope` is what a key must have, such as
+    "receipts:read". `query`, `body` and `answer` are pydantic models, from which requests are
+    checked and openapi.json is made; without `answer` the route answers 204. `handle` returns an
+    object of `answer`; LookupError becomes 404, InvalidEvent 422.
+    """
+
+    name: str
+    method: str
+    path: str
+    scope: str
+    summary: str
+    handle: Callable[[Any], object]
+    query: type[BaseModel] | None = None
+    body: type[BaseModel] | None = None
+    answer: type[BaseModel] | None = None
+    status: int = 200
+
+
 @hookspec
 def trackflow_register_attribution_models() -> Iterable[Rule]:  # type: ignore[empty-body]
     """Rules that models may use, beside the built-in ones.
@@ -67,6 +106,16 @@ def trackflow_register_connectors() -> Iterable[Connector]:  # type: ignore[empt
     Called once when plugins are loaded. Return objects that satisfy `ports.Connector`, and
     `ports.WebhookConnector` where the CRM calls us. Two connectors of one name are a
     `ConfigError` that names both plugins.
+    """
+
+
+@hookspec
+def trackflow_register_api_routes() -> Iterable[ApiRoute]:  # type: ignore[empty-body]
+    """Routes of the REST API, beneath `/trackflow/api/v1`.
+
+    Called once when plugins are loaded. Return `ApiRoute` objects. Two routes of one name, whoever
+    brings them, are a `ConfigError` that names both plugins; a host's API does not start with two
+    routes of one method and path.
     """
 
 

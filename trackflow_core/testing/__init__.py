@@ -3,6 +3,7 @@
 The kits are mixins of plain `test_*` methods, so that they run under pytest and unittest alike.
 """
 
+from trackflow_core.testing.api import ApiContract
 from trackflow_core.testing.attribution import AttributionModelContract
 from trackflow_core.testing.catalog_memory import MemoryCatalog
 from trackflow_core.testing.catalogs import CatalogContract
@@ -23,6 +24,7 @@ from trackflow_core.testing.stores import HostedStore, ScenarioContract, StoreCo
 
 __all__ = [
     "SCENARIOS",
+    "ApiContract",
     "AttributionModelContract",
     "CatalogContract",
     "ClassifierContract",

@@ -15,7 +15,17 @@ from trackflow_core.attribution import Attribution, Journey, Model, Rule, attrib
 from trackflow_core.config import Settings
 from trackflow_core.engine import Engine
 from trackflow_core.errors import ConfigError
-from trackflow_core.hooks import Command, Hooks, describe, hookimpl, installed, load, manager, specs
+from trackflow_core.hooks import (
+    ApiRoute,
+    Command,
+    Hooks,
+    describe,
+    hookimpl,
+    installed,
+    load,
+    manager,
+    specs,
+)
 from trackflow_core.model import (
     Agent,
     Click,
@@ -120,6 +130,15 @@ def test_hook_trackflow_register_connectors() -> None:
         yield shop
 
     assert Hooks({"mine": plugin(trackflow_register_connectors)}).connectors == {"shop": shop}
+
+
+def test_hook_trackflow_register_api_routes() -> None:
+    route = ApiRoute("count", "GET", "/totals", "totals:read", "Count", lambda call: None)
+
+    def trackflow_register_api_routes() -> Sequence[ApiRoute]:
+        return [route]
+
+    assert Hooks({"mine": plugin(trackflow_register_api_routes)}).api_routes == {"count": route}
 
 
 def test_hook_trackflow_register_cli_commands() -> None:
@@ -570,7 +589,10 @@ def test_installed_plugins_are_found() -> None:
     described = {found.name: found for found in describe(hooks)}
     assert described["receipts"].distribution == "trackflow-receipts"
     assert described["receipts"].version
-    assert described["receipts"].hooks == ("trackflow_after_deal_attributed",)
+    assert described["receipts"].hooks == (
+        "trackflow_after_deal_attributed",
+        "trackflow_register_api_routes",
+    )
     assert not any(found.problem for found in described.values())
 
 

@@ -23,7 +23,7 @@ from trackflow_core.api.storage import Query
 from trackflow_core.attribution import Model
 from trackflow_core.attribution.allocation import currency_digits
 from trackflow_core.hooks import ApiRoute
-from trackflow_core.model import ClickEvent, Conversion, Deal, Lead, LinkStatus
+from trackflow_core.model import CLICK, ClickEvent, Conversion, Deal, Lead, LinkStatus
 from trackflow_core.tracking import qr
 from trackflow_core.tracking.sessions import always
 
@@ -333,6 +333,21 @@ def _span_page(kind: type[Any], tell: Callable[[Any], BaseModel], call: Call) ->
     return page(call, kind, query, tell)
 
 
+def _tell_events(call: Call) -> BaseModel:
+    told = [*enumerate(call.body.events)]
+    faults = tuple(
+        Fault(f"events[{place}].link", "is missing", "Say which link was clicked.")
+        if event.type == CLICK
+        else Fault(f"events[{place}].link", f"is {event.link!r}", "Leave it out: it is no click.")
+        for place, event in told
+        if (event.type == CLICK) != bool(event.link)
+    )
+    if faults:
+        raise Problem(422, "A click has a link, and nothing else has.", "See each.", faults=faults)
+    call.engine.record_events([shapes.event_record(event, call.now) for _, event in told])
+    return schemas.EventsAccepted(accepted=len(told))
+
+
 def _visitor(call: Call) -> storage.Visitor:
     wanted = call.params["id"]
     found = call.catalog.read(storage.Visitor, [wanted]).get(wanted)
@@ -631,7 +646,9 @@ def _page_of(answer: type[BaseModel]) -> type[BaseModel]:
         items=(list[answer], ...),  # type: ignore[valid-type]
         next=(
             str | None,
-            Field(description="The cursor of the next page; null on the last one."),
+            Field(
+                description="The cursor of the next page; null on the last one.", examples=["41"]
+            ),
         ),
     )
 
@@ -709,6 +726,17 @@ def routes() -> Sequence[ApiRoute]:
             partial(_touch_page, ClickEvent, shapes.event_answer),
             query=schemas.TouchQuery,
             answer=_page_of(schemas.EventAnswer),
+        ),
+        ApiRoute(
+            "create_events",
+            "POST",
+            "/events",
+            "events:write",
+            "Tell what visitors did; it is recorded shortly after",
+            _tell_events,
+            body=schemas.Events,
+            answer=schemas.EventsAccepted,
+            status=202,
         ),
         ApiRoute(
             "list_conversions",

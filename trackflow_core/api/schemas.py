@@ -365,6 +365,7 @@ class SourceAnswer(Answer):
 class EventAnswer(SourceAnswer):
     id: str = Field(description="The event's id.", examples=["0f3a5c"])
     type: str = Field(description="What happened.", examples=["click"])
+    data: dict[str, Any] | None = Field(description="Its own properties.", examples=[None])
     occurred_at: datetime = Field(examples=["2026-03-02T10:15:00Z"])
     link: str = Field(description="The short code.", examples=["spr2026"])
     visitor: str | None = Field(examples=["a" * 32])
@@ -376,6 +377,63 @@ class EventAnswer(SourceAnswer):
     os: str = Field(examples=["Android"])
     verdict: str = Field(description="Who it was.", examples=["human"])
     counts: bool = Field(description="Whether it is a person from outside.", examples=[True])
+
+
+class Event(Body):
+    """Something that a visitor did, told by the site's own server."""
+
+    id: Annotated[str, Field(max_length=64, pattern=r"^[A-Za-z0-9_.:-]*$")] = Field(
+        "",
+        description="Unique for ever, so that it may be sent again; one is chosen where it is "
+        "left out.",
+        examples=["order-17"],
+    )
+    type: str = Field(
+        pattern=r"^[a-z][a-z0-9_]{0,63}$",
+        description='"click", "page_view", or a name of your own.',
+        examples=["signup"],
+    )
+    occurred_at: Moment | None = Field(
+        None, description="Now where it is left out.", examples=["2026-03-02T10:15:00Z"]
+    )
+    visitor: str = Field(
+        "", pattern=r"^([0-9a-f]{32})?$", description="A visitor's id.", examples=["a" * 32]
+    )
+    link: Annotated[str, Field(max_length=64, pattern=r"^[A-Za-z0-9_-]*$")] = Field(
+        "", description="The short code that was clicked; only of a click.", examples=[""]
+    )
+    url: str = Field(
+        "",
+        max_length=4096,
+        pattern=rf"^$|{_URL}",
+        description="The page, or where a click led.",
+        examples=["https://shop.example/signup"],
+    )
+    referrer: str = Field(
+        "", max_length=4096, pattern=_LINE, description="Where the visitor came from."
+    )
+    user_agent: str = Field("", max_length=2048, pattern=_LINE, description="The visitor's.")
+    address: str = Field(
+        "",
+        max_length=64,
+        pattern=r"^[0-9A-Fa-f:.]*$",
+        description="The visitor's IP address; it is anonymised before it is kept.",
+        examples=["198.51.100.7"],
+    )
+    consent: Literal["full", "session", "aggregate"] = Field(
+        "full", description="How much may be kept of this visitor.", examples=["full"]
+    )
+    data: dict[Line, Any] = Field(
+        {}, max_length=50, description="Its own properties.", examples=[{"plan": "team"}]
+    )
+
+
+class Events(Body):
+    events: list[Event] = Field(min_length=1, max_length=500, description="In any order.")
+
+
+class EventsAccepted(Answer):
+    accepted: int = Field(description="How many wait to be recorded.", examples=[1])
 
 
 class TouchAnswer(SourceAnswer):

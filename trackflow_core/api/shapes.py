@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from datetime import date, datetime
+from secrets import token_hex
 from typing import Any
 
 from trackflow_core.api import schemas, storage
 from trackflow_core.attribution import Model
 from trackflow_core.model import (
+    Click,
     ClickEvent,
     Conversion,
     Deal,
@@ -20,9 +23,11 @@ from trackflow_core.model import (
     LinkStatus,
     Session,
     Source,
+    Tier,
     Touch,
     Variant,
 )
+from trackflow_core.tracking.consent import anonymise
 from trackflow_core.tracking.templates import Kind, Template, Variable
 
 State = dict[str, Any]
@@ -233,7 +238,8 @@ def event_answer(event: ClickEvent) -> schemas.EventAnswer:
     click = event.click
     return schemas.EventAnswer(
         id=click.event_id,
-        type="click",
+        type=click.kind,
+        data=json.loads(click.data) if click.data else None,
         occurred_at=click.occurred_at,
         link=click.link_code,
         visitor=click.visitor_id,
@@ -246,6 +252,22 @@ def event_answer(event: ClickEvent) -> schemas.EventAnswer:
         verdict=event.agent.verdict.value,
         counts=event.counts,
         **_source(event.source),
+    )
+
+
+def event_record(body: schemas.Event, now: datetime) -> Click:
+    return Click(
+        event_id=body.id or token_hex(16),
+        occurred_at=body.occurred_at or now,
+        link_code=body.link,
+        destination=body.url,
+        visitor_id=body.visitor or None,
+        ip=anonymise(body.address),
+        user_agent=body.user_agent,
+        referrer=body.referrer,
+        tier=Tier(body.consent) if body.visitor else Tier.AGGREGATE,
+        kind=body.type,
+        data=json.dumps(body.data, ensure_ascii=False) if body.data else "",
     )
 
 

@@ -142,7 +142,10 @@ class Idempotency:
 
 @dataclass(frozen=True, slots=True)
 class Visitor:
-    """A visitor over all visits; `source` is that of the first click that counts."""
+    """A visitor over all visits; `source` is that of the first event that counts.
+
+    Page views and other events that count are seen, too, but no `clicks`.
+    """
 
     id: str
     first_seen: datetime
@@ -295,7 +298,7 @@ class Catalog(Protocol):
         """
 
     def stats(self, query: Query) -> Stats:
-        """The clicks on links of `query.campaign` or `query.link_code`, between `since` and
+        """The clicks (no other events) on links of `query.campaign` or `query.link_code`, between `since` and
         `until`; of all links where neither is given."""
 
     def log(self, entries: Sequence[LoggedRequest]) -> None:

@@ -501,6 +501,33 @@ class ApiContract:
         assert visitor in {item["id"] for item in visitors["items"]}
         self.refused(self.send("GET", f"/visitors/{'0' * 32}"), 404)
 
+    def test_events_are_told(self) -> None:
+        visitor, link = uuid4().hex, self.make_link()
+        event = {
+            "id": uuid4().hex,
+            "type": "signup",
+            "visitor": visitor,
+            "url": "https://shop.example/signup",
+            "user_agent": BROWSER,
+            "address": "198.51.100.7",
+            "data": {"plan": "team"},
+            "occurred_at": _ago(minutes=5).isoformat(),
+        }
+        clicked = {**event, "id": uuid4().hex, "type": "click", "link": link["code"], "data": {}}
+        for _ in range(2):
+            told = self.send("POST", "/events", {"events": [event, clicked]})
+            assert (told.status, told.json) == (202, {"accepted": 2}), told.body
+        self.visit([])
+        found = self.send("GET", f"/events?visitor={visitor}").json["items"]
+        assert {(item["type"], item["id"]) for item in found} == {
+            ("signup", event["id"]),
+            ("click", clicked["id"]),
+        }
+        assert [item["data"] for item in found if item["type"] == "signup"] == [{"plan": "team"}]
+        wrong = [{**event, "link": link["code"]}, {**clicked, "link": ""}]
+        reply = self.send("POST", "/events", {"events": wrong})
+        self.refused(reply, 422, "events[0].link", "events[1].link")
+
     def test_a_person_is_exported_and_erased(self) -> None:
         visitor, link, lead = uuid4().hex, self.make_link(), self.name("L")
         click = self.click(link, visitor)

@@ -24,7 +24,7 @@ from trackflow_core.api.storage import (
     Visitor,
 )
 from trackflow_core.errors import InvalidEvent
-from trackflow_core.model import ClickEvent, Conversion, Deal, Lead, Link
+from trackflow_core.model import CLICK, ClickEvent, Conversion, Deal, Lead, Link
 from trackflow_core.testing.memory import MemoryStore
 from trackflow_core.tracking.urls import new_code
 
@@ -101,7 +101,9 @@ class MemoryCatalog:
             del self._state.records[kind, key]
 
     def stats(self, query: Query) -> Stats:
-        events = [event for event in self._events() if _meets(event, query)]
+        events = [
+            event for event in self._events() if event.click.kind == CLICK and _meets(event, query)
+        ]
         people = [event for event in events if event.counts]
         moments = sorted(event.click.occurred_at for event in people)
         return Stats(
@@ -165,7 +167,7 @@ class MemoryCatalog:
                 visitor_id,
                 events[0].click.occurred_at,
                 events[-1].click.occurred_at,
-                len(events),
+                sum(event.click.kind == CLICK for event in events),
                 events[0].source,
             )
 

@@ -433,6 +433,21 @@ class CatalogContract:
         assert catalog.page(Lead, Query(until=at(10))).items == ()
         assert catalog.page(Deal, Query(since=at(13))).items == ()
 
+    def test_other_events_are_events_and_no_clicks(self) -> None:
+        catalog, store = self._told()
+        engine = Engine(store, Hooks(), self.settings())
+        page = {"kind": "page_view", "destination": "https://shop.example/page"}
+        engine.record_events(
+            [click("p1", 4, "", **page), click("p2", 4, "", kind="signup", data='{"plan": "ü"}')]
+        )
+        engine.process_clicks()
+        found = {e.click.event_id: e.click for e in catalog.page(ClickEvent, Query()).items}
+        assert (found["p1"].kind, found["p1"].destination) == ("page_view", page["destination"])
+        assert (found["p2"].kind, found["p2"].data) == ("signup", '{"plan": "ü"}')
+        assert catalog.stats(Query()).clicks == 4
+        anna = catalog.read(Visitor, [ANNA])[ANNA]
+        assert (anna.clicks, anna.last_seen) == (3, at(4))
+
     def test_stats_count_people(self) -> None:
         catalog, _ = self._told()
         all_, one = catalog.stats(Query()), catalog.stats(Query(link_code="adsGogl"))

@@ -15,10 +15,11 @@ import pytest
 
 import trackflow_receipts
 from trackflow_core.attribution import BUILTIN_RULES, Attribution, Model, attribute
-from trackflow_core.hooks import Hooks, load
+from trackflow_core.hooks import ApiCall, Hooks, load
 from trackflow_core.model import Context
+from trackflow_core.testing import MemoryStore
 from trackflow_core.testing.facts import deal, touch
-from trackflow_receipts import VARIABLE, Receipts
+from trackflow_receipts import VARIABLE, Receipts, history
 
 RULES = {rule.name: rule for rule in BUILTIN_RULES}
 CTX = Context(host="memory", tenant="shop")
@@ -138,6 +139,23 @@ def test_several_processes_append_whole_lines(tmp_path: Path) -> None:
     assert len({line["deal"] for line in lines(path)}) == 200
 
 
+def test_the_api_tells_how_a_split_changed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path, receipts = tmp_path / "receipts.jsonl", Receipts()
+    monkeypatch.setenv(VARIABLE, str(path))
+    call = ApiCall({"ref": "crm/deal-1"}, None, None, MemoryStore(), CTX)
+    with pytest.raises(LookupError, match="crm/deal-1"):
+        history(call)
+    receipts.append(attribution(), CTX, str(path))
+    receipts.append(attribution(value=7), CTX, str(path))
+    receipts.append(attribution(value=8), Context(tenant="other"), str(path))
+    receipts.append(attribution(ref="crm/deal-2"), CTX, str(path))
+    assert [item["value"] for item in history(call).items] == [attribution().deal.value, 7]
+
+
 def test_it_is_found_by_its_entry_point() -> None:
     hooks = load(frozenset({"receipts"}))
-    assert hooks.implemented_by("receipts") == ("trackflow_after_deal_attributed",)
+    assert hooks.implemented_by("receipts") == (
+        "trackflow_after_deal_attributed",
+        "trackflow_register_api_routes",
+    )
+    assert list(hooks.api_routes) == ["get_receipts"]

@@ -1,4 +1,5 @@
-"""Appends the receipt of every attribution to the file named by TRACKFLOW_RECEIPTS.
+"""Appends the receipt of every attribution to the file named by TRACKFLOW_RECEIPTS, and answers
+`GET /receipts/<deal>` of the REST API from it.
 
 One JSON object a line; amounts are integers in the currency's minor unit. A deal whose receipt is
 the one this process last wrote for it is left out.
@@ -11,10 +12,15 @@ import json
 import logging
 import os
 from collections import OrderedDict
+from collections.abc import Iterable, Iterator
+from pathlib import Path
 from threading import Lock
+from typing import Any
+
+from pydantic import BaseModel, Field
 
 from trackflow_core.attribution import Attribution
-from trackflow_core.hooks import hookimpl
+from trackflow_core.hooks import ApiCall, ApiRoute, hookimpl
 from trackflow_core.model import Context
 
 VARIABLE = "TRACKFLOW_RECEIPTS"
@@ -73,6 +79,53 @@ def trackflow_after_deal_attributed(attribution: Attribution, ctx: Context) -> N
     path = os.environ.get(VARIABLE)
     if path:
         _receipts.append(attribution, ctx, path)
+
+
+class History(BaseModel):
+    """Every receipt of one deal, oldest first."""
+
+    items: list[dict[str, Any]] = Field(
+        description="Receipts as they were written, amounts in minor units.",
+        examples=[[{"deal": "api/D-7", "value": 25000, "digest": "0" * 64}]],
+    )
+
+
+@hookimpl
+def trackflow_register_api_routes() -> Iterable[ApiRoute]:
+    """`GET /receipts/{ref}`: how the split of a deal changed over time."""
+    return [
+        ApiRoute(
+            "get_receipts",
+            "GET",
+            "/receipts/{ref}",
+            "receipts:read",
+            "Read every receipt that was written of a deal, oldest first",
+            history,
+            answer=History,
+        )
+    ]
+
+
+def history(call: ApiCall) -> History:
+    """The receipts of the deal in the file. Raises LookupError when there is none."""
+    path = os.environ.get(VARIABLE)
+    asked = call.params["ref"]
+    deals = {asked, *(deal.ref for deal in call.store.deals({asked}))}
+    found = [*_written_of(path, deals, call.ctx)] if path else []
+    if not found:
+        raise LookupError(f"No receipt was written of the deal {asked!r}.")
+    return History(items=found)
+
+
+def _written_of(path: str, deals: set[str], ctx: Context) -> Iterator[dict[str, Any]]:
+    if not Path(path).exists():
+        return
+    with Path(path).open(encoding="utf-8") as lines:
+        for line in lines:
+            receipt = json.loads(line)
+            owner = (receipt["host"], receipt["tenant"])
+            if receipt["deal"] in deals and owner == (ctx.host, ctx.tenant):
+                yield receipt
 
 
 def _append(path: str, line: bytes) -> None:

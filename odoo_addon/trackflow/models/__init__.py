@@ -28,6 +28,7 @@ from . import (
     trackflow_event,
     trackflow_failure,
     trackflow_internal_ip_range,
+    trackflow_journey,
     trackflow_lead_status_change,
     trackflow_merged_ref,
     trackflow_merged_visitor,
@@ -37,6 +38,7 @@ from . import (
     trackflow_touch,
     trackflow_visitor,
     trackflow_visitor_engagement,
+    trackflow_visitor_journey,
     trackflow_visitor_privacy,
     utm_campaign,
 )

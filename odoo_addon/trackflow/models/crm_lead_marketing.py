@@ -1,5 +1,5 @@
 import logging
-from datetime import timedelta, timezone
+from datetime import timezone
 
 from odoo import api, fields, models
 
@@ -9,11 +9,9 @@ from trackflow_core.errors import ConfigError
 from trackflow_core.model import DealStatus
 
 from ..store import OdooStore
+from .trackflow_journey import utc_text
 
 _logger = logging.getLogger(__name__)
-
-# Milestones this close together are one moment to a reader.
-_SAME_MOMENT = timedelta(minutes=1)
 
 
 class CrmLead(models.Model):
@@ -146,26 +144,33 @@ class CrmLead(models.Model):
     # -- journey ---------------------------------------------------------------------------
 
     def _trackflow_visits(self, touches, clicks):
-        """The touches folded into visits, oldest first."""
+        """The touches folded into visits, oldest first; each with all that was done in it."""
+        sessions = {
+            event.event_id: event.session_id.id
+            for event in self.env["trackflow.event"].search(
+                [("event_id", "in", [touch.id for touch in touches if touch.kind == "visit"])]
+            )
+        }
         visits = {}
         for touch in touches:
             click = clicks.get(touch.id, self.env["link.tracker.click"])
-            session = click.trackflow_session_id.id
+            session = click.trackflow_session_id.id or sessions.get(touch.id)
             key = f"session-{session}" if session else f"touch-{touch.id}"
             visit = visits.setdefault(
-                key, {"id": key, "session": session, "touch": touch, "click": click, "steps": []}
+                key, {"id": key, "session": session, "touch": touch, "click": click}
             )
             visit["at"] = touch.occurred_at
-            visit["steps"].append(
-                {"at": _utc_text(touch.occurred_at), "title": self._trackflow_title(click, touch)}
-            )
+        steps = self.env["trackflow.journey"]._steps(
+            [visit["session"] for visit in visits.values() if visit["session"]]
+        )
+        for visit in visits.values():
+            visit["steps"] = steps[visit["session"]] if visit["session"] else []
         return list(visits.values())
 
     @api.model
     def _trackflow_title(self, click, touch):
-        link = click.link_id
-        title = link.title if link.title != link.url else False
-        return title or link.label or link.url or touch.source or touch.channel
+        title = self.env["trackflow.journey"]._title(click)
+        return title or touch.campaign or touch.source or touch.channel
 
     @api.model
     def _trackflow_campaign_of(self, click, touch):
@@ -176,64 +181,41 @@ class CrmLead(models.Model):
         return {"id": False, "name": touch.campaign} if touch.campaign else False
 
     def _trackflow_timeline(self, journey, lead, deal):
-        """Visits and milestones as entries, newest first."""
+        """Visits, contacts and milestones as entries, newest first."""
+        timeline = self.env["trackflow.journey"]
         entries = []
         for visit in journey:
-            touch, click = visit["touch"], visit["click"]
+            touch, click, steps = visit["touch"], visit["click"], visit["steps"]
+            kind, label = "visit", self.env._("Clicked")
+            title = self._trackflow_title(click, touch)
+            if not click and touch.kind == "visit" and steps:
+                label, title = steps[0]["label"], steps[0]["title"]
+            elif not click and touch.kind != "visit":
+                kind, label = "contact", timeline._contact_label(touch.kind)
+                title = touch.campaign or ""
             entries.append(
-                {
-                    "id": visit["id"],
-                    "at": _utc_text(visit["at"]),
-                    "kind": "click",
-                    "channel": touch.channel,
-                    "title": visit["steps"][0]["title"],
-                    "campaign": self._trackflow_campaign_of(click, touch),
-                    "source": touch.source,
-                    "medium": touch.medium,
-                    "device": click.trackflow_device or "",
-                    "session": visit["session"],
-                    "count": len(visit["steps"]),
-                    "steps": visit["steps"],
-                    "milestones": [] if entries else ["first_touch"],
-                }
+                timeline._entry(
+                    visit["id"],
+                    visit["at"],
+                    kind,
+                    label=label,
+                    title=title,
+                    channel=touch.channel,
+                    campaign=self._trackflow_campaign_of(click, touch),
+                    source=touch.source,
+                    medium=touch.medium,
+                    device=click.trackflow_device or "",
+                    session=visit["session"],
+                    steps=steps,
+                    milestones=[] if entries else ["first_touch"],
+                )
             )
-        entries += self._trackflow_milestones(lead, deal)
-        # A form is sent at the end of the visit that led to it: at equal times the milestone is last.
-        return sorted(
-            entries, key=lambda entry: (entry["at"], entry["kind"] != "click"), reverse=True
-        )
-
-    def _trackflow_milestones(self, lead, deal):
-        moments = [(lead.came_in_at, "lead")]
+        moments = [(lead.came_in_at, "lead", False)]
         if deal:
-            moments.append((deal.began_at, "deal"))
+            moments.append((deal.began_at, "deal", False))
             if deal.closed_at:
-                moments.append((deal.closed_at, deal.status.value))
-        entries, last = [], None
-        for moment, milestone in moments:
-            if last and abs(moment - last) < _SAME_MOMENT:
-                entries[-1]["milestones"].append(milestone)
-                entries[-1]["kind"] = milestone
-                continue
-            last = moment
-            entries.append(
-                {
-                    "id": f"milestone-{milestone}",
-                    "at": _utc_text(moment),
-                    "kind": milestone,
-                    "channel": "",
-                    "title": "",
-                    "campaign": False,
-                    "source": "",
-                    "medium": "",
-                    "device": "",
-                    "session": False,
-                    "count": 0,
-                    "steps": [],
-                    "milestones": [milestone],
-                }
-            )
-        return entries
+                moments.append((deal.closed_at, deal.status.value, False))
+        return timeline._sorted(entries + timeline._milestones(moments))
 
     # -- the sentence ----------------------------------------------------------------------
 
@@ -342,7 +324,7 @@ class CrmLead(models.Model):
             "campaign_id": campaign["id"],
             "source": touch.source if touch else "",
             "medium": touch.medium if touch else "",
-            "at": _utc_text(touch.occurred_at) if touch else False,
+            "at": utc_text(touch.occurred_at) if touch else False,
             "weight": credit.weight,
             "value": _amount(credit.value, digits),
             "position": credit.position,
@@ -352,7 +334,3 @@ class CrmLead(models.Model):
 def _amount(value, digits):
     """Minor units as the number that Odoo's monetary formatter takes."""
     return float(from_minor_units(value, digits))
-
-
-def _utc_text(moment):
-    return moment.astimezone(timezone.utc).isoformat(timespec="seconds")

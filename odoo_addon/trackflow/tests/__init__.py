@@ -16,5 +16,6 @@ from . import (
     test_specification,
     test_store,
     test_tours,
+    test_visitors,
     test_webhook,
 )

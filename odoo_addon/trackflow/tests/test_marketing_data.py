@@ -21,7 +21,7 @@ class TestMarketingData(TrackflowCase):
     def test_journey_is_told_newest_first(self):
         lead = self.opportunity(self.journey(3), user_id=self.salesman.id)
         data = self.data(lead)
-        self.assertEqual(self.kinds(data), ["deal", "click", "click", "click"])
+        self.assertEqual(self.kinds(data), ["deal", "visit", "visit", "visit"])
         self.assertEqual(data["timeline"][0]["milestones"], ["lead", "deal"])
         self.assertEqual(data["timeline"][-1]["milestones"], ["first_touch"])
         self.assertEqual(data["timeline"][-1]["channel"], "Paid Search")
@@ -43,8 +43,7 @@ class TestMarketingData(TrackflowCase):
         self.click(visitor, 5.001, self.links[0])
         self.click(visitor, 5, self.links[1])
         data = self.data(self.opportunity(visitor, user_id=self.salesman.id))
-        [visit] = [entry for entry in data["timeline"] if entry["kind"] == "click"]
-        self.assertEqual(visit["count"], 2)
+        [visit] = [entry for entry in data["timeline"] if entry["kind"] == "visit"]
         self.assertEqual(len(visit["steps"]), 2)
         self.assertTrue(visit["session"])
 
@@ -98,14 +97,14 @@ class TestMarketingData(TrackflowCase):
         visitor = self.journey(2)
         self.click(visitor, 3, user_agent=CRAWLER)
         data = self.data(self.opportunity(visitor, user_id=self.salesman.id))
-        self.assertEqual(self.kinds(data).count("click"), 2)
+        self.assertEqual(self.kinds(data).count("visit"), 2)
         self.assertEqual(data["unattributed_clicks"], 1)
 
     def test_plain_lead_has_no_credits(self):
         lead = self.opportunity(self.journey(1), user_id=self.salesman.id, type="lead")
         data = self.data(lead)
         self.assertEqual(data["models"], [])
-        self.assertEqual(self.kinds(data), ["lead", "click"])
+        self.assertEqual(self.kinds(data), ["lead", "visit"])
 
     def test_won_deal_ends_the_timeline(self):
         lead = self.opportunity(self.journey(1), user_id=self.salesman.id)

@@ -17,9 +17,12 @@ export class CampaignDeals extends Component {
         this.action = useService("action");
         this.state = useState({ deals: [], more: false });
         onWillStart(async () => {
+            // At once: a form that is left meanwhile must not be asked a second thing.
             // Marketers may see a deal's name and credit without being allowed to open it.
-            this.mayOpen = await user.hasGroup("sales_team.group_sale_salesman");
-            await this.load(this.props.record.resId);
+            [this.mayOpen] = await Promise.all([
+                user.hasGroup("sales_team.group_sale_salesman"),
+                this.load(this.props.record.resId),
+            ]);
         });
         onWillUpdateProps((next) => {
             if (next.record.resId !== this.props.record.resId) {

@@ -16,6 +16,8 @@ const MILESTONES = {
     lost: { label: _t("Lost"), badge: "text-bg-danger", icon: "fa-times-circle-o" },
 };
 
+const CONTACTS = { contact: "fa-user-o" };
+
 const DEVICES = { desktop: "fa-desktop", mobile: "fa-mobile", tablet: "fa-tablet" };
 
 function local(text) {
@@ -27,7 +29,7 @@ export class Timeline extends Component {
     static template = "trackflow.Timeline";
     static props = {
         entries: { type: Array },
-        openCampaign: { type: Function },
+        openRecord: { type: Function },
     };
 
     setup() {
@@ -71,11 +73,11 @@ export class Timeline extends Component {
     }
 
     icon(entry) {
-        return entry.kind === "click" ? channelIcon(entry.channel) : MILESTONES[entry.kind].icon;
+        return MILESTONES[entry.kind]?.icon || CONTACTS[entry.kind] || channelIcon(entry.channel);
     }
 
     tone(entry) {
-        return entry.kind === "click" ? "text-bg-light border" : MILESTONES[entry.kind].badge;
+        return MILESTONES[entry.kind]?.badge || "text-bg-light border";
     }
 
     deviceIcon(entry) {
@@ -83,7 +85,7 @@ export class Timeline extends Component {
     }
 
     text(entry) {
-        if (entry.kind === "click") {
+        if (!MILESTONES[entry.kind]) {
             return shorten(entry.title, 60);
         }
         return entry.milestones.map((name) => MILESTONES[name].label).join(", ");
@@ -93,8 +95,8 @@ export class Timeline extends Component {
         return [entry.channel, entry.source].filter(Boolean).join(" · ");
     }
 
-    clicksLabel(entry) {
-        return _t("%s clicks", entry.count);
+    stepsLabel(entry) {
+        return _t("%s steps", entry.steps.length);
     }
 
     toggle(entry) {

@@ -145,6 +145,18 @@ registry.category("web_tour.tours").add("trackflow_marketer", {
             run: "click",
         },
         {
+            content: "with the whole journey",
+            trigger: ".o_trackflow_timeline .o_trackflow_entry:contains('Paid Search')",
+        },
+        {
+            trigger: ".o_trackflow_timeline .o_trackflow_entry a:contains('Tour Deal')",
+        },
+        {
+            content: "and its visits",
+            trigger: ".o_notebook .nav-link:contains('Visits')",
+            run: "click",
+        },
+        {
             trigger: ".o_field_widget[name=session_ids] .o_data_row:contains('Paid Search')",
         },
     ],

@@ -1,0 +1,138 @@
+from datetime import datetime, timedelta, timezone
+
+from odoo.exceptions import AccessError, UserError
+from odoo.tests import tagged
+
+from trackflow_core.model import Click
+from trackflow_core.tracking.identity import new_visitor_id
+
+from ..engine import build_engine
+from .common import BROWSER, CRAWLER, TrackflowCase
+
+LIST_FIELDS = (
+    "name",
+    "first_seen",
+    "last_seen",
+    "source",
+    "session_count",
+    "click_count",
+    "page_views",
+    "conversion_count",
+    "engagement_score",
+)
+
+
+@tagged("post_install", "-at_install")
+class TestVisitors(TrackflowCase):
+    def visitor(self, key):
+        return self.env["trackflow.visitor"].search([("visitor_key", "=", key)])
+
+    def view(self, key, days_ago, page):
+        build_engine(self.env).record_events(
+            [
+                Click(
+                    event_id=f"{key}-{page}",
+                    occurred_at=datetime.now(timezone.utc) - timedelta(days=days_ago),
+                    link_code="",
+                    destination=f"https://shop.example{page}",
+                    visitor_id=key,
+                    user_agent=BROWSER,
+                    kind="page_view",
+                )
+            ]
+        )
+
+    def test_the_journey_joins_visits_events_leads_and_deals(self):
+        key = new_visitor_id()
+        self.click(key, 5.001, self.links[0])
+        self.view(key, 5, "/prices")
+        self.click(key, 2, self.links[1])
+        self.drain()
+        self.opportunity(key, user_id=self.salesman.id, name="Prices").action_set_won()
+        data = self.visitor(key).with_user(self.marketer).trackflow_journey()
+        self.assertEqual([entry["kind"] for entry in data["timeline"]], ["won", "visit", "visit"])
+        self.assertEqual(data["timeline"][0]["milestones"], ["lead", "deal", "won"])
+        first = data["timeline"][-1]
+        self.assertEqual(first["milestones"], ["first_touch"])
+        self.assertEqual(first["channel"], "Paid Search")
+        self.assertEqual(first["campaign"]["id"], self.campaign.id)
+        self.assertEqual(
+            [(step["label"], step["title"]) for step in first["steps"]][1], ("Viewed", "/prices")
+        )
+        # A marketer need not be allowed to read leads.
+        self.assertEqual(data["timeline"][0]["record"]["name"], "")
+        self.assertEqual(self.visitor(key).page_views, 1)
+
+    def test_who_reads_leads_sees_their_names(self):
+        key = self.journey(1)
+        self.opportunity(key, user_id=self.salesman.id, name="Prices")
+        self.manager.group_ids += self.env.ref("sales_team.group_sale_salesman_all_leads")
+        data = self.visitor(key).with_user(self.manager).trackflow_journey()
+        self.assertEqual(data["timeline"][0]["record"]["name"], "Prices")
+
+    def test_what_does_not_count_is_no_entry(self):
+        key = new_visitor_id()
+        self.click(key, 1, user_agent=CRAWLER)
+        self.drain()
+        self.assertEqual(self.visitor(key).trackflow_journey()["timeline"], [])
+
+    def test_a_long_journey_costs_as_many_queries_as_a_short_one(self):
+        counts = []
+        for visits in (2, 12):
+            key = new_visitor_id()
+            for day in range(visits):
+                self.click(key, day + 1, self.links[day % 3])
+            self.drain()
+            visitor = self.visitor(key)
+            self.env.flush_all()
+            self.env.invalidate_all()
+            before = self.env.cr.sql_log_count
+            visitor.trackflow_journey()
+            counts.append(self.env.cr.sql_log_count - before)
+        self.assertEqual(counts[0], counts[1])
+
+    def test_a_page_of_visitors_costs_as_many_queries_as_two(self):
+        for _ in range(80):
+            self.click(new_visitor_id(), 1)
+        self.drain()
+        visitors = self.env["trackflow.visitor"].with_user(self.marketer).search([], limit=80)
+        counts = []
+        visitors.read(LIST_FIELDS)
+        for page in (visitors[:2], visitors):
+            self.env.invalidate_all()
+            before = self.env.cr.sql_log_count
+            page.read(LIST_FIELDS)
+            counts.append(self.env.cr.sql_log_count - before)
+        self.assertEqual(counts[0], counts[1])
+
+    def test_managers_merge_visitors(self):
+        early, late = new_visitor_id(), new_visitor_id()
+        self.click(early, 9, self.links[0])
+        self.click(late, 3, self.links[1])
+        self.drain()
+        lead = self.opportunity(late, user_id=self.salesman.id)
+        self.assertEqual(self.credits(lead), [100.0])
+        pair = self.visitor(early) | self.visitor(late)
+        with self.assertRaises(AccessError):
+            pair.with_user(self.marketer).action_merge()
+        with self.assertRaises(UserError):
+            self.visitor(early).with_user(self.manager).action_merge()
+        merge = (
+            self.env["trackflow.visitor.merge"]
+            .with_user(self.manager)
+            .with_context(active_ids=pair.ids)
+            .create({})
+        )
+        self.assertEqual(merge.winner_id.visitor_key, early)
+        action = merge.action_merge()
+        self.assertEqual(action["res_id"], self.visitor(early).id)
+        self.assertFalse(self.visitor(late))
+        self.assertEqual(self.credits(lead), [50.0, 50.0])
+        self.assertEqual(lead.trackflow_visitor_id, self.visitor(early))
+
+    def test_sales_and_employees_read_no_journeys(self):
+        visitor = self.journey(1)
+        self.drain()
+        for user in (self.salesman, self.employee):
+            with self.assertRaises(AccessError):
+                self.visitor(visitor).with_user(user).trackflow_journey()

@@ -230,10 +230,15 @@ class Connector(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class IncomingRequest:
-    """A webhook request as it came over the wire; header names are lower case."""
+    """A webhook request as it came over the wire; header names are lower case.
+
+    `from_trusted_proxy` says that a proxy which the host trusts handed it on, so that headers which
+    only the proxy can know, such as a client certificate's fingerprint, may be believed.
+    """
 
     body: bytes
     headers: Mapping[str, str] = field(default_factory=dict)
+    from_trusted_proxy: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
+import re
 import shutil
 import subprocess
 from datetime import datetime, timezone
@@ -14,10 +15,13 @@ import pytest
 
 from trackflow_core.model import Deal, DealStatus
 from trackflow_core.ports import IncomingRequest
-from trackflow_webhook import GenericWebhook
+from trackflow_webhook import GenericWebhook, preview
 from trackflow_webhook.payload import TYPES
+from trackflow_webhook.presets import SCHEMES
+from trackflow_webhook.verification import KINDS
 
 GUIDE = (Path(__file__).parents[3] / "docs" / "guides" / "webhooks.md").read_text(encoding="utf-8")
+SENDERS = GUIDE.split("## Any other sender")[1]
 SECRET = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"
 
 # Prints what it would send: each argument in base64, a line each.
@@ -75,3 +79,26 @@ def test_every_type_is_described(kind: str) -> None:
 )
 def test_every_field_is_described(field: str) -> None:
     assert f"\n| `{field}` |" in GUIDE
+
+
+def test_it_names_every_sender_and_scheme() -> None:
+    assert set(re.findall(r"^\| `(\w+)` \|", SENDERS, re.MULTILINE)) == SCHEMES.keys() - {
+        "trackflow",
+        "custom",
+    }
+    proofs = re.findall(r"^`(\w+)`(?:, `(\w+)`)?\n:", SENDERS, re.MULTILINE)
+    assert {name for pair in proofs for name in pair if name} == set(KINDS)
+
+
+def test_its_mapping_works() -> None:
+    [mapping] = re.findall(r"```ini\n(.*?)```", SENDERS, re.DOTALL)
+    order = {
+        "kind": "order",
+        "number": 7,
+        "user": 1,
+        "at": 1772366400,
+        "total": 5,
+        "currency": "EUR",
+    }
+    found = preview(mapping, {"events": [{"kind": "signup", "user": 1, "at": 1772366400}, order]})
+    assert (len(found.events), found.problems) == (2, [])

@@ -34,7 +34,7 @@ TYPES = (*_LEAD_TYPES, *_STATUS)
 # What happened last when two events carry one timestamp: senders often have whole seconds only.
 _STEP = {"created": 0, "updated": 1, "lost": 2, "won": 2}
 
-_MAX_DEPTH = 8
+_MAX_DEPTH = 12
 _MAX_TEXT = 1000
 _MAX_ID = 200
 _AMOUNT = re.compile(r"[+-]?[0-9]{1,18}(\.[0-9]{1,12})?([eE][+-]?[0-9]{1,2})?\Z")
@@ -53,18 +53,28 @@ def decode(text: str, webhook_id: str) -> Mapping[str, Any]:
     The result consists of JSON's types without floats. Raises InvalidEvent when `text` is not a
     JSON object, is nested too deeply, or holds text that databases refuse.
     """
-    try:
-        payload = json.loads(text, parse_float=str, parse_constant=_refuse_constant)
-    except RecursionError:
-        raise InvalidEvent(f"The body is nested deeper than {_MAX_DEPTH} levels.") from None
-    except ValueError as error:
-        raise InvalidEvent(f"The body is not JSON: {error}."[:200]) from None
+    payload = parse(text)
     if not isinstance(payload, dict):
         raise InvalidEvent(
             "The body is not a JSON object: send {'type': …, 'timestamp': …, 'data': {…}}."
         )
-    _check_text(payload)
     return {**payload, EVENT_ID: webhook_id}
+
+
+def parse(text: str) -> Any:
+    """The JSON value in `text`, without floats: a number with a fraction becomes a string.
+
+    Raises InvalidEvent when it is no JSON, is nested too deeply, or holds text that databases
+    refuse.
+    """
+    try:
+        value = json.loads(text, parse_float=str, parse_constant=_refuse_constant)
+    except RecursionError:
+        raise InvalidEvent(f"The body is nested deeper than {_MAX_DEPTH} levels.") from None
+    except ValueError as error:
+        raise InvalidEvent(f"The body is not JSON: {error}."[:200]) from None
+    check_text(value)
+    return value
 
 
 def event_from_payload(payload: Mapping[str, Any], namespace: str) -> Event:
@@ -202,7 +212,7 @@ def _parse_moment(match: re.Match[str]) -> datetime | None:
     return moment if moment.year in _YEARS else None
 
 
-def _check_text(payload: dict[str, Any]) -> None:
+def check_text(payload: object) -> None:
     """Refuse what is nested too deeply and what databases cannot keep, without recursion."""
     waiting: list[tuple[object, str, int]] = [(payload, "", 0)]
     while waiting:

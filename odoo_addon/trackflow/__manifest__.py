@@ -27,7 +27,7 @@
         "views/trackflow_event_views.xml",
         "views/trackflow_session_views.xml",
         "views/trackflow_visitor_views.xml",
-        "wizards/trackflow_visitor_merge_views.xml",
+        "wizard/trackflow_visitor_merge_views.xml",
         "views/trackflow_deal_attribution_views.xml",
         "views/link_tracker_views.xml",
         "views/trackflow_sheet_import_views.xml",

@@ -1,1 +1,4 @@
-from . import trackflow_sheet_import
+from . import (
+    trackflow_sheet_import,
+    trackflow_visitor_merge,
+)

@@ -1,1 +1,0 @@
-from . import trackflow_visitor_merge

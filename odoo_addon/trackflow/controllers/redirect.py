@@ -155,6 +155,7 @@ def _queue(code, destination, visitor_id, internal, tier, now):
     try:
         if kept is not None:
             OdooStore(request.env).append_clicks([kept], country_code=request.geoip.country_code)
+            request.env["ir.http"]._trackflow_click_queued(kept.event_id)
     except (psycopg2.Error, ValueError):
         _logger.exception("A click on %s is lost; the visitor goes on.", code)
         request.env.cr.rollback()

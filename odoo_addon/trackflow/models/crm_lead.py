@@ -231,13 +231,22 @@ class CrmLead(models.Model):
             store = OdooStore(self.env, new_leads=ids, defer_counters=True)
             records = store.records(ids)
             visitors = self._trackflow_read_tokens(tokens)
+            of_mails = self._trackflow_mail_visitors()
             build_engine(self.env, store).apply(
                 [
-                    replace(lead, visitor_ids=visitors.get(lead_id, frozenset()))
+                    replace(
+                        lead,
+                        visitor_ids=visitors.get(lead_id, frozenset()),
+                        email_visitor_ids=of_mails.get(lead_id, frozenset()),
+                    )
                     for lead_id, lead, _deal in records
                 ],
                 [deal for _id, _lead, deal in records if deal],
             )
+
+    def _trackflow_mail_visitors(self):
+        """The visitors, by id of the lead, who opened a signed link in a mail to its address."""
+        return {}
 
     def _trackflow_bind(self, tokens):
         """Bind the visitors that `tokens`, by id, name to leads that are there already."""

@@ -14,3 +14,7 @@ class IrHttp(models.AbstractModel):
     def _trackflow_company_id(cls):
         """The company whose settings hold for this request."""
         return request.env["res.users"]._trackflow_company_of(request.env.uid)
+
+    @classmethod
+    def _trackflow_click_queued(cls, event_id):
+        """Told of each click that this request has put into the queue, in its transaction."""

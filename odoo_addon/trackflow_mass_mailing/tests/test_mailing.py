@@ -1,0 +1,189 @@
+import re
+from datetime import timedelta
+from unittest.mock import patch
+
+from odoo.addons.mail.tests.common import MockEmail
+from odoo.addons.trackflow.tests.common import BROWSER, TrackflowCase
+from odoo.exceptions import AccessError
+from odoo.tests import HttpCase, tagged
+from odoo.tools import email_normalize
+
+from ..hooks import UNSIGNED_UP_TO
+
+LINK = re.compile(r"/r/(?P<code>[^/]+)/m/(?P<trace>\d+)/(?P<proof>[^\"'\s]+)")
+
+
+@tagged("post_install", "-at_install")
+class TestMailing(TrackflowCase, MockEmail, HttpCase):
+    """From a mailing to the touches of its recipients, and what scanners leave behind."""
+
+    @classmethod
+    def setUpClass(cls):
+        super().setUpClass()
+        if "website" in cls.env:
+            cls.env["website"].search([]).write({"cookies_bar": False})
+        cls.env["ir.config_parameter"].set_param(UNSIGNED_UP_TO, "0")
+        cls.env.cr.execute("DELETE FROM trackflow_click_queue")
+        cls.lead = cls.env["crm.lead"].create(
+            {"name": "Anna's deal", "type": "opportunity", "email_from": "Anna@shop.example"}
+        )
+        cls.mailing = cls.env["mailing.mailing"].create(
+            {
+                "subject": "Spring",
+                "mailing_model_id": cls.env["ir.model"]._get_id("crm.lead"),
+                "campaign_id": cls.campaign.id,
+                "body_html": "".join(
+                    f'<a href="https://shop.example/{page}">{page}</a>' for page in "abc"
+                ),
+            }
+        )
+
+    def setUp(self):
+        super().setUp()
+        self.opener.headers["User-Agent"] = BROWSER
+
+    def send(self, *leads):
+        """Send the mailing to these leads; the links of each mail, by the recipient's address."""
+        with self.mock_mail_gateway():
+            self.mailing.action_send_mail([lead.id for lead in leads])
+            self.env["mail.mail"].search([("mailing_id", "=", self.mailing.id)]).send()
+        return {
+            email_normalize(mail["email_to"][0]): [
+                match.groupdict() for match in LINK.finditer(mail["body"])
+            ]
+            for mail in self._mails
+        }
+
+    def open(self, link, proof=None):
+        path = f"/r/{link['code']}/m/{link['trace']}"
+        proof = link["proof"] if proof is None else proof
+        answer = self.url_open(f"{path}/{proof}" if proof else path, allow_redirects=False)
+        self.assertEqual(answer.status_code, 302)
+        self.assertTrue(answer.headers["Location"].startswith("https://shop.example/"))
+
+    def run_job(self, later=60):
+        """The click job, so many seconds later."""
+        self.env.cr.execute(
+            "UPDATE trackflow_click_queue SET occurred_at = occurred_at - %s WHERE status = 'held'",
+            [timedelta(seconds=later)],
+        )
+        with patch.object(
+            self.env.registry["ir.cron"],
+            "_commit_progress",
+            lambda cron, processed=0, **kwargs: float("inf"),
+        ):
+            self.env["trackflow.click.queue"]._cron_process_clicks()
+        self.env.invalidate_all()
+
+    def clicks(self):
+        return self.env["link.tracker.click"].search([("mass_mailing_id", "=", self.mailing.id)])
+
+    def trace(self, link):
+        return self.env["mailing.trace"].browse(int(link["trace"]))
+
+    def test_a_recipients_click_becomes_a_touch_of_the_lead(self):
+        link = self.send(self.lead)["anna@shop.example"][0]
+        self.open(link)
+        self.run_job()
+        click = self.clicks()
+        self.assertEqual(click.mailing_trace_id, self.trace(link))
+        self.assertTrue(click.trackflow_mail_proven)
+        self.assertEqual(self.lead.trackflow_visitor_ids, click.trackflow_visitor_id)
+        self.assertEqual(self.lead.trackflow_attribution_ids.mapped("click_id"), click)
+        self.assertEqual(self.trace(link).trace_status, "open")
+        self.assertTrue(self.trace(link).links_click_datetime)
+
+    def test_a_lead_that_comes_later_has_the_touch_too(self):
+        self.open(self.send(self.lead)["anna@shop.example"][0])
+        self.run_job()
+        later = self.env["crm.lead"].create(
+            {"name": "Another", "type": "lead", "email_from": "anna@shop.example"}
+        )
+        stranger = self.env["crm.lead"].create(
+            {"name": "Ben", "type": "lead", "email_from": "ben@shop.example"}
+        )
+        self.assertEqual(later.trackflow_visitor_ids, self.clicks().trackflow_visitor_id)
+        self.assertFalse(stranger.trackflow_visitor_ids)
+
+    def test_a_number_without_its_proof_tells_nothing_of_the_recipient(self):
+        link = self.send(self.lead)["anna@shop.example"][0]
+        for proof in ("", "x", link["proof"][:-2], "f" * 600):
+            self.open(link, proof)
+        self.open({**link, "trace": 2**40}, link["proof"])
+        self.run_job()
+        self.assertFalse(self.clicks())
+        self.assertFalse(self.lead.trackflow_visitor_ids)
+        self.assertEqual(self.trace(link).trace_status, "sent")
+        found = self.env["link.tracker.click"].search([("trackflow_link_code", "=", link["code"])])
+        self.assertEqual(len(found), 5, "they count like clicks on any link")
+
+    def test_one_recipients_proof_is_not_anothers(self):
+        ben = self.env["crm.lead"].create({"name": "Ben", "email_from": "ben@shop.example"})
+        sent = self.send(self.lead, ben)
+        self.open(sent["ben@shop.example"][0], sent["anna@shop.example"][0]["proof"])
+        self.run_job()
+        self.assertFalse(self.clicks())
+
+    def test_mails_from_before_keep_their_statistics(self):
+        link = self.send(self.lead)["anna@shop.example"][0]
+        self.env["ir.config_parameter"].set_param(UNSIGNED_UP_TO, link["trace"])
+        self.open(link, "")
+        self.run_job()
+        self.assertEqual(self.clicks().mailing_trace_id, self.trace(link))
+        self.assertEqual(self.trace(link).trace_status, "open")
+        self.assertFalse(self.lead.trackflow_visitor_ids)
+
+    def test_a_scanner_that_opens_every_link_is_no_person(self):
+        links = self.send(self.lead)["anna@shop.example"]
+        for link in links:
+            self.opener.cookies.clear()
+            self.open(link)
+        self.run_job()
+        self.assertEqual(len(self.clicks()), 3)
+        self.assertEqual(set(self.clicks().mapped("trackflow_verdict")), {"bot"})
+        self.assertIn("every link of one mail", self.clicks()[0].trackflow_reason)
+        self.assertFalse(any(self.clicks().mapped("trackflow_counts")))
+        self.assertEqual(sum(self.clicks().link_id.mapped("count")), 0)
+        self.assertEqual(self.trace(links[0]).trace_status, "sent")
+        self.assertFalse(self.lead.trackflow_visitor_ids)
+        self.assertFalse(self.env["trackflow.session"].search([("entry_page", "=", "/a")]))
+
+    def test_a_person_who_opens_two_links_is_one(self):
+        for link in self.send(self.lead)["anna@shop.example"][:2]:
+            self.open(link)
+        self.run_job()
+        self.assertEqual(self.clicks().mapped("trackflow_counts"), [True, True])
+        self.assertEqual(len(self.lead.trackflow_visitor_ids), 1)
+
+    def test_a_click_waits_for_its_neighbours(self):
+        link = self.send(self.lead)["anna@shop.example"][0]
+        self.open(link)
+        self.run_job(later=0)
+        self.assertFalse(self.clicks())
+        self.run_job()
+        self.assertEqual(len(self.clicks()), 1)
+        self.run_job()
+        self.assertEqual(len(self.clicks()), 1)
+
+    def test_the_log_tells_what_became_of_each_mail(self):
+        ben = self.env["crm.lead"].create({"name": "Ben", "email_from": "ben@shop.example"})
+        sent = self.send(self.lead, ben)
+        self.open(sent["anna@shop.example"][0])
+        self.run_job()
+        logs = self.env["trackflow.email.log"].with_user(self.marketer)
+        anna, ben = (
+            logs.search([("mailing_id", "=", self.mailing.id), ("recipient", "=", address)])
+            for address in ("anna@shop.example", "ben@shop.example")
+        )
+        self.assertEqual((anna.status, ben.status), ("open", "sent"))
+        self.assertEqual((anna.click_count, ben.click_count), (1, 0))
+        self.assertEqual(anna.campaign_id, self.campaign.with_env(logs.env))
+        self.assertEqual(anna.link_id.code, sent["anna@shop.example"][0]["code"])
+        self.assertTrue(anna.sent_date)
+        self.assertTrue(anna.opened_date)
+        self.assertTrue(anna.clicked_date)
+        self.assertTrue(anna.visitor_id)
+        self.assertFalse(ben.opened_date or ben.clicked_date or ben.link_id)
+        self.assertIn("anna@shop.example", anna.display_name)
+        with self.assertRaises(AccessError):
+            self.env["trackflow.email.log"].with_user(self.employee).search([])

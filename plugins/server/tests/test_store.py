@@ -14,14 +14,17 @@ from alembic.autogenerate import compare_metadata
 from alembic.runtime.migration import MigrationContext
 from sqlalchemy import select
 
+from trackflow_core.api.storage import WebhookEndpoint
 from trackflow_core.attribution import BUILTIN_RULES, ChannelRule, Model
 from trackflow_core.engine import Engine
 from trackflow_core.errors import ConfigError, InvalidEvent, RetriableError
 from trackflow_core.hooks import Hooks
 from trackflow_core.model import Link, LinkRule, LinkStatus, Variant
+from trackflow_core.testing.catalogs import CatalogContract
 from trackflow_core.testing.facts import LINKS, at, click, deal, lead
 from trackflow_core.testing.stores import Shares, StoreContract
 from trackflow_server.store import Database, SqlStore, schema
+from trackflow_server.store.catalog import SqlCatalog
 
 
 class SqlStoreContract(StoreContract):
@@ -285,3 +288,43 @@ def test_a_store_that_does_not_answer_says_so_without_its_password() -> None:
     with pytest.raises(RetriableError, match="cannot be opened") as caught, database.connect():
         pass
     assert "geheim" not in str(caught.value)
+
+
+class SqlCatalogContract(CatalogContract):
+    """Each host is a transaction that is rolled back."""
+
+    database: Database
+
+    @pytest.fixture(autouse=True)
+    def _opened(self) -> Iterator[None]:
+        with ExitStack() as self.opened:
+            yield
+
+    def new_host(self, links: Iterable[Link]) -> tuple[SqlCatalog, SqlStore]:
+        self.opened.close()
+        connection = self.opened.enter_context(self.database.connect())
+        transaction = connection.begin()
+        self.opened.callback(lambda: transaction.rollback())
+        store = SqlStore(connection, {})
+        store.save_links([*links])
+        return SqlCatalog(store, "https://go.example", ("a secret of this test run",)), store
+
+
+class TestCatalogOnSqlite(SqlCatalogContract):
+    @pytest.fixture(autouse=True)
+    def _database(self, sqlite_database: Database) -> None:
+        self.database = sqlite_database
+
+    def test_secrets_are_not_stored_readable(self) -> None:
+        catalog, store = self.new_host(())
+        sent = WebhookEndpoint("", "https://x.example", frozenset(), secrets=("whsec_geheim",))
+        catalog.create([sent])
+        stored = store.connection.scalars(select(schema.webhook_endpoint.c.secrets)).one()
+        assert "geheim" not in str(stored)
+
+
+@pytest.mark.slow
+class TestCatalogOnPostgres(SqlCatalogContract):
+    @pytest.fixture(autouse=True)
+    def _database(self, postgres_database: Database) -> None:
+        self.database = postgres_database

@@ -26,6 +26,7 @@ from sqlalchemy.exc import DataError, IntegrityError
 
 from trackflow_core.attribution import Rule
 from trackflow_core.errors import InvalidEvent
+from trackflow_server.store import schema
 
 
 class BaseStore:
@@ -58,10 +59,11 @@ class BaseStore:
         for callback in callbacks:
             callback()
 
-    def _rows(self, query: Select[Any]) -> Sequence[Mapping[str, Any]]:
+    def rows(self, query: Select[Any]) -> Sequence[Mapping[str, Any]]:
+        """What a query finds, by the names of its columns."""
         return [*self.connection.execute(query).mappings()]
 
-    def _among(
+    def among(
         self, column: Column[Any] | ColumnElement[Any], values: Collection[str]
     ) -> ColumnElement[bool]:
         """Whether `column` is one of `values`, however many: they travel as one parameter."""
@@ -73,7 +75,7 @@ class BaseStore:
     def _insert(self, table: Table) -> sqlite.Insert | postgresql.Insert:
         return sqlite.insert(table) if self._sqlite else postgresql.insert(table)
 
-    def _add(self, table: Table, rows: Sequence[Mapping[str, Any]]) -> None:
+    def add(self, table: Table, rows: Sequence[Mapping[str, Any]]) -> None:
         """Insert `rows`, leaving alone those that are there already."""
         if rows:
             self.connection.execute(self._insert(table).on_conflict_do_nothing(), rows)
@@ -83,7 +85,7 @@ class BaseStore:
         if not rows:
             return
         statement = self._insert(table)
-        keys = [column.name for column in table.primary_key]
+        keys = schema.key_of(table)
         changed = {name: statement.excluded[name] for name in rows[0] if name not in keys}
         self.connection.execute(
             statement.on_conflict_do_update(index_elements=keys, set_=changed), rows
@@ -96,16 +98,14 @@ class BaseStore:
         if not ids:
             return {}
         loser = table.primary_key.columns[0]
-        found = self.connection.execute(
-            select(loser, table.c.winner).where(self._among(loser, ids))
-        )
+        found = self.connection.execute(select(loser, table.c.winner).where(self.among(loser, ids)))
         merged = {row[0]: row[1] for row in found}
         return {name: merged.get(name, name) for name in ids}
 
     def _aliases(self, table: Table, winners: Collection[str]) -> set[str]:
         """`winners` with every id that means one of them."""
         loser = table.primary_key.columns[0]
-        found = self.connection.scalars(select(loser).where(self._among(table.c.winner, winners)))
+        found = self.connection.scalars(select(loser).where(self.among(table.c.winner, winners)))
         return {*winners, *found}
 
     def _merge_ids(self, table: Table, winner: str, losers: Collection[str]) -> None:

@@ -16,7 +16,7 @@ from trackflow_server.store.schema import click_queue, link, merged_visitor, rev
 
 class ClickStore(BaseStore):
     def append_clicks(self, clicks: Sequence[Click]) -> None:
-        self._add(click_queue, [rows.click_values(click) for click in clicks])
+        self.add(click_queue, [rows.click_values(click) for click in clicks])
 
     def claim_clicks(
         self, limit: int, visitor_ids: Collection[str] | None = None
@@ -24,8 +24,8 @@ class ClickStore(BaseStore):
         query = select(click_queue).where(click_queue.c.rejected.is_(None))
         if visitor_ids is not None:
             aliases = self._aliases(merged_visitor, visitor_ids)
-            query = query.where(self._among(click_queue.c.visitor_id, aliases))
-        found = self._rows(
+            query = query.where(self.among(click_queue.c.visitor_id, aliases))
+        found = self.rows(
             query.order_by(click_queue.c.occurred_at, click_queue.c.event_id).limit(limit)
         )
         if not found:
@@ -33,7 +33,7 @@ class ClickStore(BaseStore):
         known = set(
             self.connection.scalars(
                 select(click_table.c.event_id).where(
-                    self._among(click_table.c.event_id, [row["event_id"] for row in found])
+                    self.among(click_table.c.event_id, [row["event_id"] for row in found])
                 )
             )
         )
@@ -49,13 +49,13 @@ class ClickStore(BaseStore):
 
     def _settle(self, event_ids: Collection[str]) -> None:
         if event_ids:
-            waiting = self._among(click_queue.c.event_id, event_ids)
+            waiting = self.among(click_queue.c.event_id, event_ids)
             self.connection.execute(delete(click_queue).where(waiting))
 
     def has_queued_clicks(self, visitor_ids: Collection[str]) -> bool:
         aliases = self._aliases(merged_visitor, visitor_ids)
         waiting = exists().where(
-            click_queue.c.rejected.is_(None), self._among(click_queue.c.visitor_id, aliases)
+            click_queue.c.rejected.is_(None), self.among(click_queue.c.visitor_id, aliases)
         )
         return bool(self.connection.scalar(select(waiting)))
 
@@ -76,14 +76,15 @@ class ClickStore(BaseStore):
     def save_links(self, links: Sequence[Link]) -> None:
         """Keep links, replacing what is held of their codes."""
         self._put(link, [rows.link_values(item) for item in links])
-        self._count_change("link")
+        self.count_change("link")
 
     def links_revision(self) -> int:
         """A number that grows whenever links change."""
         query = select(revision.c.number).where(revision.c.name == "link")
         return self.connection.scalar(query) or 0
 
-    def _count_change(self, name: str) -> None:
+    def count_change(self, name: str) -> None:
+        """Tell whoever keeps copies of what goes by `name` that it has changed."""
         statement = self._insert(revision).values(name=name, number=1)
         self.connection.execute(
             statement.on_conflict_do_update(
@@ -94,17 +95,17 @@ class ClickStore(BaseStore):
     def links(self, codes: Collection[str]) -> Mapping[str, Link]:
         if not codes:
             return {}
-        found = self._rows(
-            select(link).where(self._among(link.c.code, [c for c in codes if "\0" not in c]))
+        found = self.rows(
+            select(link).where(self.among(link.c.code, [c for c in codes if "\0" not in c]))
         )
         return {row["code"]: rows.link_of(row) for row in found}
 
     def sessions(self, visitor_ids: Collection[str]) -> Sequence[Session]:
-        found = self._rows(select(session).where(self._among(session.c.visitor_id, visitor_ids)))
+        found = self.rows(select(session).where(self.among(session.c.visitor_id, visitor_ids)))
         return [rows.session_of(row) for row in found]
 
     def save_visits(self, events: Sequence[ClickEvent], sessions: Sequence[Session]) -> None:
-        self._add(click_table, [rows.event_values(event) for event in events])
+        self.add(click_table, [rows.event_values(event) for event in events])
         self._put(session, [rows.session_values(item) for item in sessions])
         self._settle([event.click.event_id for event in events])
 
@@ -123,7 +124,7 @@ class ClickStore(BaseStore):
                     for span in ordered[start : start + 200]
                 )
             )
-            found += map(rows.event_of, self._rows(select(click_table).where(within)))
+            found += map(rows.event_of, self.rows(select(click_table).where(within)))
         return found
 
     def move_clicks(self, sessions: Mapping[str, str], gone: Collection[str]) -> None:
@@ -135,4 +136,4 @@ class ClickStore(BaseStore):
                 [{"moved": event_id, "home": home} for event_id, home in sessions.items()],
             )
         if gone:
-            self.connection.execute(delete(session).where(self._among(session.c.id, gone)))
+            self.connection.execute(delete(session).where(self.among(session.c.id, gone)))

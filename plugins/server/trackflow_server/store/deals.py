@@ -25,8 +25,8 @@ class DealStore(BaseStore):
     def save_deals(self, deals: Sequence[Deal]) -> Sequence[Deal]:
         held = {
             row["ref"]: rows.deal_of(row)
-            for row in self._rows(
-                select(deal).where(self._among(deal.c.ref, {told.ref for told in deals}))
+            for row in self.rows(
+                select(deal).where(self.among(deal.c.ref, {told.ref for told in deals}))
             )
         }
         for told in deals:
@@ -41,7 +41,7 @@ class DealStore(BaseStore):
         return [replace(item, lead_ref=winners.get(item.lead_ref, item.lead_ref)) for item in deals]
 
     def _deals(self, query: Select[tuple[object, ...]]) -> Sequence[Deal]:
-        return self._of_current_leads([rows.deal_of(row) for row in self._rows(query)])
+        return self._of_current_leads([rows.deal_of(row) for row in self.rows(query)])
 
     def deals_of_leads(self, lead_refs: Collection[str]) -> Sequence[Deal]:
         if not lead_refs:
@@ -49,12 +49,12 @@ class DealStore(BaseStore):
         current = set(self._winners(merged_lead, lead_refs).values())
         aliases = self._aliases(merged_lead, current)
         return self._deals(
-            select(deal).where(self._among(deal.c.lead_ref, aliases)).order_by(deal.c.ref)
+            select(deal).where(self.among(deal.c.lead_ref, aliases)).order_by(deal.c.ref)
         )
 
     def deals(self, refs: Collection[str] | None = None) -> Sequence[Deal]:
         query = select(deal).order_by(deal.c.ref)
-        return self._deals(query if refs is None else query.where(self._among(deal.c.ref, refs)))
+        return self._deals(query if refs is None else query.where(self.among(deal.c.ref, refs)))
 
     def save_models(self, models: Sequence[Model]) -> None:
         """Keep models that deals may choose, by name."""
@@ -68,27 +68,29 @@ class DealStore(BaseStore):
         chosen = (
             select(deal.c.ref, attribution_model)
             .join_from(deal, attribution_model, attribution_model.c.name == deal.c.model)
-            .where(self._among(deal.c.ref, deal_refs))
+            .where(self.among(deal.c.ref, deal_refs))
         )
-        return {row["ref"]: rows.model_of(row, self._rules) for row in self._rows(chosen)}
+        return {row["ref"]: rows.model_of(row, self._rules) for row in self.rows(chosen)}
 
     def replace_credits(self, attributions: Sequence[Attribution]) -> None:
         if not attributions:
             return
-        of_deals = self._among(credit.c.deal_ref, {item.deal.ref for item in attributions})
+        of_deals = self.among(credit.c.deal_ref, {item.deal.ref for item in attributions})
         self.connection.execute(delete(credit).where(of_deals))
         last = {item.deal.ref: item for item in attributions}.values()
         self._put(attribution, [rows.attribution_values(item) for item in last])
-        self._add(credit, [row for item in last for row in rows.credit_values(item)])
+        self.add(credit, [row for item in last for row in rows.credit_values(item)])
 
     def replace_conversions(
         self, keys: Collection[tuple[str, str]], conversions: Iterable[Conversion]
     ) -> None:
+        kept = [*conversions]
+        left = {(item.ref, item.kind) for item in kept}
         for kind in sorted({kind for _, kind in keys}):
-            refs = {ref for ref, of_kind in keys if of_kind == kind}
+            refs = {ref for ref, of_kind in keys if of_kind == kind and (ref, kind) not in left}
             self.connection.execute(
                 delete(conversion).where(
-                    conversion.c.kind == kind, self._among(conversion.c.ref, refs)
+                    conversion.c.kind == kind, self.among(conversion.c.ref, refs)
                 )
             )
-        self._put(conversion, [rows.conversion_values(item) for item in conversions])
+        self._put(conversion, [rows.conversion_values(item) for item in kept])

@@ -45,7 +45,7 @@ class LeadStore(BaseStore):
 
     def _keep(self, leads: Collection[Lead]) -> None:
         self._put(lead, [rows.lead_values(item) for item in leads])
-        self._add(
+        self.add(
             lead_visitor,
             [
                 {"lead_ref": item.ref, "visitor_id": visitor}
@@ -59,11 +59,9 @@ class LeadStore(BaseStore):
 
     def _leads(self, refs: Collection[str]) -> Sequence[Lead]:
         bound: dict[str, set[str]] = defaultdict(set)
-        for row in self._rows(
-            select(lead_visitor).where(self._among(lead_visitor.c.lead_ref, refs))
-        ):
+        for row in self.rows(select(lead_visitor).where(self.among(lead_visitor.c.lead_ref, refs))):
             bound[row["lead_ref"]].add(row["visitor_id"])
-        found = self._rows(select(lead).where(self._among(lead.c.ref, refs)).order_by(lead.c.ref))
+        found = self.rows(select(lead).where(self.among(lead.c.ref, refs)).order_by(lead.c.ref))
         return [rows.lead_of(row, frozenset(bound[row["ref"]])) for row in found]
 
     def leads_of_visitors(self, visitor_ids: Collection[str]) -> Collection[str]:
@@ -73,7 +71,7 @@ class LeadStore(BaseStore):
         return set(
             self.connection.scalars(
                 select(lead_visitor.c.lead_ref).where(
-                    self._among(lead_visitor.c.visitor_id, current)
+                    self.among(lead_visitor.c.visitor_id, current)
                 )
             )
         )
@@ -86,7 +84,7 @@ class LeadStore(BaseStore):
             select(one.c.ref, other.c.ref)
             .join_from(one, other, one.c.account == other.c.account)
             .where(
-                self._among(one.c.ref, set(current.values())),
+                self.among(one.c.ref, set(current.values())),
                 one.c.account != "",
                 one.c.ref != other.c.ref,
             )
@@ -95,14 +93,14 @@ class LeadStore(BaseStore):
         return {ref: colleagues[winner] for ref, winner in current.items() if winner in colleagues}
 
     def mark_stale(self, lead_refs: Collection[str]) -> None:
-        self._add(stale_lead, [{"ref": ref} for ref in sorted(lead_refs)])
+        self.add(stale_lead, [{"ref": ref} for ref in sorted(lead_refs)])
 
     def take_stale(self, limit: int) -> Collection[str]:
         taken = self.connection.scalars(
             select(stale_lead.c.ref).order_by(stale_lead.c.ref).limit(limit)
         ).all()
         if taken:
-            self.connection.execute(delete(stale_lead).where(self._among(stale_lead.c.ref, taken)))
+            self.connection.execute(delete(stale_lead).where(self.among(stale_lead.c.ref, taken)))
         return taken
 
     def touches(self, lead_refs: Collection[str]) -> Mapping[str, Sequence[Touch]]:
@@ -114,7 +112,7 @@ class LeadStore(BaseStore):
             select(lead_visitor.c.lead_ref, click)
             .join_from(lead_visitor, click, click.c.visitor_id == lead_visitor.c.visitor_id)
             .where(
-                self._among(lead_visitor.c.lead_ref, set(current.values())),
+                self.among(lead_visitor.c.lead_ref, set(current.values())),
                 click.c.counts,
                 or_(
                     click.c.kind == CLICK,
@@ -122,11 +120,11 @@ class LeadStore(BaseStore):
                 ),
             )
         )
-        for row in self._rows(clicks):
+        for row in self.rows(clicks):
             found[row["lead_ref"]].append(rows.touch_of_click(row))
         aliases = self._aliases(merged_lead, set(current.values()))
         winners = self._winners(merged_lead, aliases)
-        for row in self._rows(select(touch).where(self._among(touch.c.lead_ref, aliases))):
+        for row in self.rows(select(touch).where(self.among(touch.c.lead_ref, aliases))):
             found[winners[row["lead_ref"]]].append(rows.touch_of(row))
         return {ref: found[winner] for ref, winner in current.items() if winner in found}
 
@@ -181,14 +179,14 @@ class LeadStore(BaseStore):
                 created_at=min(item.came_in_at for item in held.values()),
                 visitor_ids=frozenset().union(*(item.visitor_ids for item in held.values())),
             )
-            self.connection.execute(delete(lead).where(self._among(lead.c.ref, others)))
+            self.connection.execute(delete(lead).where(self.among(lead.c.ref, others)))
             self.connection.execute(
-                delete(lead_visitor).where(self._among(lead_visitor.c.lead_ref, others))
+                delete(lead_visitor).where(self.among(lead_visitor.c.lead_ref, others))
             )
             self._keep([merged])
         self.connection.execute(
             delete(conversion).where(
-                self._among(conversion.c.ref, others), conversion.c.kind == "lead"
+                self.among(conversion.c.ref, others), conversion.c.kind == "lead"
             )
         )
         self._merge_ids(merged_lead, winner, others)

@@ -303,4 +303,11 @@ def conversion_values(conversion: Conversion) -> dict[str, Any]:
     return {
         **_earned_by(touch, touch.channel if touch else ""),
         **_values(conversion, names),
+        "visitor_id": touch.visitor_id if touch else "",
+        "touch": touch_json(touch),
     }
+
+
+def conversion_of(row: Row) -> Conversion:
+    names = ("ref", "kind", "occurred_at", "value", "currency", "digits")
+    return Conversion(**{name: row[name] for name in names}, touch=touch_of_json(row["touch"]))

@@ -13,6 +13,7 @@ from sqlalchemy import (
     BigInteger,
     Boolean,
     Column,
+    Date,
     DateTime,
     Float,
     Index,
@@ -20,6 +21,7 @@ from sqlalchemy import (
     MetaData,
     String,
     Table,
+    UniqueConstraint,
     text,
 )
 from sqlalchemy.types import TypeDecorator
@@ -52,6 +54,23 @@ class Moment(TypeDecorator[datetime]):
         return value.astimezone(timezone.utc)
 
 
+def _placed(*keys: str) -> list[Any]:
+    """A number by which pages turn, and the columns that are the real key of a row."""
+    return [
+        Column("place", BigInteger().with_variant(Integer, "sqlite"), primary_key=True),
+        *(Column(key, String, nullable=False) for key in keys),
+        UniqueConstraint(*keys),
+    ]
+
+
+def key_of(table: Table) -> list[str]:
+    """The names of the columns by which a row of `table` is told from others."""
+    for constraint in table.constraints:
+        if isinstance(constraint, UniqueConstraint):
+            return [column.name for column in constraint.columns]
+    return [column.name for column in table.primary_key]
+
+
 def _text(name: str, **options: Any) -> Column[str]:
     return Column(name, String, nullable=False, server_default="", **options)
 
@@ -65,9 +84,9 @@ def _agent() -> list[Column[Any]]:
     return [_text(name) for name in ("verdict", "reason", "device", "browser", "os")]
 
 
-def _click() -> list[Column[Any]]:
+def _click() -> list[Any]:
     return [
-        Column("event_id", String, primary_key=True),
+        *_placed("event_id"),
         Column("occurred_at", Moment, nullable=False),
         Column("link_code", String, nullable=False),
         _text("destination"),
@@ -86,7 +105,9 @@ def _click() -> list[Column[Any]]:
 link = Table(
     "link",
     metadata,
-    Column("code", String, primary_key=True),
+    *_placed("code"),
+    _text("title"),
+    Column("created_at", Moment),
     Column("destination", String, nullable=False),
     _text("source"),
     _text("medium"),
@@ -155,7 +176,7 @@ merged_visitor = Table(
 lead = Table(
     "lead",
     metadata,
-    Column("ref", String, primary_key=True),
+    *_placed("ref"),
     Column("event_id", String, nullable=False),
     Column("occurred_at", Moment, nullable=False),
     Column("created_at", Moment, nullable=False),
@@ -202,7 +223,7 @@ attribution_model = Table(
 deal = Table(
     "deal",
     metadata,
-    Column("ref", String, primary_key=True),
+    *_placed("ref"),
     Column("event_id", String, nullable=False),
     Column("occurred_at", Moment, nullable=False),
     Column("value", BigInteger, nullable=False),
@@ -258,13 +279,93 @@ credit = Table(
 conversion = Table(
     "conversion",
     metadata,
-    Column("ref", String, primary_key=True),
-    Column("kind", String, primary_key=True),
+    *_placed("ref", "kind"),
     Column("occurred_at", Moment, nullable=False),
     Column("touch_id", String),
     *_source(),
     _text("link_code", index=True),
+    _text("visitor_id"),
+    Column("touch", JSON(none_as_null=True)),
     Column("value", BigInteger, nullable=False),
     Column("currency", String, nullable=False),
     Column("digits", Integer, nullable=False),
+)
+
+# -- what the REST API keeps ---------------------------------------------------------------------
+
+campaign = Table(
+    "campaign",
+    metadata,
+    *_placed("name"),
+    _text("title"),
+    _text("description"),
+    Column("budget", BigInteger, nullable=False, server_default="0"),
+    _text("currency"),
+    Column("starts", Date),
+    Column("ends", Date),
+)
+
+link_template = Table(
+    "link_template",
+    metadata,
+    *_placed("name"),
+    Column("template", JSON, nullable=False),
+    _text("description"),
+)
+
+webhook_endpoint = Table(
+    "webhook_endpoint",
+    metadata,
+    Column("place", BigInteger().with_variant(Integer, "sqlite"), primary_key=True),
+    Column("url", String, nullable=False),
+    Column("events", JSON, nullable=False),
+    _text("description"),
+    Column("enabled", Boolean, nullable=False),
+    # Encrypted under a key of the installation.
+    Column("secrets", JSON, nullable=False),
+    _text("problem"),
+)
+
+api_key = Table(
+    "api_key",
+    metadata,
+    *_placed("id"),
+    Column("name", String, nullable=False),
+    Column("hashed", String, nullable=False),
+    Column("scopes", JSON, nullable=False),
+    Column("networks", JSON, nullable=False),
+    Column("created_at", Moment, nullable=False),
+    Column("expires_at", Moment),
+    Column("revoked_at", Moment),
+    _text("previous_hashed"),
+    Column("previous_until", Moment),
+    Column("hourly_limit", Integer, nullable=False),
+    Column("last_used_at", Moment),
+    Column("usage_count", BigInteger, nullable=False, server_default="0"),
+)
+
+api_request = Table(
+    "api_request",
+    metadata,
+    Column("place", BigInteger().with_variant(Integer, "sqlite"), primary_key=True),
+    Column("requested_at", Moment, nullable=False, index=True),
+    Column("method", String, nullable=False),
+    Column("path", String, nullable=False),
+    Column("status", Integer, nullable=False),
+    Column("duration", Integer, nullable=False),
+    _text("key_id"),
+    _text("address"),
+    _text("request"),
+    _text("response"),
+)
+
+idempotency = Table(
+    "idempotency",
+    metadata,
+    Column("id", String, primary_key=True),
+    Column("fingerprint", String, nullable=False),
+    Column("created_at", Moment, nullable=False, index=True),
+    Column("status", Integer, nullable=False),
+    Column("headers", JSON, nullable=False),
+    Column("body", String, nullable=False),
 )

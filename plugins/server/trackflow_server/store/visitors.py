@@ -31,15 +31,15 @@ class VisitorStore(BaseStore):
         for table in (click, session, touch):
             self.connection.execute(
                 update(table)
-                .where(self._among(table.c.visitor_id, others))
+                .where(self.among(table.c.visitor_id, others))
                 .values(visitor_id=winner)
             )
         bound = self.connection.scalars(
             select(lead_visitor.c.lead_ref)
-            .where(self._among(lead_visitor.c.visitor_id, others))
+            .where(self.among(lead_visitor.c.visitor_id, others))
             .distinct()
         ).all()
-        self._add(lead_visitor, [{"lead_ref": ref, "visitor_id": winner} for ref in bound])
+        self.add(lead_visitor, [{"lead_ref": ref, "visitor_id": winner} for ref in bound])
         self._unbind(others)
         self._merge_ids(merged_visitor, winner, others)
         return winner
@@ -52,7 +52,7 @@ class VisitorStore(BaseStore):
 
     def _strip(self, table: Table, visitor_ids: Collection[str]) -> None:
         """Leave of these visitors' clicks in `table` what a mere count may keep."""
-        found = self._rows(select(table).where(self._among(table.c.visitor_id, visitor_ids)))
+        found = self.rows(select(table).where(self.among(table.c.visitor_id, visitor_ids)))
         stripped = [
             {"key": kept.event_id, "kept_referrer": kept.referrer}
             for row in found
@@ -76,7 +76,7 @@ class VisitorStore(BaseStore):
     def forget(self, visitor_id: str) -> None:
         names = self._names_of(visitor_id)
         for table in (click_queue, click):
-            self.connection.execute(delete(table).where(self._among(table.c.visitor_id, names)))
+            self.connection.execute(delete(table).where(self.among(table.c.visitor_id, names)))
         self._drop_visitors(names)
 
     def _names_of(self, visitor_id: str) -> set[str]:
@@ -85,11 +85,11 @@ class VisitorStore(BaseStore):
 
     def _drop_visitors(self, visitor_ids: Collection[str]) -> None:
         self.connection.execute(
-            delete(session).where(self._among(session.c.visitor_id, visitor_ids))
+            delete(session).where(self.among(session.c.visitor_id, visitor_ids))
         )
         self._unbind(visitor_ids)
 
     def _unbind(self, visitor_ids: Collection[str]) -> None:
         self.connection.execute(
-            delete(lead_visitor).where(self._among(lead_visitor.c.visitor_id, visitor_ids))
+            delete(lead_visitor).where(self.among(lead_visitor.c.visitor_id, visitor_ids))
         )

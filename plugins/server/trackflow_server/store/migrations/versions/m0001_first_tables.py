@@ -13,6 +13,44 @@ depends_on = None
 
 def upgrade() -> None:
     op.create_table(
+        "api_key",
+        sa.Column("place", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), nullable=False),
+        sa.Column("id", sa.String(), nullable=False),
+        sa.Column("name", sa.String(), nullable=False),
+        sa.Column("hashed", sa.String(), nullable=False),
+        sa.Column("scopes", sa.JSON(), nullable=False),
+        sa.Column("networks", sa.JSON(), nullable=False),
+        sa.Column("created_at", Moment(timezone=True), nullable=False),
+        sa.Column("expires_at", Moment(timezone=True), nullable=True),
+        sa.Column("revoked_at", Moment(timezone=True), nullable=True),
+        sa.Column("previous_hashed", sa.String(), server_default="", nullable=False),
+        sa.Column("previous_until", Moment(timezone=True), nullable=True),
+        sa.Column("hourly_limit", sa.Integer(), nullable=False),
+        sa.Column("last_used_at", Moment(timezone=True), nullable=True),
+        sa.Column("usage_count", sa.BigInteger(), server_default="0", nullable=False),
+        sa.PrimaryKeyConstraint("place", name=op.f("pk_api_key")),
+        sa.UniqueConstraint("id", name=op.f("uq_api_key_id")),
+    )
+    op.create_table(
+        "api_request",
+        sa.Column("place", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), nullable=False),
+        sa.Column("requested_at", Moment(timezone=True), nullable=False),
+        sa.Column("method", sa.String(), nullable=False),
+        sa.Column("path", sa.String(), nullable=False),
+        sa.Column("status", sa.Integer(), nullable=False),
+        sa.Column("duration", sa.Integer(), nullable=False),
+        sa.Column("key_id", sa.String(), server_default="", nullable=False),
+        sa.Column("address", sa.String(), server_default="", nullable=False),
+        sa.Column("request", sa.String(), server_default="", nullable=False),
+        sa.Column("response", sa.String(), server_default="", nullable=False),
+        sa.PrimaryKeyConstraint("place", name=op.f("pk_api_request")),
+    )
+    with op.batch_alter_table("api_request", schema=None) as batch_op:
+        batch_op.create_index(
+            batch_op.f("ix_api_request_requested_at"), ["requested_at"], unique=False
+        )
+
+    op.create_table(
         "attribution",
         sa.Column("deal_ref", sa.String(), nullable=False),
         sa.Column("model", sa.String(), nullable=False),
@@ -32,7 +70,21 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("name", name=op.f("pk_attribution_model")),
     )
     op.create_table(
+        "campaign",
+        sa.Column("place", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), nullable=False),
+        sa.Column("name", sa.String(), nullable=False),
+        sa.Column("title", sa.String(), server_default="", nullable=False),
+        sa.Column("description", sa.String(), server_default="", nullable=False),
+        sa.Column("budget", sa.BigInteger(), server_default="0", nullable=False),
+        sa.Column("currency", sa.String(), server_default="", nullable=False),
+        sa.Column("starts", sa.Date(), nullable=True),
+        sa.Column("ends", sa.Date(), nullable=True),
+        sa.PrimaryKeyConstraint("place", name=op.f("pk_campaign")),
+        sa.UniqueConstraint("name", name=op.f("uq_campaign_name")),
+    )
+    op.create_table(
         "click",
+        sa.Column("place", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), nullable=False),
         sa.Column("event_id", sa.String(), nullable=False),
         sa.Column("occurred_at", Moment(timezone=True), nullable=False),
         sa.Column("link_code", sa.String(), nullable=False),
@@ -60,7 +112,8 @@ def upgrade() -> None:
         sa.Column("counts", sa.Boolean(), nullable=False),
         sa.Column("returns", sa.Boolean(), server_default=sa.text("(false)"), nullable=False),
         sa.Column("session_id", sa.String(), nullable=True),
-        sa.PrimaryKeyConstraint("event_id", name=op.f("pk_click")),
+        sa.PrimaryKeyConstraint("place", name=op.f("pk_click")),
+        sa.UniqueConstraint("event_id", name=op.f("uq_click_event_id")),
     )
     with op.batch_alter_table("click", schema=None) as batch_op:
         batch_op.create_index(
@@ -73,6 +126,7 @@ def upgrade() -> None:
 
     op.create_table(
         "click_queue",
+        sa.Column("place", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), nullable=False),
         sa.Column("event_id", sa.String(), nullable=False),
         sa.Column("occurred_at", Moment(timezone=True), nullable=False),
         sa.Column("link_code", sa.String(), nullable=False),
@@ -87,7 +141,8 @@ def upgrade() -> None:
         sa.Column("kind", sa.String(), server_default="click", nullable=False),
         sa.Column("data", sa.String(), server_default="", nullable=False),
         sa.Column("rejected", sa.String(), nullable=True),
-        sa.PrimaryKeyConstraint("event_id", name=op.f("pk_click_queue")),
+        sa.PrimaryKeyConstraint("place", name=op.f("pk_click_queue")),
+        sa.UniqueConstraint("event_id", name=op.f("uq_click_queue_event_id")),
     )
     with op.batch_alter_table("click_queue", schema=None) as batch_op:
         batch_op.create_index("ix_click_queue_occurred_at", ["occurred_at"], unique=False)
@@ -95,6 +150,7 @@ def upgrade() -> None:
 
     op.create_table(
         "conversion",
+        sa.Column("place", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), nullable=False),
         sa.Column("ref", sa.String(), nullable=False),
         sa.Column("kind", sa.String(), nullable=False),
         sa.Column("occurred_at", Moment(timezone=True), nullable=False),
@@ -106,10 +162,13 @@ def upgrade() -> None:
         sa.Column("content", sa.String(), server_default="", nullable=False),
         sa.Column("term", sa.String(), server_default="", nullable=False),
         sa.Column("link_code", sa.String(), server_default="", nullable=False),
+        sa.Column("visitor_id", sa.String(), server_default="", nullable=False),
+        sa.Column("touch", sa.JSON(none_as_null=True), nullable=True),
         sa.Column("value", sa.BigInteger(), nullable=False),
         sa.Column("currency", sa.String(), nullable=False),
         sa.Column("digits", sa.Integer(), nullable=False),
-        sa.PrimaryKeyConstraint("ref", "kind", name=op.f("pk_conversion")),
+        sa.PrimaryKeyConstraint("place", name=op.f("pk_conversion")),
+        sa.UniqueConstraint("ref", "kind", name=op.f("uq_conversion_ref_kind")),
     )
     with op.batch_alter_table("conversion", schema=None) as batch_op:
         batch_op.create_index(batch_op.f("ix_conversion_link_code"), ["link_code"], unique=False)
@@ -138,6 +197,7 @@ def upgrade() -> None:
 
     op.create_table(
         "deal",
+        sa.Column("place", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), nullable=False),
         sa.Column("ref", sa.String(), nullable=False),
         sa.Column("event_id", sa.String(), nullable=False),
         sa.Column("occurred_at", Moment(timezone=True), nullable=False),
@@ -150,13 +210,28 @@ def upgrade() -> None:
         sa.Column("status", sa.String(), nullable=False),
         sa.Column("name", sa.String(), server_default="", nullable=False),
         sa.Column("model", sa.String(), nullable=True),
-        sa.PrimaryKeyConstraint("ref", name=op.f("pk_deal")),
+        sa.PrimaryKeyConstraint("place", name=op.f("pk_deal")),
+        sa.UniqueConstraint("ref", name=op.f("uq_deal_ref")),
     )
     with op.batch_alter_table("deal", schema=None) as batch_op:
         batch_op.create_index(batch_op.f("ix_deal_lead_ref"), ["lead_ref"], unique=False)
 
     op.create_table(
+        "idempotency",
+        sa.Column("id", sa.String(), nullable=False),
+        sa.Column("fingerprint", sa.String(), nullable=False),
+        sa.Column("created_at", Moment(timezone=True), nullable=False),
+        sa.Column("status", sa.Integer(), nullable=False),
+        sa.Column("headers", sa.JSON(), nullable=False),
+        sa.Column("body", sa.String(), nullable=False),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_idempotency")),
+    )
+    with op.batch_alter_table("idempotency", schema=None) as batch_op:
+        batch_op.create_index(batch_op.f("ix_idempotency_created_at"), ["created_at"], unique=False)
+
+    op.create_table(
         "lead",
+        sa.Column("place", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), nullable=False),
         sa.Column("ref", sa.String(), nullable=False),
         sa.Column("event_id", sa.String(), nullable=False),
         sa.Column("occurred_at", Moment(timezone=True), nullable=False),
@@ -170,7 +245,8 @@ def upgrade() -> None:
         sa.Column("first_touch", sa.JSON(none_as_null=True), nullable=True),
         sa.Column("last_touch", sa.JSON(none_as_null=True), nullable=True),
         sa.Column("touch_count", sa.Integer(), nullable=True),
-        sa.PrimaryKeyConstraint("ref", name=op.f("pk_lead")),
+        sa.PrimaryKeyConstraint("place", name=op.f("pk_lead")),
+        sa.UniqueConstraint("ref", name=op.f("uq_lead_ref")),
     )
     with op.batch_alter_table("lead", schema=None) as batch_op:
         batch_op.create_index(batch_op.f("ix_lead_account"), ["account"], unique=False)
@@ -188,7 +264,10 @@ def upgrade() -> None:
 
     op.create_table(
         "link",
+        sa.Column("place", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), nullable=False),
         sa.Column("code", sa.String(), nullable=False),
+        sa.Column("title", sa.String(), server_default="", nullable=False),
+        sa.Column("created_at", Moment(timezone=True), nullable=True),
         sa.Column("destination", sa.String(), nullable=False),
         sa.Column("source", sa.String(), server_default="", nullable=False),
         sa.Column("medium", sa.String(), server_default="", nullable=False),
@@ -203,7 +282,17 @@ def upgrade() -> None:
         sa.Column("language", sa.String(), server_default="", nullable=False),
         sa.Column("variants", sa.JSON(), server_default="[]", nullable=False),
         sa.Column("rules", sa.JSON(), server_default="[]", nullable=False),
-        sa.PrimaryKeyConstraint("code", name=op.f("pk_link")),
+        sa.PrimaryKeyConstraint("place", name=op.f("pk_link")),
+        sa.UniqueConstraint("code", name=op.f("uq_link_code")),
+    )
+    op.create_table(
+        "link_template",
+        sa.Column("place", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), nullable=False),
+        sa.Column("name", sa.String(), nullable=False),
+        sa.Column("template", sa.JSON(), nullable=False),
+        sa.Column("description", sa.String(), server_default="", nullable=False),
+        sa.PrimaryKeyConstraint("place", name=op.f("pk_link_template")),
+        sa.UniqueConstraint("name", name=op.f("uq_link_template_name")),
     )
     op.create_table(
         "merged_lead",
@@ -277,6 +366,18 @@ def upgrade() -> None:
     )
     with op.batch_alter_table("touch", schema=None) as batch_op:
         batch_op.create_index(batch_op.f("ix_touch_lead_ref"), ["lead_ref"], unique=False)
+
+    op.create_table(
+        "webhook_endpoint",
+        sa.Column("place", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), nullable=False),
+        sa.Column("url", sa.String(), nullable=False),
+        sa.Column("events", sa.JSON(), nullable=False),
+        sa.Column("description", sa.String(), server_default="", nullable=False),
+        sa.Column("enabled", sa.Boolean(), nullable=False),
+        sa.Column("secrets", sa.JSON(), nullable=False),
+        sa.Column("problem", sa.String(), server_default="", nullable=False),
+        sa.PrimaryKeyConstraint("place", name=op.f("pk_webhook_endpoint")),
+    )
 
 
 def downgrade() -> None:

@@ -1,0 +1,507 @@
+"""`trackflow_core.api.storage.Catalog`: what the REST API keeps and reads beside the facts."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from datetime import datetime, timezone
+from typing import Any, cast
+
+from sqlalchemy import (
+    ColumnElement,
+    Select,
+    Subquery,
+    Table,
+    and_,
+    bindparam,
+    delete,
+    func,
+    not_,
+    or_,
+    select,
+    update,
+)
+
+from trackflow_core.api.storage import (
+    ApiKey,
+    Campaign,
+    Conflict,
+    Idempotency,
+    LinkTemplate,
+    LoggedRequest,
+    Page,
+    Query,
+    Record,
+    Stats,
+    TrackedLink,
+    Visitor,
+    WebhookEndpoint,
+)
+from trackflow_core.errors import InvalidEvent
+from trackflow_core.model import CLICK, ClickEvent, Conversion, Deal, Lead
+from trackflow_core.tracking.templates import Kind, Template, Variable
+from trackflow_core.tracking.urls import new_code
+from trackflow_server import keys
+from trackflow_server.store import rows, schema
+from trackflow_server.store.database import SqlStore
+
+_Row = Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class _Shelf:
+    """Where the records of one kind lie: `columns` are those by which they are narrowed."""
+
+    table: Table | Subquery
+    key: str
+    of: Callable[[_Row], Any] | None = None
+    moment: str = ""
+    searched: tuple[str, ...] = ()
+    campaign: str = ""
+    values: Callable[[Any], dict[str, Any]] | None = None
+    unique: str = ""
+
+
+class SqlCatalog:
+    """The API's records in the transaction of `store`.
+
+    `base_url` is what short links begin with, `secrets` are the installation's.
+    """
+
+    def __init__(self, store: SqlStore, base_url: str, secrets: Sequence[str]) -> None:
+        self._store = store
+        self._connection = store.connection
+        self._base_url = base_url
+        self._secrets = secrets
+
+    # -- reading ------------------------------------------------------------------------------
+
+    def read(
+        self, kind: type[Record], ids: Collection[str], *, lock: bool = False
+    ) -> Mapping[str, Record]:
+        # Whoever writes has the whole store to himself, so that `lock` asks for nothing more.
+        if kind in (Lead, Deal):
+            ask = self._store.leads if kind is Lead else self._store.deals
+            return cast("Mapping[str, Record]", {item.ref: item for item in ask(ids)})
+        shelf = self._shelf(kind)
+        if shelf.key == "place":
+            places = [int(name) for name in ids if name.isdecimal() and len(name) < 19]
+            wanted: ColumnElement[bool] = shelf.table.c.place.in_(places)
+        else:
+            wanted = self._store.among(shelf.table.c[shelf.key], ids)
+        found = self._found(kind, shelf, select(shelf.table).where(wanted))
+        return {self._id(item): item for item in found}
+
+    def page(self, kind: type[Record], query: Query) -> Page[Record]:
+        shelf = self._shelf(kind)
+        place = shelf.table.c.place
+        chosen = select(shelf.table).where(*self._met(shelf, query))
+        if query.after:
+            if not query.after.isdecimal() or len(query.after) > 18:
+                raise InvalidEvent(
+                    f"{query.after!r} is the cursor of no page: begin at the first one."
+                )
+            chosen = chosen.where(place < int(query.after))
+        listed = self._store.rows(chosen.order_by(place.desc()).limit(query.limit + 1))
+        kept = listed[: query.limit]
+        after = str(kept[-1]["place"]) if len(listed) > len(kept) else ""
+        return Page(tuple(self._records(kind, shelf, kept)), after)
+
+    def _found(self, kind: type[Any], shelf: _Shelf, query: Select[Any]) -> Sequence[Any]:
+        return self._records(kind, shelf, self._store.rows(query))
+
+    def _records(self, kind: type[Any], shelf: _Shelf, found: Sequence[_Row]) -> Sequence[Any]:
+        if kind is TrackedLink:
+            return self._tracked(found)
+        if kind is Lead:
+            known = {lead.ref: lead for lead in self._store.leads([row["ref"] for row in found])}
+            return [known[row["ref"]] for row in found]
+        if kind is Deal:
+            deals = {deal.ref: deal for deal in self._store.deals([row["ref"] for row in found])}
+            return [deals[row["ref"]] for row in found]
+        return [shelf.of(row) for row in found] if shelf.of else []
+
+    def _met(self, shelf: _Shelf, query: Query) -> list[ColumnElement[bool]]:
+        columns = shelf.table.c
+        wanted: list[ColumnElement[bool]] = []
+        if query.search:
+            wanted.append(
+                or_(
+                    *(
+                        columns[name].icontains(query.search, autoescape=True)
+                        for name in shelf.searched
+                    )
+                )
+            )
+        if query.campaign and shelf.campaign:
+            wanted.append(columns[shelf.campaign] == query.campaign)
+        for name in ("link_code", "visitor_id"):
+            value = getattr(query, name)
+            if value and name in columns:
+                wanted.append(columns[name] == value)
+        if query.since is not None:
+            wanted.append(columns[shelf.moment] >= query.since)
+        if query.until is not None:
+            wanted.append(columns[shelf.moment] < query.until)
+        return wanted
+
+    def _tracked(self, found: Sequence[_Row]) -> Sequence[TrackedLink]:
+        click = schema.click.c
+        counted = (
+            select(
+                click.link_code,
+                func.count().label("clicks"),
+                func.count(click.visitor_id.distinct()).label("visitors"),
+                func.max(click.occurred_at).label("last"),
+            )
+            .where(self._store.among(click.link_code, [row["code"] for row in found]), click.counts)
+            .group_by(click.link_code)
+        )
+        counts = {row["link_code"]: row for row in self._store.rows(counted)}
+        return [
+            TrackedLink(
+                rows.link_of(row),
+                title=row["title"],
+                short_url=f"{self._base_url}/r/{row['code']}",
+                created_at=row["created_at"],
+                clicks=counts[row["code"]]["clicks"] if row["code"] in counts else 0,
+                visitors=counts[row["code"]]["visitors"] if row["code"] in counts else 0,
+                last_click_at=counts[row["code"]]["last"] if row["code"] in counts else None,
+            )
+            for row in found
+        ]
+
+    def stats(self, query: Query) -> Stats:
+        click = schema.click
+        shelf = self._shelf(ClickEvent)
+        met = and_(click.c.kind == CLICK, *self._met(shelf, query))
+        totals = self._connection.execute(
+            select(
+                func.count().filter(click.c.counts),
+                func.count(click.c.visitor_id.distinct()).filter(click.c.counts),
+                func.count().filter(not_(click.c.counts)),
+                func.max(click.c.occurred_at).filter(click.c.counts),
+            ).where(met)
+        ).one()
+        conversion = self._shelf(Conversion)
+        converted = select(func.count()).select_from(conversion.table)
+        return Stats(
+            clicks=totals[0],
+            visitors=totals[1],
+            ignored=totals[2],
+            last_click_at=totals[3],
+            conversions=self._connection.scalar(converted.where(*self._met(conversion, query)))
+            or 0,
+            days=self._tally(self._day(click.c.occurred_at), met),
+            channels=self._tally(click.c.channel, met),
+            devices=self._tally(click.c.device, met),
+            browsers=self._tally(click.c.browser, met),
+        )
+
+    def _day(self, moment: Any) -> ColumnElement[Any]:
+        if self._connection.dialect.name == "sqlite":
+            return func.date(moment)
+        return func.to_char(func.timezone("UTC", moment), "YYYY-MM-DD")
+
+    def _tally(self, column: Any, met: ColumnElement[bool]) -> Mapping[str, int]:
+        grouped = select(column.label("name"), func.count().label("number"))
+        found = grouped.where(met, schema.click.c.counts).group_by(column).order_by(column)
+        return {row["name"]: row["number"] for row in self._store.rows(found)}
+
+    # -- writing ------------------------------------------------------------------------------
+
+    def create(self, records: Sequence[Record]) -> Sequence[Record]:
+        return [self._keep(record, is_new=True) for record in records]
+
+    def update(self, records: Sequence[Record]) -> Sequence[Record]:
+        return [self._keep(record, is_new=False) for record in records]
+
+    def _keep(self, record: Any, is_new: bool) -> Any:
+        kind = type(record)
+        if kind is TrackedLink and is_new:
+            code = record.id or new_code()
+            record = replace(
+                record,
+                link=replace(record.link, code=code),
+                created_at=datetime.now(timezone.utc),
+            )
+        shelf = self._shelf(kind)
+        table = cast(Table, shelf.table)
+        name = self._id(record)
+        known = self.read(kind, {name}) if name else {}
+        if is_new and known:
+            field = "code" if kind is TrackedLink else "id"
+            raise Conflict(f"{name!r} is taken: choose another.", field=field)
+        if not is_new and not known:
+            raise LookupError(name)
+        self._check_name(shelf, record, name)
+        if shelf.values is None:
+            raise TypeError(f"{kind.__name__} is read only")
+        values = shelf.values(record)
+        if is_new:
+            insert = table.insert().values(**values).returning(table.c[shelf.key])
+            name = str(self._connection.execute(insert).scalar_one())
+        else:
+            key = table.c[shelf.key]
+            of_record = key == (int(name) if shelf.key == "place" else name)
+            self._connection.execute(table.update().where(of_record).values(**values))
+        if kind is TrackedLink:
+            self._make_campaign(record.link.campaign)
+            self._store.count_change("link")
+        return self.read(kind, {name})[name]
+
+    def _check_name(self, shelf: _Shelf, record: Any, name: str) -> None:
+        if not shelf.unique:
+            return
+        table = shelf.table
+        same = select(table.c[shelf.key]).where(table.c[shelf.unique] == record.name)
+        if any(str(found) != name for found in self._connection.scalars(same)):
+            raise Conflict(f"The name {record.name!r} is taken: choose another.", field="name")
+
+    def _make_campaign(self, name: str) -> None:
+        if name:
+            self._store.add(schema.campaign, [{"name": name, "title": name}])
+
+    def delete(self, kind: type[Any], ids: Collection[str]) -> None:
+        held = self.read(kind, ids)
+        if kind is Campaign:
+            link = schema.link.c
+            names = {campaign.name for campaign in held.values()}
+            used = self._connection.scalar(
+                select(link.campaign).where(self._store.among(link.campaign, names)).limit(1)
+            )
+            if used is not None:
+                raise Conflict(f"The campaign {used!r} has links: move them first.")
+        table = cast(Table, self._shelf(kind).table)
+        self._connection.execute(
+            delete(table).where(table.c.place.in_([int(name) for name in held]))
+        )
+
+    def log(self, entries: Sequence[LoggedRequest]) -> None:
+        if not entries:
+            return
+        names = ("requested_at", "method", "path", "status", "duration", "key_id", "address")
+        self._connection.execute(
+            schema.api_request.insert(),
+            [
+                {name: getattr(entry, name) for name in (*names, "request", "response")}
+                for entry in entries
+            ],
+        )
+        key = schema.api_key.c
+        used: dict[str, list[datetime]] = {}
+        for entry in entries:
+            if entry.key_id:
+                used.setdefault(entry.key_id, []).append(entry.requested_at)
+        if used:
+            self._connection.execute(
+                update(schema.api_key)
+                .where(key.id == bindparam("of_key"))
+                .values(
+                    usage_count=key.usage_count + bindparam("number"),
+                    last_used_at=bindparam("last"),
+                ),
+                [
+                    {"of_key": name, "number": len(moments), "last": max(moments)}
+                    for name, moments in sorted(used.items())
+                ],
+            )
+
+    def purge(self, kind: type[Any], before: datetime) -> int:
+        table = schema.api_request if kind is LoggedRequest else schema.idempotency
+        moment = table.c.requested_at if kind is LoggedRequest else table.c.created_at
+        return self._connection.execute(delete(table).where(moment < before)).rowcount
+
+    # -- where each kind lies -----------------------------------------------------------------
+
+    def _id(self, record: Any) -> str:
+        return str(record.id)
+
+    def _shelf(self, kind: type[Any]) -> _Shelf:
+        return {
+            Campaign: _CAMPAIGNS,
+            TrackedLink: _LINKS,
+            LinkTemplate: _TEMPLATES,
+            WebhookEndpoint: _Shelf(
+                schema.webhook_endpoint,
+                "place",
+                self._endpoint_of,
+                values=self._endpoint_values,
+            ),
+            ApiKey: _KEYS,
+            Idempotency: _ANSWERS,
+            Visitor: _VISITORS,
+            ClickEvent: _CLICKS,
+            Conversion: _CONVERSIONS,
+            Lead: _LEADS,
+            Deal: _DEALS,
+            LoggedRequest: _REQUESTS,
+        }[kind]
+
+    def _endpoint_values(self, endpoint: WebhookEndpoint) -> dict[str, Any]:
+        return {
+            "url": endpoint.url,
+            "events": sorted(endpoint.events),
+            "description": endpoint.description,
+            "enabled": endpoint.enabled,
+            "problem": endpoint.problem,
+            "secrets": [keys.encrypt(secret, self._secrets) for secret in endpoint.secrets],
+        }
+
+    def _endpoint_of(self, row: _Row) -> WebhookEndpoint:
+        return WebhookEndpoint(
+            str(row["place"]),
+            row["url"],
+            frozenset(row["events"]),
+            row["description"],
+            row["enabled"],
+            tuple(keys.decrypt(secret, self._secrets) for secret in row["secrets"]),
+            row["problem"],
+        )
+
+
+_CAMPAIGN = ("name", "title", "description", "budget", "currency", "starts", "ends")
+_KEY = (
+    "id", "name", "hashed", "created_at", "expires_at", "revoked_at", "previous_hashed",
+    "previous_until", "hourly_limit",
+)  # fmt: skip
+_USED = ("last_used_at", "usage_count")
+_REQUEST = (
+    "requested_at", "method", "path", "status", "duration", "key_id", "address", "request",
+    "response",
+)  # fmt: skip
+_ANSWER = ("id", "fingerprint", "created_at", "status", "body")
+
+
+def _of(record: Any, names: tuple[str, ...]) -> dict[str, Any]:
+    return {name: getattr(record, name) for name in names}
+
+
+def _in(row: _Row, names: tuple[str, ...]) -> dict[str, Any]:
+    return {name: row[name] for name in names}
+
+
+def _link_values(record: TrackedLink) -> dict[str, Any]:
+    values = {**rows.link_values(record.link), "title": record.title}
+    # What the host fills in is told once, when the link is made.
+    return {**values, "created_at": record.created_at} if record.created_at else values
+
+
+def _template_values(record: LinkTemplate) -> dict[str, Any]:
+    variables = [
+        {**asdict(variable), "kind": variable.kind.value, "choices": list(variable.choices)}
+        for variable in record.template.variables
+    ]
+    return {
+        "name": record.name,
+        "description": record.description,
+        "template": {"text": record.template.text, "variables": variables},
+    }
+
+
+def _template_of(row: _Row) -> LinkTemplate:
+    variables = tuple(
+        Variable(**{**item, "kind": Kind(item["kind"]), "choices": tuple(item["choices"])})
+        for item in row["template"]["variables"]
+    )
+    template = Template(row["template"]["text"], variables)
+    return LinkTemplate(str(row["place"]), row["name"], template, row["description"])
+
+
+def _key_values(key: ApiKey) -> dict[str, Any]:
+    created = key.created_at or datetime.now(timezone.utc)
+    return {
+        **_of(key, _KEY),
+        "created_at": created,
+        "scopes": sorted(key.scopes),
+        "networks": list(key.networks),
+    }
+
+
+def _key_of(row: _Row) -> ApiKey:
+    return ApiKey(
+        **_in(row, (*_KEY, *_USED)),
+        scopes=frozenset(row["scopes"]),
+        networks=tuple(row["networks"]),
+    )
+
+
+def _visitors() -> Subquery:
+    """One row for each visitor, with the source of the first click that counts."""
+    click = schema.click.c
+    within = {"partition_by": click.visitor_id}
+    order = (click.occurred_at, click.event_id)
+    ranked = (
+        select(
+            schema.click,
+            func.row_number().over(**within, order_by=order).label("nth"),
+            func.count().over(**within).label("clicks"),
+            func.max(click.occurred_at).over(**within).label("last_seen"),
+            func.min(click.place).over(**within).label("first_place"),
+        )
+        .where(click.counts, click.visitor_id.is_not(None))
+        .subquery()
+    )
+    names = ("source", "medium", "campaign", "channel", "content", "term")
+    return (
+        select(
+            ranked.c.visitor_id.label("id"),
+            ranked.c.occurred_at.label("first_seen"),
+            ranked.c.last_seen,
+            ranked.c.clicks,
+            ranked.c.first_place.label("place"),
+            *(ranked.c[name] for name in names),
+        )
+        .where(ranked.c.nth == 1)
+        .subquery()
+    )
+
+
+def _visitor_of(row: _Row) -> Visitor:
+    names = ("id", "first_seen", "last_seen", "clicks")
+    return Visitor(**_in(row, names), source=rows.source_of(row))
+
+
+_CAMPAIGNS = _Shelf(
+    schema.campaign,
+    "place",
+    lambda row: Campaign(str(row["place"]), **_in(row, _CAMPAIGN)),
+    searched=("name", "title"),
+    values=lambda record: _of(record, _CAMPAIGN),
+    unique="name",
+)
+_LINKS = _Shelf(
+    schema.link,
+    "code",
+    searched=("title", "code", "destination"),
+    campaign="campaign",
+    values=_link_values,
+)
+_TEMPLATES = _Shelf(
+    schema.link_template,
+    "place",
+    _template_of,
+    searched=("name",),
+    values=_template_values,
+    unique="name",
+)
+_KEYS = _Shelf(schema.api_key, "id", _key_of, values=_key_values)
+_ANSWERS = _Shelf(
+    schema.idempotency,
+    "id",
+    lambda row: Idempotency(**_in(row, _ANSWER), headers=row["headers"]),
+    values=lambda record: {**_of(record, _ANSWER), "headers": dict(record.headers)},
+)
+_REQUESTS = _Shelf(
+    schema.api_request,
+    "place",
+    lambda row: LoggedRequest(**_in(row, _REQUEST), id=str(row["place"])),
+    moment="requested_at",
+)
+_VISITORS = _Shelf(_visitors(), "id", _visitor_of, moment="last_seen")
+_CLICKS = _Shelf(schema.click, "event_id", rows.event_of, moment="occurred_at", campaign="campaign")
+_CONVERSIONS = _Shelf(
+    schema.conversion, "ref", rows.conversion_of, moment="occurred_at", campaign="campaign"
+)
+_LEADS = _Shelf(schema.lead, "ref", moment="created_at")
+_DEALS = _Shelf(schema.deal, "ref", moment="created_at")

@@ -27,6 +27,7 @@ from trackflow_server import config as configuration
 from trackflow_server import logs, metrics, pages
 from trackflow_server.config import ServerConfig
 from trackflow_server.redirect import PREFIX, Redirects
+from trackflow_server.rest import Rest
 from trackflow_server.spool import SpoolReader, SpoolWriter
 from trackflow_server.store import Database
 from trackflow_server.targets import Targets
@@ -58,6 +59,7 @@ class Application:
             routes=[
                 Route("/trackflow/health", self._health),
                 Route("/metrics", self._metrics),
+                Rest(config, self.hooks, self.settings, self.database).route,
                 Route("/trackflow/hooks/{connector}/{instance}", self._webhook, methods=["POST"]),
             ],
             lifespan=self._lifespan,

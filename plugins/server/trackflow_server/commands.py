@@ -5,6 +5,7 @@ Every host loads this file, so what a command needs is imported when it runs.
 
 from __future__ import annotations
 
+import json
 import os
 from pathlib import Path
 from typing import Annotated
@@ -34,3 +35,81 @@ def serve(
     if config is not None:
         os.environ[configuration.FILE] = str(config.resolve())
     server.serve(configuration.load(store=store, host=host, port=port))
+
+
+keys = typer.Typer(help="The keys of the REST API.", no_args_is_help=True)
+KeyId = Annotated[str, typer.Argument(help="The key's visible prefix.", metavar="KEY")]
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON for programs.")]
+
+
+@keys.command("create")
+def keys_create(
+    name: Annotated[str, typer.Argument(help="Whose or what for it is.", metavar="NAME")],
+    scope: Annotated[
+        list[str] | None,
+        typer.Option("--scope", help="Such as links:read; may be repeated; all where left out."),
+    ] = None,
+    network: Annotated[
+        list[str] | None,
+        typer.Option("--network", help="Network (CIDR) it may be used from; may be repeated."),
+    ] = None,
+    days: Annotated[int | None, typer.Option("--days", min=1, help="Days it is good for.")] = None,
+    as_json: AsJson = False,
+    config: ConfigFile = None,
+    store: Store = None,
+) -> None:
+    """Make a key and print it; it cannot be shown again."""
+    from trackflow_server import keyring
+
+    with keyring.opened(config, store) as ring:
+        issued = ring.create(name, scope or [], network or [], days)
+    _print_token(issued.key.id, issued.token, as_json)
+
+
+@keys.command("list")
+def keys_list(as_json: AsJson = False, config: ConfigFile = None, store: Store = None) -> None:
+    """List the keys, newest first."""
+    from trackflow_server import keyring
+
+    with keyring.opened(config, store) as ring:
+        found = ring.rows()
+    if as_json:
+        typer.echo(json.dumps(found, indent=2))
+        return
+    if not found:
+        typer.echo("There are no keys: make one with `trackflow keys create NAME`.")
+    for row in found:
+        typer.echo(
+            f"{row['id']}  {row['state']:<9}{row['usage_count']:>8} uses  {row['name']}  "
+            f"{' '.join(row['scopes'])}"
+        )
+
+
+@keys.command("rotate")
+def keys_rotate(
+    key: KeyId,
+    hours: Annotated[int, typer.Option(min=0, help="Hours that the old one stays good.")] = 24,
+    as_json: AsJson = False,
+    config: ConfigFile = None,
+    store: Store = None,
+) -> None:
+    """Give a key a new secret and print it; the old one stays good for a while."""
+    from trackflow_server import keyring
+
+    with keyring.opened(config, store) as ring:
+        issued = ring.rotate(key, hours)
+    _print_token(issued.key.id, issued.token, as_json)
+
+
+@keys.command("revoke")
+def keys_revoke(key: KeyId, config: ConfigFile = None, store: Store = None) -> None:
+    """End a key at once."""
+    from trackflow_server import keyring
+
+    with keyring.opened(config, store) as ring:
+        ring.revoke(key)
+    typer.echo(f"The key {key} is revoked.")
+
+
+def _print_token(key: str, token: str, as_json: bool) -> None:
+    typer.echo(json.dumps({"id": key, "token": token}, indent=2) if as_json else token)

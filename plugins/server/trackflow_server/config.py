@@ -86,6 +86,14 @@ class ServerConfig:
         f"{WEBHOOK_SECRET}_<CONNECTOR>_<INSTANCE>.",
         (),
     )
+    api_hourly_limit: int = _setting(
+        "Requests that an API key, or an address without one, may make in an hour; 0 for any "
+        "number.",
+        1000,
+    )
+    limit_storage: str = _setting(
+        "Where requests are counted: memory:// or redis://….", "memory://"
+    )
     log_format: str = _setting("text or json.", "text")
     log_level: str = _setting("debug, info, warning or error.", "info")
 

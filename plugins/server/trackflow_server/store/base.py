@@ -93,7 +93,7 @@ class BaseStore:
 
     # -- merged ids ------------------------------------------------------------------------
 
-    def _winners(self, table: Table, ids: Collection[str]) -> dict[str, str]:
+    def winners(self, table: Table, ids: Collection[str]) -> dict[str, str]:
         """What each of `ids` means now, by `merged_visitor` or `merged_lead`."""
         if not ids:
             return {}

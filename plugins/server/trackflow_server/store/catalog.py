@@ -81,8 +81,7 @@ class SqlCatalog:
     ) -> Mapping[str, Record]:
         # Whoever writes has the whole store to himself, so that `lock` asks for nothing more.
         if kind in (Lead, Deal):
-            ask = self._store.leads if kind is Lead else self._store.deals
-            return cast("Mapping[str, Record]", {item.ref: item for item in ask(ids)})
+            return cast("Mapping[str, Record]", self._facts(kind, ids))
         shelf = self._shelf(kind)
         if shelf.key == "place":
             places = [int(name) for name in ids if name.isdecimal() and len(name) < 19]
@@ -91,6 +90,14 @@ class SqlCatalog:
             wanted = self._store.among(shelf.table.c[shelf.key], ids)
         found = self._found(kind, shelf, select(shelf.table).where(wanted))
         return {self._id(item): item for item in found}
+
+    def _facts(self, kind: type[Any], refs: Collection[str]) -> Mapping[str, Any]:
+        """Leads or deals by the refs that were asked for, which may be of leads merged away."""
+        if kind is Deal:
+            return {deal.ref: deal for deal in self._store.deals(refs)}
+        current = self._store.winners(schema.merged_lead, refs)
+        found = {lead.ref: lead for lead in self._store.leads(set(current.values()))}
+        return {ref: found[winner] for ref, winner in current.items() if winner in found}
 
     def page(self, kind: type[Record], query: Query) -> Page[Record]:
         shelf = self._shelf(kind)
@@ -427,7 +434,7 @@ def _key_of(row: _Row) -> ApiKey:
 
 
 def _visitors() -> Subquery:
-    """One row for each visitor, with the source of the first click that counts."""
+    """One row for each visitor, with the source of the first event that counts."""
     click = schema.click.c
     within = {"partition_by": click.visitor_id}
     order = (click.occurred_at, click.event_id)
@@ -435,7 +442,7 @@ def _visitors() -> Subquery:
         select(
             schema.click,
             func.row_number().over(**within, order_by=order).label("nth"),
-            func.count().over(**within).label("clicks"),
+            func.count().filter(click.kind == CLICK).over(**within).label("clicks"),
             func.max(click.occurred_at).over(**within).label("last_seen"),
             func.min(click.place).over(**within).label("first_place"),
         )

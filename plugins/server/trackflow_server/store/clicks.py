@@ -38,7 +38,7 @@ class ClickStore(BaseStore):
             )
         )
         self._settle(known)
-        winners = self._winners(
+        winners = self.winners(
             merged_visitor, {row["visitor_id"] for row in found if row["visitor_id"]}
         )
         return [

@@ -37,7 +37,7 @@ class DealStore(BaseStore):
         return [current[told.ref] for told in deals]
 
     def _of_current_leads(self, deals: Collection[Deal]) -> Sequence[Deal]:
-        winners = self._winners(merged_lead, {item.lead_ref for item in deals if item.lead_ref})
+        winners = self.winners(merged_lead, {item.lead_ref for item in deals if item.lead_ref})
         return [replace(item, lead_ref=winners.get(item.lead_ref, item.lead_ref)) for item in deals]
 
     def _deals(self, query: Select[tuple[object, ...]]) -> Sequence[Deal]:
@@ -46,7 +46,7 @@ class DealStore(BaseStore):
     def deals_of_leads(self, lead_refs: Collection[str]) -> Sequence[Deal]:
         if not lead_refs:
             return []
-        current = set(self._winners(merged_lead, lead_refs).values())
+        current = set(self.winners(merged_lead, lead_refs).values())
         aliases = self._aliases(merged_lead, current)
         return self._deals(
             select(deal).where(self.among(deal.c.lead_ref, aliases)).order_by(deal.c.ref)
@@ -59,6 +59,14 @@ class DealStore(BaseStore):
     def save_models(self, models: Sequence[Model]) -> None:
         """Keep models that deals may choose, by name."""
         self._put(attribution_model, [rows.model_values(model) for model in models])
+
+    def all_models(self) -> Mapping[str, Model]:
+        """The models that deals may choose and whose rules are in use, by name."""
+        return {
+            row["name"]: rows.model_of(row, self._rules)
+            for row in self.rows(select(attribution_model))
+            if row["rule"] in self._rules
+        }
 
     def choose_model(self, deal_ref: str, name: str | None) -> None:
         """Let a deal be split by the model of this name; by the installation's where None."""

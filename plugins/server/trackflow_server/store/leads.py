@@ -25,8 +25,8 @@ from trackflow_server.store.schema import (
 
 class LeadStore(BaseStore):
     def save_leads(self, leads: Sequence[Lead]) -> Sequence[Lead]:
-        current = self._winners(merged_lead, {told.ref for told in leads})
-        visitors = self._winners(
+        current = self.winners(merged_lead, {told.ref for told in leads})
+        visitors = self.winners(
             merged_visitor, {visitor for told in leads for visitor in told.visitor_ids}
         )
         held = {found.ref: found for found in self._leads(set(current.values()))}
@@ -67,7 +67,7 @@ class LeadStore(BaseStore):
     def leads_of_visitors(self, visitor_ids: Collection[str]) -> Collection[str]:
         if not visitor_ids:
             return set()
-        current = set(self._winners(merged_visitor, visitor_ids).values())
+        current = set(self.winners(merged_visitor, visitor_ids).values())
         return set(
             self.connection.scalars(
                 select(lead_visitor.c.lead_ref).where(
@@ -77,7 +77,7 @@ class LeadStore(BaseStore):
         )
 
     def account_leads(self, lead_refs: Collection[str]) -> Mapping[str, Collection[str]]:
-        current = self._winners(merged_lead, lead_refs)
+        current = self.winners(merged_lead, lead_refs)
         one, other = lead.alias(), lead.alias()
         colleagues: dict[str, set[str]] = defaultdict(set)
         for row in self.connection.execute(
@@ -106,7 +106,7 @@ class LeadStore(BaseStore):
     def touches(self, lead_refs: Collection[str]) -> Mapping[str, Sequence[Touch]]:
         if not lead_refs:
             return {}
-        current = self._winners(merged_lead, lead_refs)
+        current = self.winners(merged_lead, lead_refs)
         found: dict[str, list[Touch]] = defaultdict(list)
         clicks = (
             select(lead_visitor.c.lead_ref, click)
@@ -123,7 +123,7 @@ class LeadStore(BaseStore):
         for row in self.rows(clicks):
             found[row["lead_ref"]].append(rows.touch_of_click(row))
         aliases = self._aliases(merged_lead, set(current.values()))
-        winners = self._winners(merged_lead, aliases)
+        winners = self.winners(merged_lead, aliases)
         for row in self.rows(select(touch).where(self.among(touch.c.lead_ref, aliases))):
             found[winners[row["lead_ref"]]].append(rows.touch_of(row))
         return {ref: found[winner] for ref, winner in current.items() if winner in found}
@@ -137,7 +137,7 @@ class LeadStore(BaseStore):
                 for told in several
             ],
         )
-        return set(self._winners(merged_lead, set(touches)).values())
+        return set(self.winners(merged_lead, set(touches)).values())
 
     def save_summaries(self, summaries: Mapping[str, LeadSummary]) -> None:
         if not summaries:
@@ -162,7 +162,7 @@ class LeadStore(BaseStore):
         )
 
     def merge_leads(self, winner: str, losers: Collection[str]) -> None:
-        current = self._winners(merged_lead, {winner, *losers})
+        current = self.winners(merged_lead, {winner, *losers})
         winner = current[winner]
         others = {current[loser] for loser in losers} - {winner}
         if not others:

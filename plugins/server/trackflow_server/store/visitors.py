@@ -23,7 +23,7 @@ from trackflow_server.store.schema import (
 
 class VisitorStore(BaseStore):
     def merge_visitors(self, winner: str, losers: Collection[str]) -> str:
-        current = self._winners(merged_visitor, {winner, *losers})
+        current = self.winners(merged_visitor, {winner, *losers})
         winner = current[winner]
         others = {current[loser] for loser in losers} - {winner}
         if not others:
@@ -80,7 +80,7 @@ class VisitorStore(BaseStore):
         self._drop_visitors(names)
 
     def _names_of(self, visitor_id: str) -> set[str]:
-        winner = self._winners(merged_visitor, {visitor_id})[visitor_id]
+        winner = self.winners(merged_visitor, {visitor_id})[visitor_id]
         return self._aliases(merged_visitor, {winner})
 
     def _drop_visitors(self, visitor_ids: Collection[str]) -> None:

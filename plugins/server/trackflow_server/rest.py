@@ -1,0 +1,131 @@
+"""The REST API of the core, mounted: one transaction and one thread for each request."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping
+from contextlib import AbstractContextManager
+from datetime import datetime, timezone
+from functools import cached_property
+
+import starlette.requests
+import starlette.responses
+from sqlalchemy.exc import DBAPIError
+from starlette.background import BackgroundTask
+from starlette.concurrency import run_in_threadpool
+from starlette.routing import Route
+
+from trackflow_core.api.app import Answered, Api, ApiSettings
+from trackflow_core.api.calls import Workspace
+from trackflow_core.api.messages import Request
+from trackflow_core.api.routes import BASE
+from trackflow_core.api.storage import ApiKey, Catalog, LoggedRequest
+from trackflow_core.attribution import Model
+from trackflow_core.config import Settings
+from trackflow_core.engine import Engine
+from trackflow_core.errors import TrackFlowError
+from trackflow_core.hooks import Hooks
+from trackflow_server.config import ServerConfig
+from trackflow_server.store import Database, SqlStore
+from trackflow_server.store.catalog import SqlCatalog
+
+_log = logging.getLogger("trackflow.api")
+_METHODS = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE"]
+# A little over the API's own limit, which says in its own words what is too much.
+_MAX_BODY = 1024 * 1024 + 1
+
+
+class _Host:
+    """`api.calls.Host` during one request."""
+
+    def __init__(self, rest: Rest, store: SqlStore) -> None:
+        self._rest = rest
+        self._store = store
+
+    @cached_property
+    def _catalog(self) -> SqlCatalog:
+        return self._rest.catalog(self._store)
+
+    def keyring(self) -> Catalog:
+        return self._catalog
+
+    def open(self, key: ApiKey) -> Workspace:
+        engine = Engine(self._store, self._rest.hooks, self._rest.settings)
+        return Workspace(self._catalog, self._store, engine, self._models)
+
+    def _models(self) -> Mapping[str, Model]:
+        lookback = self._rest.settings.model.lookback
+        by_rule = {
+            name: Model(rule, lookback=lookback) for name, rule in self._rest.hooks.rules.items()
+        }
+        return {**by_rule, **self._store.all_models()}
+
+
+class Rest:
+    """The API over one database."""
+
+    def __init__(
+        self, config: ServerConfig, hooks: Hooks, settings: Settings, database: Database
+    ) -> None:
+        self.hooks = hooks
+        self.settings = settings
+        self._config = config
+        self._database = database
+        self._api = Api(
+            hooks,
+            ApiSettings(
+                hourly_limit=config.api_hourly_limit,
+                public_hourly_limit=config.api_hourly_limit,
+                limit_storage=config.limit_storage,
+                trusted_proxies=config.trusted_proxies,
+            ),
+            settings.context,
+        )
+        self.route = Route(f"{BASE}{{path:path}}", self.answer, methods=_METHODS)
+
+    def catalog(self, store: SqlStore) -> SqlCatalog:
+        return SqlCatalog(store, self._config.public_url, self._config.secrets)
+
+    async def answer(self, request: starlette.requests.Request) -> starlette.responses.Response:
+        """Answer one request and keep its log entry when the answer is out."""
+        body = b""
+        async for piece in request.stream():
+            body += piece
+            if len(body) > _MAX_BODY:
+                break
+        asked = Request(
+            request.method,
+            request.path_params["path"],
+            request.url.query,
+            dict(request.headers),
+            body[:_MAX_BODY],
+            request.client.host if request.client else "",
+            self._config.public_url,
+        )
+        answered = await run_in_threadpool(self._handle, asked)
+        response = answered.response
+        return starlette.responses.Response(
+            b"" if request.method == "HEAD" else response.body,
+            response.status,
+            dict(response.headers),
+            background=BackgroundTask(self._keep, answered.entry),
+        )
+
+    def _handle(self, asked: Request) -> Answered:
+        now = datetime.now(timezone.utc)
+        try:
+            with self._opened(asked) as store:
+                return self._api.handle(asked, _Host(self, store), now)
+        except Exception as error:
+            return self._api.failed(asked, error, now)
+
+    def _opened(self, asked: Request) -> AbstractContextManager[SqlStore]:
+        reads = asked.method in ("GET", "HEAD")
+        return self._database.reading() if reads else self._database.transaction()
+
+    def _keep(self, entry: LoggedRequest) -> None:
+        try:
+            with self._database.transaction() as store:
+                self.catalog(store).log([entry])
+        except (TrackFlowError, DBAPIError) as error:
+            _log.warning("A request to the API is not in its log: %s", error)

@@ -642,6 +642,11 @@ class CampaignComparison(Answer):
         description="In minor units by model.", examples=[{"linear": 25000, "last_touch": 25000}]
     )
     ranks: dict[str, int] = Field(examples=[{"linear": 1, "last_touch": 1}])
+    intervals: dict[str, tuple[int, int]] = Field(
+        description="Between which amounts the revenue lies nine times of ten, in minor units by "
+        "model; a model is left out where there were too few deals to tell.",
+        examples=[{"linear": [20000, 31000]}],
+    )
     spread: int = Field(examples=[0])
     rank_spread: int = Field(examples=[0])
 

@@ -10,6 +10,7 @@ from trackflow_core.model import Context
 
 from .keys import visitor_keys
 from .store import OdooStore
+from .store.outbox import OdooOutbox
 
 _logger = logging.getLogger(__name__)
 
@@ -19,7 +20,7 @@ OWN_PLUGINS = frozenset(("odoo", "webhook"))
 
 def build_engine(env, store=None) -> Engine:
     """The engine over `store`, with the settings and plugins of this database."""
-    return Engine(store or OdooStore(env), plugin_hooks(env), settings(env))
+    return Engine(store or OdooStore(env), plugin_hooks(env), settings(env), OdooOutbox(env))
 
 
 def plugin_hooks(env):

@@ -32,6 +32,7 @@ from . import (
     trackflow_lead_status_change,
     trackflow_merged_ref,
     trackflow_merged_visitor,
+    trackflow_outbox_message,
     trackflow_plugin,
     trackflow_retention_run,
     trackflow_session,
@@ -40,5 +41,6 @@ from . import (
     trackflow_visitor_engagement,
     trackflow_visitor_journey,
     trackflow_visitor_privacy,
+    trackflow_webhook_endpoint,
     utm_campaign,
 )

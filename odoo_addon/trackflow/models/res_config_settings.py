@@ -1,3 +1,4 @@
+from ipaddress import ip_network
 from zoneinfo import available_timezones
 
 from odoo import api, fields, models
@@ -72,6 +73,21 @@ class ResConfigSettings(models.TransientModel):
         config_parameter="trackflow.keep_sessions_days",
         default=365,
     )
+
+    trackflow_allowed_networks = fields.Char(
+        "Networks That Webhooks May Reach", config_parameter="trackflow.allowed_networks"
+    )
+
+    @api.constrains("trackflow_allowed_networks")
+    def _check_trackflow_allowed_networks(self):
+        for settings in self:
+            for network in (settings.trackflow_allowed_networks or "").split():
+                try:
+                    ip_network(network, strict=False)
+                except ValueError:
+                    raise ValidationError(
+                        self.env._("“%s” is no network: write it as in 10.1.0.0/16.", network)
+                    ) from None
 
     @api.constrains(
         "trackflow_keep_clicks_days",

@@ -24,7 +24,10 @@ MANAGERS_ONLY = (
     "trackflow.failure",
     "trackflow.merged.ref",
     "trackflow.merged.visitor",
+    "trackflow.outbox.message",
     "trackflow.plugin",
+    "trackflow.webhook.endpoint",
+    "trackflow.webhook.event",
 )
 COMPUTED = (
     "trackflow.conversion",

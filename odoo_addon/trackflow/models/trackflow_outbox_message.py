@@ -1,0 +1,132 @@
+from datetime import datetime, timedelta, timezone
+from ipaddress import ip_network
+
+from odoo import api, fields, models
+from odoo.tools import SQL
+
+from trackflow_core.model import Context
+from trackflow_core.outbox import WEBHOOK, Courier, WebhookSender
+from trackflow_http import GuardedPost
+
+from ..engine import plugin_hooks
+from ..store.outbox import OdooOutbox
+
+SENT_DAYS = 30
+GC_LIMIT = 10_000
+
+
+class TrackflowOutboxMessage(models.Model):
+    """What must leave the database. Rows are written by SQL alone; see `store.outbox`."""
+
+    _name = "trackflow.outbox.message"
+    _description = "TrackFlow Outgoing Message"
+    _rec_name = "message_key"
+    _order = "id desc"
+
+    message_key = fields.Char("Message ID", required=True, readonly=True)
+    target = fields.Char(required=True, readonly=True)
+    endpoint_id = fields.Many2one(
+        "trackflow.webhook.endpoint", compute="_compute_endpoint_id", search="_search_endpoint_id"
+    )
+    event = fields.Char(required=True, readonly=True)
+    ref = fields.Char("Reference", readonly=True)
+    body = fields.Text("Data", required=True, readonly=True)
+    digest = fields.Char(required=True, readonly=True)
+    latest = fields.Boolean(readonly=True)
+    state = fields.Selection(
+        [("waiting", "Waiting"), ("sent", "Sent"), ("dead", "Given Up")],
+        required=True,
+        readonly=True,
+        default="waiting",
+    )
+    attempts = fields.Integer(readonly=True)
+    due_at = fields.Datetime("Next Attempt", readonly=True)
+    sent_at = fields.Datetime("Sent", readonly=True)
+    reason = fields.Char("Problem", readonly=True)
+
+    _message_key_uniq = models.UniqueIndex("(message_key)", "This message is already there.")
+    _due_idx = models.Index("(due_at, id) WHERE state = 'waiting'")
+    _said_idx = models.Index("(target, event, ref, id)")
+    _sent_idx = models.Index("(sent_at) WHERE state = 'sent'")
+
+    @api.depends("target")
+    def _compute_endpoint_id(self):
+        for message in self:
+            message.endpoint_id = self.env["trackflow.webhook.endpoint"]._of_target(message.target)
+
+    def _search_endpoint_id(self, operator, value):
+        if operator != "in":
+            return NotImplemented
+        return [("target", "in", [f"{WEBHOOK}/{endpoint}" for endpoint in value])]
+
+    def action_retry(self):
+        """Try messages once more, now."""
+        self.check_access("read")
+        again = self.sudo().filtered(lambda message: message.state != "sent")
+        again.write(
+            {"state": "waiting", "attempts": 0, "reason": False, "due_at": fields.Datetime.now()}
+        )
+        self.env.ref("trackflow.ir_cron_deliver").sudo()._trigger()
+
+    @api.model
+    def _cron_deliver(self, limit=50):
+        """Send what is due until nothing is, or the job's time is over."""
+        progress = self.env["ir.cron"]._commit_progress
+        courier = self._courier(lambda: progress(0))
+        while True:
+            delivered = courier.deliver(limit)
+            seconds_left = progress(delivered.claimed, remaining=self._count_due())
+            if not delivered.claimed or not seconds_left:
+                break
+        self._wake_for_next()
+
+    @api.model
+    def _courier(self, commit):
+        allowed = self.env["ir.config_parameter"].sudo().get_param("trackflow.allowed_networks")
+        networks = [ip_network(text, strict=False) for text in (allowed or "").split()]
+        endpoints = self.env["trackflow.webhook.endpoint"].sudo()
+        return Courier(
+            outbox=OdooOutbox(self.env),
+            senders={WEBHOOK: WebhookSender(endpoints._core_endpoint, GuardedPost(networks))},
+            commit=commit,
+            clock=lambda: datetime.now(timezone.utc),
+            hooks=plugin_hooks(self.env),
+            context=Context(host="odoo", tenant=self.env.cr.dbname),
+        )
+
+    @api.model
+    def _count_due(self):
+        return self.search_count(
+            [
+                ("state", "=", "waiting"),
+                ("due_at", "<=", datetime.now(timezone.utc).replace(tzinfo=None)),
+            ]
+        )
+
+    @api.model
+    def _wake_for_next(self):
+        """Run the job when the next attempt is due, rather than at its next turn."""
+        [[due]] = self.env.execute_query(
+            SQL("SELECT min(due_at) FROM trackflow_outbox_message WHERE state = 'waiting'")
+        )
+        if due:
+            self.env.ref("trackflow.ir_cron_deliver").sudo()._trigger(
+                max(due, fields.Datetime.now() + timedelta(seconds=1))
+            )
+
+    @api.autovacuum
+    def _gc_sent(self):
+        """Remove what was sent a month ago; what was given up stays for people to see."""
+        self.env.cr.execute(
+            SQL(
+                """
+                DELETE FROM trackflow_outbox_message
+                 WHERE id IN (SELECT id FROM trackflow_outbox_message
+                               WHERE state = 'sent' AND sent_at < %s LIMIT %s)
+                """,
+                fields.Datetime.now() - timedelta(days=SENT_DAYS),
+                GC_LIMIT,
+            )
+        )
+        removed = self.env.cr.rowcount
+        return removed, removed == GC_LIMIT

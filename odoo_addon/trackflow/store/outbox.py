@@ -1,0 +1,198 @@
+"""What must leave the database: `trackflow_core.ports.Outbox` over one environment."""
+
+import json
+from datetime import datetime, timezone
+from secrets import token_hex
+
+from odoo.tools import SQL
+
+from trackflow_core.model import Message, Outgoing, Subscription
+
+from .values import aware, naive
+
+_READ = SQL("id, message_key, target, event, ref, body, latest, attempts, create_date")
+
+
+class OdooOutbox:
+    """The outbox of one environment; it works as superuser."""
+
+    def __init__(self, env):
+        self.env = env(su=True)
+
+    def subscriptions(self):
+        return [
+            Subscription(target, events)
+            for target, events in self.env["trackflow.webhook.endpoint"]._subscribed()
+        ]
+
+    def post(self, told):
+        now = datetime.now(timezone.utc)
+        news = self._news(told)
+        if not news:
+            return
+        latest = [outgoing for outgoing in news if outgoing.latest]
+        if latest:
+            self._withdraw(latest)
+        rows = [
+            SQL(
+                "%s",
+                (
+                    f"msg_{token_hex(16)}",
+                    outgoing.target,
+                    outgoing.event,
+                    outgoing.ref,
+                    outgoing.body,
+                    outgoing.digest,
+                    outgoing.latest,
+                    "waiting",
+                    0,
+                    naive(now),
+                    naive(now),
+                ),
+            )
+            for outgoing in news
+        ]
+        self.env.cr.execute(
+            SQL(
+                """
+                INSERT INTO trackflow_outbox_message
+                    (message_key, target, event, ref, body, digest, latest, state, attempts,
+                     due_at, create_date)
+                VALUES %s
+                """,
+                SQL(", ").join(rows),
+            )
+        )
+        self.env.ref("trackflow.ir_cron_deliver")._trigger()
+
+    def _news(self, told):
+        """Of `told` what says something new of its ref, in order."""
+        keys = [
+            {"target": one.target, "event": one.event, "ref": one.ref} for one in told if one.ref
+        ]
+        said = {}
+        if keys:
+            self.env.cr.execute(
+                SQL(
+                    """
+                    SELECT k.target, k.event, k.ref, held.digest
+                      FROM jsonb_to_recordset(%s::jsonb) AS k(target text, event text, ref text)
+                      JOIN LATERAL (
+                           SELECT digest FROM trackflow_outbox_message m
+                            WHERE m.target = k.target AND m.event = k.event AND m.ref = k.ref
+                            ORDER BY m.id DESC LIMIT 1) held ON TRUE
+                    """,
+                    json.dumps(keys),
+                )
+            )
+            said = {tuple(row[:3]): row[3] for row in self.env.cr.fetchall()}
+        news = []
+        for outgoing in told:
+            key = (outgoing.target, outgoing.event, outgoing.ref)
+            if outgoing.ref and said.get(key) == outgoing.digest:
+                continue
+            said[key] = outgoing.digest
+            news.append(outgoing)
+        return news
+
+    def _withdraw(self, latest):
+        keys = [{"target": one.target, "event": one.event, "ref": one.ref} for one in latest]
+        self.env.cr.execute(
+            SQL(
+                """
+                DELETE FROM trackflow_outbox_message m
+                 USING jsonb_to_recordset(%s::jsonb) AS k(target text, event text, ref text)
+                 WHERE m.target = k.target AND m.event = k.event AND m.ref = k.ref
+                   AND m.state = 'waiting'
+                """,
+                json.dumps(keys),
+            )
+        )
+
+    def claim(self, now, until, limit):
+        self.env["trackflow.webhook.endpoint"].flush_model(["active"])
+        self.env.cr.execute(
+            SQL(
+                """
+                UPDATE trackflow_outbox_message SET due_at = %(until)s
+                 WHERE id IN (
+                       SELECT m.id FROM trackflow_outbox_message m
+                        WHERE m.state = 'waiting' AND m.due_at <= %(now)s
+                          AND NOT EXISTS (
+                              SELECT FROM trackflow_webhook_endpoint endpoint
+                               WHERE m.target = 'webhook/' || endpoint.id
+                                 AND NOT endpoint.active)
+                        ORDER BY m.due_at, m.id LIMIT %(limit)s
+                          FOR UPDATE SKIP LOCKED)
+                RETURNING %(read)s
+                """,
+                now=naive(now),
+                until=naive(until),
+                limit=limit,
+                read=_READ,
+            )
+        )
+        return [_message(row) for row in sorted(self.env.cr.dictfetchall(), key=lambda r: r["id"])]
+
+    def sent(self, message, now):
+        self._settle(message, SQL("state = 'sent', sent_at = %s, reason = NULL", naive(now)))
+
+    def defer(self, message, due, reason):
+        self._settle(message, SQL("due_at = %s, reason = %s", naive(due), reason))
+
+    def bury(self, message, reason):
+        self._settle(message, SQL("state = 'dead', reason = %s", reason))
+
+    def _settle(self, message, what):
+        self.env.cr.execute(
+            SQL(
+                """
+                UPDATE trackflow_outbox_message SET attempts = attempts + 1, %s
+                 WHERE message_key = %s
+                """,
+                what,
+                message.id,
+            )
+        )
+        self.env["trackflow.outbox.message"].invalidate_model(flush=False)
+
+    def replay(self, target, since, until, dead_only=False):
+        self.env.cr.execute(
+            SQL(
+                """
+                UPDATE trackflow_outbox_message
+                   SET state = 'waiting', attempts = 0, reason = NULL, due_at = %(now)s
+                 WHERE target = %(target)s AND state = ANY(%(states)s)
+                   AND create_date >= %(since)s AND create_date < %(until)s
+                """,
+                now=naive(datetime.now(timezone.utc)),
+                target=target,
+                states=["dead"] if dead_only else ["dead", "sent"],
+                since=naive(since),
+                until=naive(until),
+            )
+        )
+        replayed = self.env.cr.rowcount
+        self.env["trackflow.outbox.message"].invalidate_model(flush=False)
+        if replayed:
+            self.env.ref("trackflow.ir_cron_deliver")._trigger()
+        return replayed
+
+    def last_sent(self, target):
+        self.env.cr.execute(
+            SQL("SELECT max(sent_at) FROM trackflow_outbox_message WHERE target = %s", target)
+        )
+        [[moment]] = self.env.cr.fetchall()
+        return aware(moment) if moment else None
+
+    def disable(self, target, reason):
+        self.env["trackflow.webhook.endpoint"]._of_target(target)._disable(reason)
+
+
+def _message(row):
+    return Message(
+        row["message_key"],
+        Outgoing(row["target"], row["event"], row["ref"] or "", row["body"], row["latest"]),
+        aware(row["create_date"]),
+        row["attempts"],
+    )

@@ -1,0 +1,190 @@
+import json
+import threading
+from contextlib import contextmanager
+from datetime import datetime, timedelta, timezone
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from unittest.mock import patch
+
+from odoo.addons.trackflow.engine import build_engine
+from odoo.addons.trackflow.store.outbox import OdooOutbox
+from odoo.exceptions import AccessError, ValidationError
+from odoo.tests import tagged, users
+from odoo.tools import mute_logger
+from standardwebhooks import Webhook
+
+from trackflow_core.outbox import EVENTS
+from trackflow_core.testing import OutboxContract
+
+from .common import TrackflowCase
+
+
+@contextmanager
+def receiver(status=204):
+    """A real endpoint on loopback that answers `status`; gives its address and what it saw."""
+    seen = []
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_POST(self):
+            body = self.rfile.read(int(self.headers["Content-Length"]))
+            seen.append(({k.lower(): v for k, v in self.headers.items()}, body))
+            self.send_response(status)
+            self.send_header("Content-Length", "0")
+            self.end_headers()
+
+        def log_message(self, *args):
+            pass
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    try:
+        yield f"http://127.0.0.1:{server.server_port}/hook", seen
+    finally:
+        server.shutdown()
+        server.server_close()
+
+
+class EndpointCase(TrackflowCase):
+    def _endpoint(self, *events, **values):
+        known = self.env["trackflow.webhook.event"].search([("name", "in", events or EVENTS)])
+        return self.env["trackflow.webhook.endpoint"].create(
+            {"url": "https://warehouse.example/hook", "event_ids": known.ids, **values}
+        )
+
+    def _held(self, endpoint):
+        return self.env["trackflow.outbox.message"].search(
+            [("endpoint_id", "in", endpoint.ids)], order="id"
+        )
+
+
+@tagged("post_install", "-at_install")
+class TestOdooOutbox(EndpointCase, OutboxContract):
+    def new_outbox(self):
+        self.endpoint = self._endpoint("deal.attributed")
+        self.target = self.endpoint._target
+        return OdooOutbox(self.env)
+
+    def now(self):
+        return datetime.now(timezone.utc)
+
+    def state_of(self, outbox, message):
+        held = self.env["trackflow.outbox.message"].search([("message_key", "=", message.id)])
+        return held.state, held.reason or ""
+
+    def problems(self, outbox):
+        return {self.target: self.endpoint.problem}
+
+
+@tagged("post_install", "-at_install")
+class TestWebhooks(EndpointCase):
+    def test_every_event_can_be_chosen(self):
+        known = self.env["trackflow.webhook.event"].search([])
+        self.assertEqual(tuple(known.mapped("name")), EVENTS)
+
+    def test_a_deal_reaches_its_receiver(self):
+        self.env["ir.config_parameter"].set_param("trackflow.allowed_networks", "127.0.0.0/8")
+        secret = self.env["trackflow.webhook.endpoint"].new_secret()
+        with receiver() as (url, seen):
+            endpoint = self._endpoint("deal.attributed", url=url, secret=secret)
+            lead = self.env["crm.lead"].create(
+                {"name": "Won", "type": "opportunity", "expected_revenue": 100}
+            )
+            self._deliver()
+            [(headers, body)] = seen
+            told = Webhook(secret).verify(body, headers)
+            self.assertEqual(told["type"], "deal.attributed")
+            self.assertEqual(told["data"]["value"], 10_000)
+            self.assertEqual(told["data"]["deal"], f"crm.lead/{lead.id}")
+            self.assertEqual(endpoint.sent_count, 1)
+            build_engine(self.env).recompute([f"crm.lead/{lead.id}"])
+            self._deliver()
+            self.assertEqual(len(seen), 1, "what did not change is not told again")
+
+    def test_a_receiver_that_is_gone_is_disabled_and_can_be_enabled(self):
+        self.env["ir.config_parameter"].set_param("trackflow.allowed_networks", "127.0.0.0/8")
+        with receiver(410) as (url, seen), mute_logger("trackflow_core.outbox"):
+            endpoint = self._endpoint(url=url)
+            endpoint.action_test()
+            self._deliver()
+            self.assertEqual(len(seen), 1)
+        self.assertFalse(endpoint.active)
+        self.assertIn("410", endpoint.problem)
+        self.assertEqual(endpoint.dead_count, 1)
+        endpoint.active = True
+        self.assertFalse(endpoint.problem)
+        endpoint.action_retry_dead()
+        self.assertEqual(self._held(endpoint).state, "waiting")
+
+    def test_private_addresses_are_not_called(self):
+        with receiver() as (url, seen):
+            endpoint = self._endpoint(url=url)
+            endpoint.action_test()
+            self._deliver()
+        self.assertFalse(seen)
+        held = self._held(endpoint)
+        self.assertEqual(held.state, "waiting")
+        self.assertIn("inside a private network", held.reason)
+
+    def test_a_new_secret_signs_beside_the_old_one(self):
+        endpoint = self._endpoint(secret="whsec_b2xkIHNlY3JldA==")
+        self.assertEqual(endpoint.secret_count, 1)
+        endpoint.invalidate_recordset()
+        self.assertFalse(endpoint.secret)
+        self.assertNotIn("b2xk", endpoint.secrets_encrypted)
+        endpoint.secret = "whsec_bmV3IHNlY3JldA=="
+        self.assertEqual(endpoint._secrets(), ["whsec_bmV3IHNlY3JldA==", "whsec_b2xkIHNlY3JldA=="])
+        endpoint.action_drop_old_secret()
+        self.assertEqual(endpoint._secrets(), ["whsec_bmV3IHNlY3JldA=="])
+
+    def test_own_networks_may_be_called_where_settings_allow_it(self):
+        settings = self.env["res.config.settings"]
+        with self.assertRaises(ValidationError):
+            settings.create({"trackflow_allowed_networks": "everywhere"})
+        settings.create({"trackflow_allowed_networks": "10.0.0.0/8 fd00::/8"}).execute()
+        courier = self.env["trackflow.outbox.message"]._courier(lambda: None)
+        allowed = courier.senders["webhook"].post.allowed
+        self.assertEqual([str(network) for network in allowed], ["10.0.0.0/8", "fd00::/8"])
+
+    def test_an_endpoint_has_a_secret_an_address_and_events(self):
+        self.assertEqual(self._endpoint().secret_count, 1)
+        with self.assertRaises(ValidationError):
+            self._endpoint(url="ftp://warehouse.example")
+        with self.assertRaises(ValidationError):
+            self._endpoint(event_ids=False)
+
+    def test_what_was_sent_long_ago_is_removed(self):
+        endpoint = self._endpoint()
+        endpoint.action_test()
+        outbox = OdooOutbox(self.env)
+        now = datetime.now(timezone.utc)
+        [message] = outbox.claim(now + timedelta(seconds=1), now + timedelta(minutes=1), 9)
+        outbox.sent(message, now - timedelta(days=31))
+        self.env["trackflow.outbox.message"]._gc_sent()
+        self.assertFalse(self._held(endpoint))
+
+    @users("tf_salesman", "tf_marketer")
+    def test_managers_alone_see_endpoints(self):
+        for model in ("trackflow.webhook.endpoint", "trackflow.outbox.message"):
+            with self.assertRaises(AccessError):
+                self.env[model].search([])
+
+    def test_no_subscriber_costs_no_query(self):
+        self.env["trackflow.webhook.endpoint"]._subscribed()
+        outbox = OdooOutbox(self.env)
+        with self.assertQueryCount(0):
+            outbox.subscriptions()
+            outbox.post([])
+
+    def test_the_data_is_json(self):
+        endpoint = self._endpoint()
+        endpoint.action_test()
+        self.assertIn("message", json.loads(self._held(endpoint).body))
+
+    def _deliver(self):
+        # The job commits between messages; here the test's transaction stays open.
+        with patch.object(
+            self.env.registry["ir.cron"],
+            "_commit_progress",
+            lambda cron, processed=0, **kwargs: float("inf"),
+        ):
+            self.env["trackflow.outbox.message"]._cron_deliver()
+        self.env.invalidate_all()

@@ -14,26 +14,11 @@ class TrackflowVisitor(models.Model):
     _inherit = "trackflow.visitor"  # pylint: disable=consider-merging-classes-inherited
 
     last_activity = fields.Datetime(related="last_seen", string="Last Activity")
-    page_views = fields.Integer(compute="_compute_page_views")
     device = fields.Char("Last Device", compute="_compute_last_click")
     user_agent = fields.Char("Last User Agent", compute="_compute_last_click")
     ip_address = fields.Char(
         "Last IP", compute="_compute_last_click", help="As much of it as the settings keep."
     )
-
-    def _compute_page_views(self):
-        counted = self.env["trackflow.event"]._read_group(
-            [
-                ("visitor_id", "in", self.ids),
-                ("event_type", "=", "page_view"),
-                ("counts", "=", True),
-            ],
-            ["visitor_id"],
-            ["__count"],
-        )
-        numbers = {visitor.id: count for visitor, count in counted}
-        for visitor in self:
-            visitor.page_views = numbers.get(visitor.id, 0)
 
     def _compute_last_click(self):
         latest = self.env["link.tracker.click"]._read_group(

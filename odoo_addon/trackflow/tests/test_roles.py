@@ -41,6 +41,9 @@ MATRIX = {
     "trackflow.internal.ip.range": ("", "", "CRUD"),
     "trackflow.connector": ("", "", "CRUD"),
     "trackflow.connector.event": ("", "", "R"),
+    "trackflow.webhook.endpoint": ("", "", "CRUD"),
+    "trackflow.webhook.event": ("", "", "R"),
+    "trackflow.outbox.message": ("", "", "R"),
     "trackflow.plugin": ("", "", "RU"),
     # What a machine keeps
     "trackflow.click.queue": ("", "", "R"),

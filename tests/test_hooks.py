@@ -55,6 +55,7 @@ WORKSPACE = {
     "odoo",
     "paid_touch",
     "receipts",
+    "warehouse",
     "webhook",
     "colleagues",
     "localise",
@@ -139,6 +140,19 @@ def test_hook_trackflow_register_api_routes() -> None:
         return [route]
 
     assert Hooks({"mine": plugin(trackflow_register_api_routes)}).api_routes == {"count": route}
+
+
+def test_hook_trackflow_register_table_engines() -> None:
+    engine = SimpleNamespace(name="far", schemes=("far",), split=print, write=print)
+
+    def trackflow_register_table_engines() -> Sequence[object]:
+        return [engine]
+
+    found = Hooks({"mine": plugin(trackflow_register_table_engines)}).table_engines
+    assert found == {"far": engine}
+    del engine.split
+    with pytest.raises(ConfigError, match="not a TableEngine object"):
+        Hooks({"mine": plugin(trackflow_register_table_engines)})
 
 
 def test_hook_trackflow_register_cli_commands() -> None:

@@ -9,12 +9,15 @@ from datetime import timedelta
 from decimal import Decimal, InvalidOperation
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
 
 from trackflow_core import hooks
 from trackflow_core.attribution import Attribution, ChannelRule, Model, Rule, attribute
 from trackflow_core.attribution.allocation import currency_digits, from_minor_units
+from trackflow_core.attribution.fits import no_progress
 from trackflow_core.errors import ConfigError, InvalidEvent
 from trackflow_core.model import Deal, DealStatus, Touch, zone_named
+from trackflow_core.ports import CreditRows, TableEngine
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -92,18 +95,98 @@ def _channel_rule(path: Path, number: int, row: dict[str | None, Any]) -> Channe
         ) from None
 
 
+def split(
+    touches: str,
+    conversions: str,
+    model: Model,
+    *,
+    engine: str = "auto",
+    zone: str = "UTC",
+    currency: str | None = None,
+    summary: bool = False,
+) -> CreditRows:
+    """The credits of tables that are named by paths or by URLs of databases.
+
+    `engine` is "core", an installed plugin's, or "auto": the core for files, and for URLs the
+    engine that reads them.
+
+    Raises Misuse when what is named does not exist, ConfigError where something is not installed,
+    InvalidEvent as `attribution.files`.
+    """
+    chosen = _engine(engine, touches, conversions)
+    if chosen is not None:
+        _check_zone(zone)
+        return chosen.split(
+            touches, conversions, model, zone=zone, currency=currency, summary=summary
+        )
+    read_touches, told = read(touches, conversions, zone, currency)
+    if model.rule.learn:
+        model = _fitted(model, read_touches, told)
+    table = (_summary_of if summary else _credits_of)(read_touches, told, model)
+    return CreditRows(table.to_reader(), len(told.table), _notes_on(model, told))
+
+
+def _engine(name: str, *sources: str) -> TableEngine | None:
+    """The engine of that name, or the one that reads the sources; None for the core."""
+    engines = hooks.load().table_engines
+    schemes = {urlsplit(source).scheme for source in sources if "://" in source}
+    if name == "core" and not schemes:
+        return None
+    if name not in ("auto", "core"):
+        if name not in engines:
+            there = ", ".join(("auto", "core", *sorted(engines)))
+            raise Misuse(f"There is no engine {name!r}; there are: {there}.")
+        return engines[name]
+    if not schemes:
+        return None
+    scheme = min(schemes).partition("+")[0]
+    for item in engines.values():
+        if scheme in item.schemes and name == "auto":
+            return item
+    raise Misuse(
+        f"A URL of {scheme!r} is read by no engine that could be used: "
+        "run pip install trackflow-warehouse, and leave out --engine."
+    )
+
+
+def write(out: str, rows: pa.RecordBatchReader) -> int:
+    """Write rows to a file, or replace the table that a URL names; returns how many."""
+    if "://" in out:
+        engine = _engine("auto", out)
+        return engine.write(out, rows) if engine else 0
+    return int(_files().write(Path(out), rows))
+
+
 def read(
-    touches: Path, conversions: Path, zone: str, currency: str | None = None
+    touches: str, conversions: str, zone: str, currency: str | None = None
 ) -> tuple[pa.Table, Conversions]:
     """Both files; of the conversions those in `currency`, where one is named.
 
-    Raises Misuse when there is no such zone or no conversion in that currency, ConfigError where
-    what reads files is not installed, InvalidEvent as `attribution.files`.
+    Raises Misuse when there is no such file or zone or no conversion in that currency, ConfigError
+    where what reads files is not installed, InvalidEvent as `attribution.files`.
     """
+    _check_zone(zone)
+    for name in (touches, conversions):
+        if not Path(name).exists():
+            raise Misuse(f"There is no file {name}.")
+    told = _files().read_conversions(Path(conversions), zone)
+    if currency:
+        code = currency.upper()
+        if code not in told.currencies:
+            there = ", ".join(told.currencies) or "none"
+            raise Misuse(f"No conversion in {conversions} is in {code}; there are: {there}.")
+        told = told.in_currency(code)
+    return _files().read_touches(Path(touches), zone), told
+
+
+def _check_zone(zone: str) -> None:
     try:
         zone_named(zone)
     except ConfigError as error:
         raise Misuse(str(error)) from error
+
+
+def _files() -> Any:
     try:
         from trackflow_core.attribution import files
     except ImportError as error:
@@ -111,42 +194,34 @@ def read(
             f"Files are read by numpy and pyarrow, and {error.name} is not installed: "
             "run pip install 'trackflow-core[tables]'."
         ) from None
-    told = files.read_conversions(conversions, zone)
-    if currency:
-        code = currency.upper()
-        if code not in told.currencies:
-            there = ", ".join(told.currencies) or "none"
-            raise Misuse(f"No conversion in {conversions} is in {code}; there are: {there}.")
-        told = told.in_currency(code)
-    return files.read_touches(touches, zone), told
+    return files
 
 
-def write(path: Path, table: pa.Table) -> None:
-    """Write a table as Parquet or CSV, by the ending of `path`."""
-    from trackflow_core.attribution import files
+def _fitted(model: Model, touches: pa.Table, conversions: Conversions) -> Model:
+    """`model` with what its rule learns from all journeys, dated by the last of the conversions."""
+    import pyarrow.compute as pc
 
-    files.write(path, table)
+    from trackflow_core.attribution.tables import paths
+
+    if not len(conversions.table):
+        raise InvalidEvent(f"The rule {model.rule.name!r} learns from conversions: there is none.")
+    if not model.rule.learn:
+        return model
+    found = paths(touches, conversions.table, model.lookback)
+    fitted_at = pc.max(conversions.table.column("occurred_at")).as_py()
+    fit = model.rule.learn(found, model.parameters, fitted_at, no_progress)
+    return replace(model, fit=fit)
 
 
-def notes_on(model: Model, conversions: Conversions) -> Sequence[str]:
+def _notes_on(model: Model, conversions: Conversions) -> Sequence[str]:
     """What somebody who reads the result must know, in sentences."""
-    if not model.rule.milestones:
-        return ()
-    unknown = [
-        name
-        for name in ("lead_created_at", "closed_at")
-        if conversions.table.column(name).null_count == len(conversions.table)
-    ]
-    if model.rule.name == "w_shaped":
-        unknown = [name for name in unknown if name != "closed_at"]
-    return [
-        f"the conversions have no {name}: the others take the share of that milestone."
-        for name in unknown
-    ]
+    if model.fit is not None:
+        return (model.fit.note,) if model.fit.note else ()
+    notes: Sequence[str] = _files().notes_on_milestones(model, conversions.milestones)
+    return notes
 
 
-def credits_of(touches: pa.Table, conversions: Conversions, model: Model) -> pa.Table:
-    """`journey_id, touch_id, channel, weight, value`, values in major units."""
+def _credits_of(touches: pa.Table, conversions: Conversions, model: Model) -> pa.Table:
     from trackflow_core.attribution.tables import Journeys
 
     table = Journeys(touches, conversions.table).attribute(model).table()
@@ -155,20 +230,12 @@ def credits_of(touches: pa.Table, conversions: Conversions, model: Model) -> pa.
     return table.set_column(place, "value", values)
 
 
-def summary_of(touches: pa.Table, conversions: Conversions, model: Model) -> pa.Table:
-    """`channel, conversions, value`, the most value first.
-
-    Raises InvalidEvent when the conversions are in several currencies.
-    """
+def _summary_of(touches: pa.Table, conversions: Conversions, model: Model) -> pa.Table:
     import pyarrow as pa
 
     from trackflow_core.attribution.tables import Journeys
 
-    if len(conversions.currencies) > 1:
-        raise InvalidEvent(
-            f"The conversions are in {' and '.join(conversions.currencies)}, which cannot be "
-            "added up: choose one with --currency."
-        )
+    _files().check_one_currency(conversions.currencies)
     found = Journeys(touches, conversions.table).attribute(model).by_channel()
     return pa.table(
         {
@@ -215,23 +282,27 @@ def explanation_of(
         Touch(id=row.pop("touch_id"), **{k: v for k, v in row.items() if k != "journey_id"})
         for row in found
     ]
+    if model.rule.learn:
+        model = _fitted(model, touches, conversions)
     return attribute(items, deal, model, lead_created_at=told["lead_created_at"])
 
 
-def rows_for_programs(table: pa.Table) -> Sequence[dict[str, object]]:
-    """The rows of a table as JSON values; amounts are numbers with their decimal places."""
+def rows_for_programs(rows: pa.RecordBatchReader) -> Sequence[dict[str, object]]:
+    """Rows as JSON values; amounts are numbers with their decimal places."""
     return [
         {name: float(value) if isinstance(value, Decimal) else value for name, value in row.items()}
-        for row in table.to_pylist()
+        for batch in rows
+        for row in batch.to_pylist()
     ]
 
 
-def rows_for_people(table: pa.Table) -> Sequence[dict[str, str]]:
-    """The rows of a table as text: shares with four places, nothing as a dash."""
+def rows_for_people(rows: pa.RecordBatchReader) -> Sequence[dict[str, str]]:
+    """Rows as text: shares with four places, nothing as a dash."""
     return [
         {
             name: "-" if value is None else f"{value:.4f}" if name in _SHARES else str(value)
             for name, value in row.items()
         }
-        for row in table.to_pylist()
+        for batch in rows
+        for row in batch.to_pylist()
     ]

@@ -191,17 +191,22 @@ def _create(kind: scaffold.Kind, name: str) -> None:
     typer.echo(f"Made {folder}. Next: cd {folder} && pip install -e '.[test]' && pytest")
 
 
-_TOUCHES = "Parquet or CSV: journey_id, touch_id, occurred_at, channel, and where known source, \
-medium, campaign, content, term."
-_CONVERSIONS = "Parquet or CSV: journey_id, occurred_at, value, currency, and for rules with \
-milestones lead_created_at, deal_created_at, closed_at."
 Touches = Annotated[
-    Path, typer.Option("--touches", help=_TOUCHES, exists=True, metavar="FILE", show_default=False)
+    str,
+    typer.Option(
+        "--touches",
+        help="Parquet, CSV or a database's URL: journey_id, touch_id, occurred_at, channel, and "
+        "where known source, medium, campaign, content, term.",
+        metavar="FILE",
+    ),
 ]
 Conversions = Annotated[
-    Path,
+    str,
     typer.Option(
-        "--conversions", help=_CONVERSIONS, exists=True, metavar="FILE", show_default=False
+        "--conversions",
+        help="Parquet, CSV or a database's URL: journey_id, occurred_at, value, currency, and for "
+        "rules with milestones lead_created_at, deal_created_at, closed_at.",
+        metavar="FILE",
     ),
 ]
 RuleName = Annotated[
@@ -253,9 +258,18 @@ def attribute(
         bool, typer.Option("--summary", help="One row for each channel instead of each touch.")
     ] = False,
     out: Annotated[
-        Path | None,
-        typer.Option(help="Write .parquet or .csv instead of printing.", metavar="FILE"),
+        str | None,
+        typer.Option(
+            help="Write .parquet, .csv or a database's table instead of printing.", metavar="FILE"
+        ),
     ] = None,
+    engine: Annotated[
+        str,
+        typer.Option(
+            help="What does the work: core, a plugin's, or auto, which is a plugin's for URLs.",
+            metavar="NAME",
+        ),
+    ] = "auto",
     as_json: AsJson = False,
 ) -> None:
     """Split the value of every conversion over the touches of its journey, to the cent.
@@ -265,27 +279,30 @@ def attribute(
     """
     chosen = analysis.model_of(model, parameters or (), lookback, channel_rules)
     hidden = not sys.stderr.isatty()
-    with typer.progressbar(length=4, label="Reading", file=sys.stderr, hidden=hidden) as bar:
-        read_touches, told = analysis.read(touches, conversions, zone, currency)
-        bar.label = "Splitting"
-        bar.update(2)
-        split = analysis.summary_of if summary else analysis.credits_of
-        table = split(read_touches, told, chosen)
+    with typer.progressbar(length=2, label="Splitting", file=sys.stderr, hidden=hidden) as bar:
+        found = analysis.split(
+            touches,
+            conversions,
+            chosen,
+            engine=engine,
+            zone=zone,
+            currency=currency,
+            summary=summary,
+        )
         bar.label = "Writing"
         bar.update(1)
-        if out:
-            analysis.write(out, table)
+        written = analysis.write(out, found.rows) if out else 0
         bar.update(1)
-    for note in analysis.notes_on(chosen, told):
+    for note in found.notes:
         typer.echo(f"trackflow: {note}", err=True)
     if out and as_json:
-        _print_json({"out": str(out), "rows": len(table), "conversions": len(told.table)})
-    elif as_json:
-        _print_json(analysis.rows_for_programs(table))
+        _print_json({"out": out, "rows": written, "conversions": found.conversions})
     elif out:
-        typer.echo(f"Wrote {len(table)} rows to {out}.")
+        typer.echo(f"Wrote {written} rows to {out}.")
+    elif as_json:
+        _print_json(analysis.rows_for_programs(found.rows))
     else:
-        _print_table(analysis.rows_for_people(table), "There are no conversions.")
+        _print_table(analysis.rows_for_people(found.rows), "There are no conversions.")
 
 
 @app.command("explain")
@@ -304,8 +321,6 @@ def explain(
     chosen = analysis.model_of(model, parameters or (), lookback, channel_rules)
     read_touches, told = analysis.read(touches, conversions, zone)
     receipt = analysis.explanation_of(read_touches, told, chosen, journey)
-    for note in analysis.notes_on(chosen, told):
-        typer.echo(f"trackflow: {note}", err=True)
     if as_json:
         _print_json(receipt.receipt())
     else:

@@ -10,7 +10,7 @@ from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 from trackflow_core.attribution import Attribution, Model
 from trackflow_core.model import (
@@ -28,6 +28,9 @@ from trackflow_core.model import (
     Touch,
 )
 from trackflow_core.tracking.sessions import Span
+
+if TYPE_CHECKING:
+    import pyarrow as pa
 
 Clock = Callable[[], datetime]
 """Returns the present as an aware datetime; only hosts own one."""
@@ -262,3 +265,51 @@ class WebhookConnector(Connector, Protocol):
 
     def new_secret(self) -> str:
         """A fresh signing secret in the form that this connector's senders expect."""
+
+
+@dataclass(frozen=True, slots=True)
+class CreditRows:
+    """What `trackflow attribute` prints or writes.
+
+    `rows` are batches of `journey_id, touch_id, channel, weight, value`, or of `channel,
+    conversions, value`, with values as decimals in major units. `notes` are sentences for whoever
+    reads them.
+    """
+
+    rows: pa.RecordBatchReader
+    conversions: int
+    notes: Sequence[str] = ()
+
+
+@runtime_checkable
+class TableEngine(Protocol):
+    """Splits the values of whole tables of conversions, where they lie."""
+
+    name: str
+    """What `trackflow attribute --engine` calls it."""
+
+    schemes: Collection[str]
+    """The schemes of the URLs of databases that it reads, such as "postgresql"."""
+
+    def split(
+        self,
+        touches: str,
+        conversions: str,
+        model: Model,
+        *,
+        zone: str = "UTC",
+        currency: str | None = None,
+        summary: bool = False,
+    ) -> CreditRows:
+        """The credits of tables that are named by paths or by URLs; see docs/guides/warehouse.md.
+
+        To the touch and the cent what `attribution.attribute` gives deal by deal, in any order.
+        Raises InvalidEvent, naming table and column, and ConfigError where the model or the
+        database cannot be used.
+        """
+
+    def write(self, url: str, rows: pa.RecordBatchReader) -> int:
+        """Replace the table that `url` names by `rows`; returns how many.
+
+        Raises ConfigError when there is a table of another form.
+        """

@@ -7,11 +7,12 @@ from __future__ import annotations
 
 import csv
 import gzip
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -19,6 +20,7 @@ import pyarrow.csv as pacsv
 import pyarrow.parquet as pq
 
 from trackflow_core.attribution.allocation import currency_digits
+from trackflow_core.attribution.models import Model
 from trackflow_core.errors import ConfigError, InvalidEvent
 
 TOUCH_COLUMNS = ("journey_id", "touch_id", "occurred_at", "channel")
@@ -49,6 +51,12 @@ class Conversions:
         """The currencies that occur, sorted."""
         return sorted(self.table.column("currency").unique().to_pylist())
 
+    @property
+    def milestones(self) -> Sequence[str]:
+        """The milestones that at least one conversion tells."""
+        table = self.table
+        return [name for name in MILESTONES if table.column(name).null_count < len(table)]
+
     def in_currency(self, currency: str) -> Conversions:
         """Only the conversions in `currency`."""
         of_it = pc.equal(self.table.column("currency"), currency)
@@ -65,10 +73,37 @@ class Conversions:
             shift = pc.cast(pc.index_in(codes, value_set=pa.array(shifts)), pa.int64())
             factors = pa.array(shifts.values(), pa.decimal128(5, 0)).take(shift)
             wide = pc.multiply(wide, factors)
-        one = pa.scalar(
-            Decimal(1).scaleb(-self.digits), pa.decimal128(self.digits + 1, self.digits)
+        return in_major_units(wide, self.digits)
+
+
+def notes_on_milestones(model: Model, told: Collection[str]) -> Sequence[str]:
+    """Which milestones `model` looks at and the conversions do not tell, in sentences."""
+    if not model.rule.milestones:
+        return ()
+    # No built-in rule but full path looks at the close.
+    looked_at = [
+        name for name in MILESTONES if (name, model.rule.name) != ("closed_at", "w_shaped")
+    ]
+    return [
+        f"the conversions have no {name}: the others take the share of that milestone."
+        for name in looked_at
+        if name not in told
+    ]
+
+
+def check_one_currency(currencies: Collection[str]) -> None:
+    """Raise InvalidEvent when there are several: their sums would mean nothing."""
+    if len(currencies) > 1:
+        raise InvalidEvent(
+            f"The conversions are in {' and '.join(sorted(currencies))}, which cannot be "
+            "added up: choose one with --currency."
         )
-        return pc.multiply(wide, one).cast(pa.decimal128(38, self.digits))
+
+
+def in_major_units(values: pa.Array, digits: int) -> pa.Array:
+    """Whole minor units as decimals with `digits` places."""
+    one = pa.scalar(Decimal(1).scaleb(-digits), pa.decimal128(digits + 1, digits))
+    return pc.multiply(values.cast(pa.decimal128(25, 0)), one).cast(pa.decimal128(38, digits))
 
 
 def read_touches(path: Path, zone: str = "UTC") -> pa.Table:
@@ -144,22 +179,27 @@ def _check_anchor(path: Path, columns: Mapping[str, pa.ChunkedArray]) -> None:
         )
 
 
-def write(path: Path, table: pa.Table) -> None:
-    """Write `table` as Parquet or CSV, by the ending of `path`.
+def write(path: Path, rows: pa.RecordBatchReader) -> int:
+    """Write `rows` as Parquet or CSV, by the ending of `path`; returns how many.
 
     Raises ConfigError when the ending is another or the file cannot be written.
     """
-    writers: Mapping[str, Callable[[], None]] = {
-        ".parquet": lambda: pq.write_table(table, path),
-        ".csv": lambda: pacsv.write_csv(table, path, pacsv.WriteOptions(quoting_style="needed")),
+    writers: Mapping[str, Callable[[], Any]] = {
+        ".parquet": lambda: pq.ParquetWriter(path, rows.schema),
+        ".csv": lambda: pacsv.CSVWriter(path, rows.schema),
     }
-    writer = writers.get(path.suffix.lower())
-    if writer is None:
+    opened = writers.get(path.suffix.lower())
+    if opened is None:
         raise ConfigError(f"{path} ends in neither .parquet nor .csv: use one of the two.")
+    count = 0
     try:
-        writer()
+        with opened() as writer:
+            for batch in rows:
+                writer.write_batch(batch)
+                count += len(batch)
     except OSError as error:
         raise ConfigError(f"{path} cannot be written: {error.strerror or error}.") from error
+    return count
 
 
 def _read(path: Path, wanted: Sequence[str], optional: Sequence[str]) -> pa.Table:

@@ -212,12 +212,13 @@ class Model:
         if not self.channel_rules:
             return weights
         multiplied = [
-            weight * self._factor(touch)
+            weight * self.factor(touch)
             for weight, touch in zip(weights, journey.touches, strict=True)
         ]
         return _integers(multiplied) if any(multiplied) else weights
 
-    def _factor(self, touch: Touch) -> Fraction:
+    def factor(self, touch: Touch) -> Fraction:
+        """What the channel rules multiply the weight of `touch` by."""
         met = [rule for rule in self.channel_rules if rule.matches(touch)]
         # max() keeps the first of equal ones.
         return Fraction(max(met, key=lambda rule: rule.priority).weight) if met else Fraction(1)

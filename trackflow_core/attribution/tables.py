@@ -19,6 +19,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from trackflow_core.attribution.allocation import allocate
+from trackflow_core.attribution.fits import Path
 from trackflow_core.attribution.models import Journey, Model
 from trackflow_core.errors import ConfigError, InvalidEvent
 from trackflow_core.model import UNATTRIBUTED, Touch
@@ -236,6 +237,57 @@ class Credits:
         ]
         found.sort(key=lambda row: (-row[2], row[0]))
         return {name: (weight, amount) for name, weight, amount in found}
+
+
+def paths(touches: pa.Table, deals: pa.Table, lookback: timedelta) -> Sequence[Path]:
+    """What rules that learn take from tables as `Journeys` takes them: the channels of all
+    journeys in order, those alike together.
+
+    Of a journey with a deal the touches in its window count, of another all.
+    """
+    journey = _column(touches, "touches", "journey_id", pa.string())
+    names = journey.unique()
+    anchor = np.full(len(names), np.iinfo(np.int64).max)
+    value, converted = np.zeros(len(names), dtype=np.int64), np.zeros(len(names), dtype=bool)
+    place = _places(_column(deals, "deals", "journey_id", pa.string()), names)
+    known = place < len(names)
+    anchor[place[known]] = _moments(deals, "deals")[known]
+    value[place[known]] = _column(deals, "deals", "value", pa.int64()).to_numpy()[known]
+    converted[place[known]] = True
+    every = pa.table(
+        {
+            "journey_id": names,
+            "occurred_at": pa.array(anchor).cast(_MICROSECONDS),
+            "value": pa.array(np.arange(len(names))),
+        }
+    )
+    table = Journeys(touches, every)
+    rows, owner = table._row, table._deal
+    inside = (table._time <= anchor[owner]) & (
+        ~converted[owner] | (table._time >= anchor[owner] - lookback // _MICROSECOND)
+    )
+    rows, owner = rows[inside], owner[inside]
+    ends = np.flatnonzero(np.diff(owner, append=-1)) + 1
+    channels = table._channel[rows].tolist()
+    found: dict[tuple[tuple[int, ...], int], list[int]] = {}
+    start = 0
+    for end in ends.tolist():
+        number = int(owner[start])
+        earned = int(value[number])
+        # Journeys of one path and value go together: what a fit learns stays the same.
+        counts = found.setdefault((tuple(channels[start:end]), earned), [0, 0])
+        counts[0] += 1
+        counts[1] += int(converted[number])
+        start = end
+    return [
+        Path(
+            tuple(table._channels[number] for number in numbers),
+            journeys,
+            conversions,
+            earned * conversions,
+        )
+        for (numbers, earned), (journeys, conversions) in found.items()
+    ]
 
 
 _ANY = Touch("", _EPOCH, "")

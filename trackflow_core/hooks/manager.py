@@ -30,7 +30,7 @@ from trackflow_core.model import (
     Message,
     Source,
 )
-from trackflow_core.ports import Connector
+from trackflow_core.ports import Connector, TableEngine
 from trackflow_core.tracking.links import Choice, Request
 from trackflow_core.tracking.urls import safe_destination
 
@@ -97,6 +97,9 @@ class Hooks:
         )
         self.api_routes: Mapping[str, specs.ApiRoute] = self._collect(
             "trackflow_register_api_routes", "route", specs.ApiRoute
+        )
+        self.table_engines: Mapping[str, TableEngine] = self._collect(
+            "trackflow_register_table_engines", "table engine", TableEngine
         )
         self.commands: Mapping[str, specs.Command] = self._collect(
             "trackflow_register_cli_commands", "command", specs.Command

@@ -27,7 +27,7 @@ from trackflow_core.model import (
     Message,
     Source,
 )
-from trackflow_core.ports import Connector, Store
+from trackflow_core.ports import Connector, Store, TableEngine
 from trackflow_core.tracking.links import Choice, Request
 
 if TYPE_CHECKING:
@@ -116,6 +116,16 @@ def trackflow_register_api_routes() -> Iterable[ApiRoute]:  # type: ignore[empty
     Called once when plugins are loaded. Return `ApiRoute` objects. Two routes of one name, whoever
     brings them, are a `ConfigError` that names both plugins; a host's API does not start with two
     routes of one method and path.
+    """
+
+
+@hookspec
+def trackflow_register_table_engines() -> Iterable[TableEngine]:  # type: ignore[empty-body]
+    """Engines that `trackflow attribute` may work with, beside the core's own.
+
+    Called once when plugins are loaded, in every host: import what an engine needs when it works.
+    Return objects that satisfy `ports.TableEngine`. Two engines of one name, whoever brings them,
+    are a `ConfigError` that names both plugins.
     """
 
 

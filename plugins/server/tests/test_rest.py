@@ -58,14 +58,18 @@ class TestOnSqlite(ServedApi):
         self.served = server
 
 
+@pytest.fixture(scope="module")
+def on_postgres(
+    serving: Any, postgres_url: str, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Any]:
+    with serving(tmp_path_factory.mktemp("api"), store=postgres_url) as served:
+        yield served
+
+
 class TestOnPostgres(ServedApi):
-    @pytest.fixture(autouse=True, scope="class")
-    def _served(
-        self, serving: Any, postgres_url: str, tmp_path_factory: pytest.TempPathFactory
-    ) -> Iterator[None]:
-        with serving(tmp_path_factory.mktemp("api"), store=postgres_url) as served:
-            type(self).served = served
-            yield
+    @pytest.fixture(autouse=True)
+    def _served(self, on_postgres: Any) -> None:
+        self.served = on_postgres
 
 
 def _trackflow(store: str, *arguments: str) -> subprocess.CompletedProcess[str]:

@@ -6,7 +6,12 @@
     "author": "TrackFlow",
     "license": "LGPL-3",
     "depends": ["trackflow", "website_crm"],
-    "data": ["data/ir_model_fields_data.xml"],
+    "data": [
+        "data/ir_model_fields_data.xml",
+        "views/website_templates.xml",
+        "views/res_config_settings_views.xml",
+        "views/website_visitor_views.xml",
+    ],
     "demo": ["demo/contactus.xml"],
     "assets": {"web.assets_tests": ["trackflow_website/static/tests/tours/**/*"]},
     "auto_install": True,

@@ -21,6 +21,7 @@ _DEAL_FIELDS = frozenset(
         "trackflow_attribution_model_id",
         "trackflow_closed_date",
         "trackflow_deal_date",
+        "trackflow_won_revenue",
         "type",
     )
 )
@@ -105,6 +106,13 @@ class CrmLead(models.Model):
         store=True,
         readonly=False,
         copy=False,
+    )
+    trackflow_won_revenue = fields.Monetary(
+        "Revenue Won",
+        currency_field="company_currency",
+        readonly=True,
+        copy=False,
+        help="What orders brought. A won deal earns this instead of its expected revenue.",
     )
     trackflow_lead_ref = fields.Char("Lead Reference", readonly=True, copy=False)
     trackflow_deal_ref = fields.Char("Deal Reference", readonly=True, copy=False)

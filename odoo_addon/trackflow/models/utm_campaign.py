@@ -14,10 +14,10 @@ class UtmCampaign(models.Model):
     _inherit = ["utm.campaign", "mail.thread"]
 
     trackflow_company_id = fields.Many2one(
-        "res.company", "Company", help="Empty: every company works with it."
+        "res.company", "Company of the Campaign", help="Empty: every company works with it."
     )
     trackflow_currency_id = fields.Many2one(
-        "res.currency", "Currency", default=lambda self: self.env.company.currency_id
+        "res.currency", "Currency of Costs", default=lambda self: self.env.company.currency_id
     )
     trackflow_type = fields.Selection(
         [

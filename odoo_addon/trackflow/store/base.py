@@ -33,6 +33,7 @@ _READ_FIELDS = [
     "trackflow_lead_ref",
     "trackflow_lead_version",
     "trackflow_origin_id",
+    "trackflow_won_revenue",
     "type",
     "user_id",
     "won_status",
@@ -189,7 +190,10 @@ class BaseStore:
                 """
                 SELECT lead.id, lead.type, lead.name, lead.contact_name, lead.email_from,
                        lead.phone, lead.partner_name, lead.active, lead.won_status,
-                       lead.expected_revenue::text AS expected_revenue,
+                       -- What a won deal brought, where that is known, is better than a guess.
+                       COALESCE(CASE WHEN lead.won_status = 'won'
+                                     THEN NULLIF(lead.trackflow_won_revenue, 0) END,
+                                lead.expected_revenue)::text AS expected_revenue,
                        lead.create_date, lead.write_date, lead.date_closed, lead.date_conversion,
                        lead.trackflow_lead_date, lead.trackflow_deal_date,
                        lead.trackflow_closed_date, lead.trackflow_lead_ref,

@@ -12,7 +12,7 @@ class TrackflowEmailLog(models.Model):
     _order = "sent_date desc, id desc"
 
     campaign_id = fields.Many2one("utm.campaign", readonly=True)
-    mailing_id = fields.Many2one("mailing.mailing", "Mailing", readonly=True)
+    mailing_id = fields.Many2one("mailing.mailing", readonly=True)
     recipient = fields.Char(readonly=True)
     sent_date = fields.Datetime("Sent", readonly=True)
     opened_date = fields.Datetime("Opened", readonly=True)

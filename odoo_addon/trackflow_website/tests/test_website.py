@@ -2,6 +2,7 @@ import json
 
 from odoo.addons.trackflow.keys import visitor_keys
 from odoo.addons.trackflow.tests.common import BROWSER, TrackflowCase
+from odoo.exceptions import ValidationError
 from odoo.tests import HttpCase, new_test_user, tagged
 
 from trackflow_core.tracking.identity import COOKIE_NAME, new_visitor_id, sign_cookie
@@ -151,3 +152,32 @@ class TestWebsite(TrackflowCase, HttpCase):
         self.drain()
         found = self.env["trackflow.visitor"].search([("visitor_key", "=", visitor)])
         self.assertTrue(found.click_ids)
+
+    def test_the_cookie_bar_tells_what_consent_is_for(self):
+        self.website.cookies_bar = True
+        self.assertNotIn("o_trackflow_consent", self.url_open("/contactus").text)
+        self.env["res.config.settings"].with_company(self.website.company_id).create(
+            {
+                "trackflow_consent_text": "Which <page> led you here?",
+                "trackflow_privacy_url": "/privacy",
+                "trackflow_cookie_policy_url": "https://law.example/cookies",
+            }
+        ).execute()
+        page = self.url_open("/contactus").text
+        self.assertIn("Which &lt;page&gt; led you here?", page)
+        self.assertIn('href="/privacy"', page)
+        self.assertIn('href="https://law.example/cookies"', page)
+        for url in ("javascript:alert(1)", "privacy"):
+            with self.assertRaises(ValidationError):
+                self.website.company_id.trackflow_privacy_url = url
+
+    def test_the_websites_visitor_leads_to_the_journey(self):
+        self.cookie(self.journey())
+        lead = self.send_form()
+        person = self.env["website.visitor"].create(
+            {"access_token": "f" * 32, "website_id": self.website.id, "lead_ids": lead.ids}
+        )
+        person = person.with_user(self.marketer).sudo()
+        self.assertEqual(person.trackflow_visitor_ids, lead.trackflow_visitor_ids)
+        self.assertEqual(person.trackflow_visitor_count, 1)
+        self.assertEqual(person.action_trackflow_visitors()["res_id"], lead.trackflow_visitor_id.id)

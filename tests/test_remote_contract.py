@@ -58,7 +58,7 @@ class FakeRemote:
     def add_late_lead(self, name: str) -> str:
         raise NotImplementedError("The fake CRM commits at once.")
 
-    def marketing(self, ref: str) -> Mapping[str, Any]:
+    def marketing(self, ref: str, kind: str) -> Mapping[str, Any]:
         return self.crm.marketing[_number(ref)]
 
     def changes(self) -> int:

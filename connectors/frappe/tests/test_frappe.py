@@ -231,8 +231,7 @@ class DoubleRemote:
         self.site.spoil(LEAD, made, modified=text, creation=text)
         return self.ref(LEAD, made)
 
-    def marketing(self, ref: str) -> Mapping[str, Any]:
-        kind = ref.split("/")[2]
+    def marketing(self, ref: str, kind: str) -> Mapping[str, Any]:
         held = self.site.document(LEAD if kind == "lead" else DEAL, _name(ref))
         told: dict[str, Any] = {}
         for field in fields_of(kind):

@@ -2,12 +2,13 @@
 
 A record is a dict as Odoo's `read()` returns it: empty fields are False, datetimes are naive UTC
 or "YYYY-MM-DD HH:MM:SS". The caller adds the company's currency under `currency_name` (ISO code)
-and `currency_digits` (decimal places), which saves a lookup for each record.
+and `currency_digits` (decimal places), which saves a lookup for each record, and where the lead
+brought a visitor's token along, that under `visitor_token`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from contextlib import suppress
 from datetime import datetime, timezone
 from typing import Any
@@ -15,7 +16,6 @@ from typing import Any
 from trackflow_core.attribution.allocation import currency_digits, to_minor_units
 from trackflow_core.errors import InvalidEvent
 from trackflow_core.model import Deal, DealStatus, Lead
-from trackflow_core.ports import Event
 
 Record = Mapping[str, Any]
 """One crm.lead as `read()` gives it."""
@@ -47,19 +47,6 @@ FIELDS = STANDARD_FIELDS + ADDON_FIELDS
 _STATUS = {"won": DealStatus.WON, "lost": DealStatus.LOST, "pending": DealStatus.OPEN}
 
 
-class OdooConnector:
-    """Odoo's crm.lead. The payload of an event is one record."""
-
-    name = "odoo"
-    title = "Odoo"
-
-    def map_events(self, payload: Mapping[str, Any], namespace: str) -> Sequence[Event]:
-        """The lead that a record is, and the deal too when it is an opportunity."""
-        deal = deal_from_record(payload, namespace)
-        lead = lead_from_record(payload, namespace)
-        return (lead,) if deal is None else (lead, deal)
-
-
 def lead_from_record(record: Record, namespace: str) -> Lead:
     """The lead that `record` is; an opportunity began as one, if only for an instant.
 
@@ -77,6 +64,7 @@ def lead_from_record(record: Record, namespace: str) -> Lead:
         email=_text(record, "email_from"),
         phone=_text(record, "phone"),
         company=_text(record, "partner_name"),
+        visitor_token=_text(record, "visitor_token"),
     )
 
 

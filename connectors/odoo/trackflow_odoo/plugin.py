@@ -6,7 +6,7 @@ from collections.abc import Iterable
 
 from trackflow_core.hooks import hookimpl
 from trackflow_core.ports import Connector
-from trackflow_odoo.mapping import OdooConnector
+from trackflow_odoo.connector import OdooConnector
 
 
 @hookimpl

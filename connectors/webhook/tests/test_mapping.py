@@ -405,7 +405,7 @@ class Receiver:
     def add_lead(self, name: str, visitor_token: str = "") -> str:
         return "webhook/shop/z1"
 
-    def marketing(self, ref: str) -> Mapping[str, Any]:
+    def marketing(self, ref: str, kind: str) -> Mapping[str, Any]:
         [told] = [item["data"] for item in self.taken.values() if item["data"]["ref"] == ref]
         return told  # type: ignore[no-any-return]
 

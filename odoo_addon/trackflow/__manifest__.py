@@ -47,6 +47,7 @@
         "views/trackflow_click_queue_views.xml",
         "views/trackflow_plugin_views.xml",
         "views/trackflow_failure_views.xml",
+        "views/trackflow_takeover_views.xml",
         "views/trackflow_person_views.xml",
         "views/trackflow_retention_run_views.xml",
         "views/trackflow_internal_ip_range_views.xml",
@@ -59,5 +60,6 @@
     },
     "demo": ["demo/campaigns.xml", "demo/story.xml"],
     "post_init_hook": "post_init_hook",
+    "uninstall_hook": "uninstall_hook",
     "application": True,
 }

@@ -21,3 +21,16 @@ def post_init_hook(env):
         """
     )
     env.invalidate_all()
+    env["trackflow.takeover"]._begin()
+
+
+def uninstall_hook(env):
+    """Leave the links, and clicks that Odoo would have kept and counted."""
+    env.cr.execute("DELETE FROM link_tracker_click WHERE trackflow_counts IS FALSE")
+    env.cr.execute(
+        """
+        UPDATE link_tracker link
+           SET count = (SELECT count(*) FROM link_tracker_click c WHERE c.link_id = link.id)
+        """
+    )
+    env["ir.config_parameter"].search([("key", "=like", "trackflow%")]).unlink()

@@ -16,6 +16,7 @@ from . import (
     test_roles,
     test_specification,
     test_store,
+    test_takeover,
     test_tours,
     test_visitors,
     test_webhook,

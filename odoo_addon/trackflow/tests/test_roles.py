@@ -51,6 +51,7 @@ MATRIX = {
     "trackflow.merged.ref": ("", "", "R"),
     "trackflow.merged.visitor": ("", "", "R"),
     "trackflow.retention.run": ("", "", "R"),
+    "trackflow.takeover": ("", "", "RU"),
 }
 # Odoo's own models, where Odoo itself lets employees do something.
 ODOOS = {

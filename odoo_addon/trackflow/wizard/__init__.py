@@ -1,4 +1,5 @@
 from . import (
+    privacy_lookup_wizard,
     trackflow_sheet_import,
     trackflow_visitor_merge,
 )

@@ -5,4 +5,5 @@ from . import (
     mail_mail,
     trackflow_click_queue,
     trackflow_email_log,
+    trackflow_takeover,
 )

@@ -187,3 +187,19 @@ class TestMailing(TrackflowCase, MockEmail, HttpCase):
         self.assertIn("anna@shop.example", anna.display_name)
         with self.assertRaises(AccessError):
             self.env["trackflow.email.log"].with_user(self.employee).search([])
+
+    def test_mailings_from_before_become_touches(self):
+        link = self.send(self.lead)["anna@shop.example"][0]
+        self.trace(link).links_click_datetime = self.lead.create_date - timedelta(days=1)
+        takeover = self.env["trackflow.takeover"]
+        takeover._begin(["mailings"])
+        with patch.object(
+            self.env.registry["ir.cron"],
+            "_commit_progress",
+            lambda cron, processed=0, **kwargs: float("inf"),
+        ):
+            takeover._cron_take_over(batch=1)
+        self.drain()
+        self.env.invalidate_all()
+        credit = self.lead.trackflow_attribution_ids
+        self.assertEqual((credit.channel, credit.campaign_id), ("Email", self.campaign))

@@ -52,6 +52,12 @@
         "views/trackflow_retention_run_views.xml",
         "views/trackflow_internal_ip_range_views.xml",
         "views/res_config_settings_views.xml",
+        "report/trackflow_report_campaign_views.xml",
+        "report/trackflow_report_lead_views.xml",
+        "report/trackflow_report_journey_views.xml",
+        "report/trackflow_report_funnel_views.xml",
+        "report/trackflow_report_model_views.xml",
+        "report/trackflow_dashboard_action.xml",
         "views/trackflow_menus.xml",
     ],
     "assets": {

@@ -31,6 +31,7 @@ from . import (
     trackflow_lead_status_change,
     trackflow_merged_ref,
     trackflow_merged_visitor,
+    trackflow_model_credit,
     trackflow_outbox_message,
     trackflow_plugin,
     trackflow_retention_run,

@@ -313,7 +313,11 @@ class CrmLead(models.Model):
                     self.ids,
                 )
             )
+            self.env.cr.execute(
+                SQL("DELETE FROM trackflow_model_credit WHERE lead_id = ANY(%s)", self.ids)
+            )
             self.env["trackflow.deal.attribution"].invalidate_model(flush=False)
+            self.env["trackflow.model.credit"].invalidate_model(flush=False)
             self.env["trackflow.conversion"].invalidate_model(flush=False)
             self.invalidate_recordset(["trackflow_attribution_ids"], flush=False)
 

@@ -8,6 +8,8 @@ from trackflow_core.errors import ConfigError
 
 from ..engine import plugin_hooks
 
+# What changes no credit.
+_SHOWN_ONLY = frozenset(("description", "name", "sequence"))
 # The parameters of rules that a model has fields for.
 PARAMETERS = ("half_life_days", "first_percent", "last_percent")
 
@@ -74,15 +76,25 @@ class TrackflowAttributionModel(models.Model):
     @api.model_create_multi
     def create(self, vals_list):
         self.env.registry.clear_cache()
-        return super().create(vals_list)
+        created = super().create(vals_list)
+        created._compare_anew()
+        return created
 
     def write(self, vals):
         self.env.registry.clear_cache()
-        return super().write(vals)
+        result = super().write(vals)
+        if vals.keys() - _SHOWN_ONLY:
+            self._compare_anew()
+        return result
 
     def unlink(self):
         self.env.registry.clear_cache()
         return super().unlink()
+
+    def _compare_anew(self):
+        """Have the comparison of models follow; while a module is loaded, its deals do."""
+        if not self.env.context.get("install_mode"):
+            self.env["trackflow.model.credit.due"].sudo()._add_all()
 
     def action_recompute(self):
         """Split all deals anew that this model splits, from all that is known today."""

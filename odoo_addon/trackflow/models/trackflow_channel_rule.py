@@ -48,14 +48,19 @@ class TrackflowChannelRule(models.Model):
     @api.model_create_multi
     def create(self, vals_list):
         self.env.registry.clear_cache()
-        return super().create(vals_list)
+        rules = super().create(vals_list)
+        rules.attribution_model_id._compare_anew()
+        return rules
 
     def write(self, vals):
         self.env.registry.clear_cache()
-        return super().write(vals)
+        result = super().write(vals)
+        self.attribution_model_id._compare_anew()
+        return result
 
     def unlink(self):
         self.env.registry.clear_cache()
+        self.attribution_model_id._compare_anew()
         return super().unlink()
 
     def _core_rule(self):

@@ -176,7 +176,10 @@ class DealStore(BaseStore):
         self.env.cr.execute(
             SQL(
                 """
-                %(delete)s
+                WITH due AS (
+                    INSERT INTO trackflow_model_credit_due (lead_id)
+                    SELECT id FROM unnest(%(leads)s) AS id
+                ) %(delete)s
                 INSERT INTO trackflow_deal_attribution
                     (lead_id, attribution_model_id, company_id, currency_id, deal_value,
                      deal_status, position, sequence, touch_key, touch_kind, touch_at, channel, source, medium,
@@ -201,12 +204,13 @@ class DealStore(BaseStore):
                   LEFT JOIN trackflow_touch touch ON touch.touch_key = r.event_id
                 """,
                 delete=SQL(
-                    "WITH old AS (DELETE FROM trackflow_deal_attribution WHERE lead_id = ANY(%s))",
+                    ", old AS (DELETE FROM trackflow_deal_attribution WHERE lead_id = ANY(%s))",
                     old,
                 )
                 if old
                 else SQL(),
                 rows=json.dumps(credits),
+                leads=[lead_id for lead_id in ids.values() if lead_id in rows],
             )
         )
         self.env["trackflow.deal.attribution"].invalidate_model(flush=False)

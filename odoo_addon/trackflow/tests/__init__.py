@@ -12,6 +12,7 @@ from . import (
     test_person,
     test_privacy,
     test_redirect,
+    test_reports,
     test_retention,
     test_roles,
     test_specification,

@@ -1,0 +1,620 @@
+from collections import defaultdict
+from datetime import date, datetime, time, timedelta, timezone
+from zoneinfo import ZoneInfo
+
+from odoo import api, fields, models
+from odoo.exceptions import AccessError
+from odoo.fields import Domain
+from odoo.tools import SQL
+
+from trackflow_core.model import UNATTRIBUTED
+
+from ..statistics import converted
+
+_TOP = 10
+_LONGEST = 366
+
+
+class TrackflowDashboard(models.AbstractModel):
+    """What marketing brought in a period, compared with the one before.
+
+    Clicks, visitors, leads, wins, revenue and cost are those of `statistics`, over all campaigns.
+    Each number comes with the records behind it, as an action that lists just these.
+    """
+
+    _name = "trackflow.dashboard"
+    _description = "TrackFlow Dashboard"
+
+    @api.readonly
+    @api.model
+    def get_data(self, filters):
+        """Everything that the dashboard shows.
+
+        `filters` holds `since` and `until` (days of the reader, both included), and optionally
+        `campaign_id`, `channel` and `model_id`: under which model revenue is split, the deals' own
+        one by default. Companies are those that the reader has switched on.
+        """
+        if not self.env.user.has_group("trackflow.group_trackflow_campaign_manager"):
+            raise AccessError(self.env._("Only campaign managers may see the dashboard."))
+        dashboard = self.sudo().with_context(active_test=False)
+        dashboard._flush()
+        scope = dashboard._scope(filters)
+        clicks = dashboard._clicks(scope)
+        conversions = dashboard._conversions(scope)
+        revenue = dashboard._revenue(scope)
+        return {
+            "currency_id": scope["company"].currency_id.id,
+            "kpis": dashboard._kpis(scope, clicks, conversions, revenue),
+            "trend": dashboard._trend(scope, clicks, conversions),
+            "channels": dashboard._channels(scope, clicks, conversions, revenue),
+            "campaigns": dashboard._campaigns(scope, clicks, conversions, revenue),
+            "links": dashboard._links(scope, clicks),
+            "funnel": dashboard._funnel(scope),
+            "models": dashboard._models(scope),
+            "options": dashboard._options(),
+        }
+
+    @api.model
+    def _flush(self):
+        for model in ("crm.lead", "link.tracker.click", "trackflow.campaign.cost"):
+            self.env[model].flush_model()
+
+    @api.model
+    def _scope(self, filters):
+        """The filters as the queries need them; moments are naive UTC."""
+        zone = ZoneInfo(self.env.user.tz or "UTC")
+        today = fields.Date.context_today(self)
+        first = fields.Date.to_date(filters.get("since")) or today - timedelta(days=29)
+        last = fields.Date.to_date(filters.get("until")) or today
+        first = max(min(first, last), last - timedelta(days=_LONGEST))
+        days = (last - first).days + 1
+
+        def midnight(day):
+            moment = datetime.combine(day, time.min, zone)
+            return moment.astimezone(timezone.utc).replace(tzinfo=None)
+
+        model = self.env["trackflow.attribution.model"].browse(filters.get("model_id") or ())
+        return {
+            "zone": zone.key,
+            "first": first,
+            "last": last,
+            "before": midnight(first - timedelta(days=days)),
+            "since": midnight(first),
+            "until": midnight(last + timedelta(days=1)),
+            "campaign": self.env["utm.campaign"].browse(filters.get("campaign_id") or ()),
+            "channel": filters.get("channel") or "",
+            "model": model.exists(),
+            "companies": self.env.companies.ids,
+            "company": self.env.company,
+        }
+
+    @api.model
+    def _where(self, scope, moment, campaign, channel, company=None):
+        """The conditions of both periods together."""
+        parts = [SQL("%s >= %s AND %s < %s", moment, scope["before"], moment, scope["until"])]
+        if scope["campaign"]:
+            parts.append(SQL("%s = %s", campaign, scope["campaign"].id))
+        if scope["channel"]:
+            parts.append(SQL("%s = %s", channel, scope["channel"]))
+        if company:
+            parts.append(SQL("(%s IS NULL OR %s = ANY(%s))", company, company, scope["companies"]))
+        return SQL(" AND ").join(parts)
+
+    # -- facts ------------------------------------------------------------------------------
+
+    @api.model
+    def _clicks(self, scope):
+        """Rows of (kind, key, current, clicks, visitors) by day, channel, campaign and link."""
+        rows = self.env.execute_query(
+            SQL(
+                """
+                WITH click AS MATERIALIZED (
+                    SELECT trackflow_occurred_at >= %(since)s AS current,
+                           (trackflow_occurred_at AT TIME ZONE 'UTC' AT TIME ZONE %(zone)s)::date
+                               AS day,
+                           trackflow_visitor_id AS visitor, trackflow_channel AS channel,
+                           campaign_id AS campaign, link_id AS link, count(*) AS clicks
+                      FROM link_tracker_click
+                     WHERE trackflow_counts AND %(where)s
+                     GROUP BY 1, 2, 3, 4, 5, 6
+                )
+                SELECT 'visitor', NULL, current, sum(clicks)::bigint, count(visitor)
+                  FROM (SELECT current, visitor, sum(clicks) AS clicks
+                          FROM click GROUP BY 1, 2) person
+                 GROUP BY current
+                 UNION ALL
+                SELECT CASE WHEN grouping(day) = 0 THEN 'day'
+                            WHEN grouping(channel) = 0 THEN 'channel'
+                            WHEN grouping(campaign) = 0 THEN 'campaign' ELSE 'link' END,
+                       COALESCE(day::text, channel, campaign::text, link::text), current,
+                       sum(clicks)::bigint, NULL
+                  FROM click
+                 GROUP BY GROUPING SETS ((current, day), (current, channel),
+                                         (current, campaign), (current, link))
+                """,
+                since=scope["since"],
+                zone=scope["zone"],
+                where=self._where(
+                    scope,
+                    SQL("trackflow_occurred_at"),
+                    SQL("campaign_id"),
+                    SQL("trackflow_channel"),
+                ),
+            )
+        )
+        found = defaultdict(dict)
+        for kind, key, current, clicks, visitors in rows:
+            found[kind, current][key] = (clicks, visitors or 0)
+        return found
+
+    @api.model
+    def _conversions(self, scope):
+        """Numbers of leads and wins by (kind, current) and by day, channel and campaign."""
+        rows = self.env.execute_query(
+            SQL(
+                """
+                SELECT kind, occurred_at >= %(since)s,
+                       (occurred_at AT TIME ZONE 'UTC' AT TIME ZONE %(zone)s)::date::text,
+                       channel, campaign_id, count(*)
+                  FROM trackflow_conversion
+                 WHERE kind IN ('lead', 'won') AND %(where)s
+                 GROUP BY 1, 2, 3, 4, 5
+                """,
+                since=scope["since"],
+                zone=scope["zone"],
+                where=self._where(
+                    scope,
+                    SQL("occurred_at"),
+                    SQL("campaign_id"),
+                    SQL("channel"),
+                    SQL("company_id"),
+                ),
+            )
+        )
+        found = defaultdict(lambda: defaultdict(int))
+        for kind, current, day, channel, campaign, number in rows:
+            for key in ("", f"day {day}", f"channel {channel}", f"campaign {campaign}"):
+                found[kind, current][key] += number
+        return found
+
+    @api.model
+    def _revenue(self, scope):
+        """Won revenue by current and by channel and campaign, in the company's currency."""
+        table, chosen = SQL("trackflow_deal_attribution"), SQL("TRUE")
+        if scope["model"]:
+            table = SQL("trackflow_model_credit")
+            chosen = SQL("credit.attribution_model_id = %s", scope["model"].id)
+        rows = self.env.execute_query(
+            SQL(
+                """
+                SELECT lead.trackflow_closed_date >= %(since)s, credit.channel,
+                       credit.campaign_id, sum(%(value)s)
+                  FROM %(table)s credit
+                  JOIN crm_lead lead ON lead.id = credit.lead_id
+                  JOIN res_company company ON company.id = credit.company_id
+                 WHERE lead.won_status = 'won' AND %(chosen)s AND %(where)s
+                 GROUP BY 1, 2, 3
+                """,
+                since=scope["since"],
+                table=table,
+                chosen=chosen,
+                value=self._in_currency(scope, SQL("credit.value"), SQL("credit.currency_id")),
+                where=self._where(
+                    scope,
+                    SQL("lead.trackflow_closed_date"),
+                    SQL("credit.campaign_id"),
+                    SQL("credit.channel"),
+                    SQL("credit.company_id"),
+                ),
+            )
+        )
+        found = {True: defaultdict(float), False: defaultdict(float)}
+        for current, channel, campaign, value in rows:
+            for key in ("", f"channel {channel}", f"campaign {campaign}"):
+                found[current][key] += float(value)
+        return found
+
+    @api.model
+    def _in_currency(self, scope, value, currency):
+        return converted(
+            value,
+            currency,
+            SQL("%s::int", scope["company"].currency_id.id),
+            SQL("lead.trackflow_closed_date::date"),
+        )
+
+    @api.model
+    def _costs(self, scope):
+        """Costs of the current period and the one before, and by campaign; none has a channel."""
+        if scope["channel"]:
+            return {}
+        rows = self.env.execute_query(
+            SQL(
+                """
+                SELECT cost.date >= %(first)s, cost.campaign_id, sum(%(value)s)
+                  FROM trackflow_campaign_cost cost
+                  JOIN res_company company ON company.id = cost.company_id
+                 WHERE cost.company_id = ANY(%(companies)s) AND cost.date <= %(last)s
+                   AND cost.date >= %(before)s %(campaign)s
+                 GROUP BY 1, 2
+                """,
+                first=scope["first"],
+                last=scope["last"],
+                before=scope["first"] - (scope["last"] - scope["first"]) - timedelta(days=1),
+                value=converted(
+                    SQL("cost.amount"),
+                    SQL("cost.currency_id"),
+                    SQL("%s::int", scope["company"].currency_id.id),
+                    SQL("cost.date"),
+                ),
+                companies=scope["companies"],
+                campaign=(
+                    SQL("AND cost.campaign_id = %s", scope["campaign"].id)
+                    if scope["campaign"]
+                    else SQL()
+                ),
+            )
+        )
+        found = {True: defaultdict(float), False: defaultdict(float)}
+        for current, campaign, value in rows:
+            found[current][""] += float(value)
+            found[current][campaign] += float(value)
+        return found
+
+    # -- what is shown ----------------------------------------------------------------------
+
+    @api.model
+    def _kpis(self, scope, clicks, conversions, revenue):
+        costs = self._costs(scope)
+
+        def both(value):
+            return {"value": value(True), "previous": value(False)}
+
+        def cost(current):
+            return costs[current][""] if costs else 0.0
+
+        def ratio(part, whole):
+            return part / whole if whole else 0.0
+
+        def person(current, place):
+            return clicks["visitor", current].get(None, (0, 0))[place]
+
+        def total(current):
+            return revenue[current][""]
+
+        def unattributed(current):
+            return revenue[current].get(f"channel {UNATTRIBUTED}", 0.0)
+
+        def lead(current):
+            return conversions["lead", current][""]
+
+        env = self.env
+        kpis = [
+            ("clicks", env._("Clicks"), "integer", lambda c: person(c, 0)),
+            ("visitors", env._("Visitors"), "integer", lambda c: person(c, 1)),
+            ("leads", env._("Leads"), "integer", lead),
+            ("deals", env._("Deals Won"), "integer", lambda c: conversions["won", c][""]),
+            ("revenue", env._("Won Revenue"), "monetary", total),
+            (
+                "unattributed",
+                env._("Unattributed"),
+                "percentage",
+                lambda c: ratio(unattributed(c), total(c)),
+            ),
+        ]
+        if costs:
+            kpis += [
+                ("cost", env._("Cost"), "monetary", cost),
+                (
+                    "cost_per_lead",
+                    env._("Cost per Lead"),
+                    "monetary",
+                    lambda c: ratio(cost(c), lead(c)),
+                ),
+                (
+                    "roi",
+                    env._("ROI"),
+                    "percentage",
+                    lambda c: ratio(total(c) - unattributed(c) - cost(c), cost(c)),
+                ),
+            ]
+        return [
+            {
+                "key": key,
+                "label": label,
+                "format": shown,
+                "action": self._action(scope, key, label),
+                **both(value),
+            }
+            for key, label, shown, value in kpis
+        ]
+
+    @api.model
+    def _trend(self, scope, clicks, conversions):
+        days = [
+            str(scope["first"] + timedelta(days=number))
+            for number in range((scope["last"] - scope["first"]).days + 1)
+        ]
+        length = timedelta(days=len(days))
+        earlier = [str(fields.Date.to_date(day) - length) for day in days]
+        return {
+            "days": days,
+            "clicks": [clicks["day", True].get(day, (0,))[0] for day in days],
+            "previous": [clicks["day", False].get(day, (0,))[0] for day in earlier],
+            "leads": [conversions["lead", True][f"day {day}"] for day in days],
+        }
+
+    @api.model
+    def _channels(self, scope, clicks, conversions, revenue):
+        names = {key for key in clicks["channel", True] if key}
+        for found in (conversions["lead", True], conversions["won", True], revenue[True]):
+            names |= {
+                key.removeprefix("channel ") for key in found if key.startswith("channel ")
+            } - {"None"}
+        rows = [
+            {
+                "channel": name,
+                "clicks": clicks["channel", True].get(name, (0,))[0],
+                "leads": conversions["lead", True][f"channel {name}"],
+                "deals": conversions["won", True][f"channel {name}"],
+                "revenue": revenue[True][f"channel {name}"],
+                "actions": {
+                    key: self._action({**scope, "channel": name}, key, name)
+                    for key in ("clicks", "leads", "deals", "revenue")
+                },
+            }
+            for name in names
+        ]
+        return sorted(rows, key=lambda row: (-row["revenue"], -row["clicks"], row["channel"]))
+
+    @api.model
+    def _campaigns(self, scope, clicks, conversions, revenue):
+        ids = {int(key) for key in clicks["campaign", True] if key}
+        for found in (conversions["lead", True], conversions["won", True], revenue[True]):
+            ids |= {
+                int(key.removeprefix("campaign "))
+                for key in found
+                if key.startswith("campaign ") and key != "campaign None"
+            }
+        rows = [
+            {
+                "id": campaign_id,
+                "clicks": clicks["campaign", True].get(str(campaign_id), (0,))[0],
+                "leads": conversions["lead", True][f"campaign {campaign_id}"],
+                "deals": conversions["won", True][f"campaign {campaign_id}"],
+                "revenue": revenue[True][f"campaign {campaign_id}"],
+            }
+            for campaign_id in ids
+        ]
+        rows.sort(key=lambda row: (-row["revenue"], -row["clicks"], row["id"]))
+        campaigns = self.env["utm.campaign"].browse(row["id"] for row in rows[:_TOP]).exists()
+        names = {campaign.id: campaign.title for campaign in campaigns}
+        return [
+            {
+                **row,
+                "name": names[row["id"]],
+                "actions": {
+                    key: self._action(
+                        {**scope, "campaign": campaigns.browse(row["id"])}, key, names[row["id"]]
+                    )
+                    for key in ("clicks", "leads", "deals", "revenue")
+                },
+            }
+            for row in rows[:_TOP]
+            if row["id"] in names
+        ]
+
+    @api.model
+    def _links(self, scope, clicks):
+        numbers = {int(key): row[0] for key, row in clicks["link", True].items() if key}
+        top = sorted(numbers, key=lambda link_id: (-numbers[link_id], link_id))[:_TOP]
+        links = self.env["link.tracker"].browse(top).exists()
+        return [
+            {
+                "id": link.id,
+                "name": link.title if link.title and link.title != link.url else link.url,
+                "clicks": numbers[link.id],
+                "action": self._action(
+                    scope, "clicks", link.title or link.url, Domain("link_id", "=", link.id)
+                ),
+            }
+            for link in links
+        ]
+
+    @api.model
+    def _funnel(self, scope):
+        """How many visits, leads, deals and wins fell into the period; see the report."""
+        domain = self._funnel_domain(scope)
+        counted = dict(
+            self.env["trackflow.report.funnel"]._read_group(domain, ["step"], ["number:sum"])
+        )
+        steps = self.env["trackflow.report.funnel"]._fields["step"]._description_selection(self.env)
+        rows, before = [], 0
+        for step, label in steps:
+            number = counted.get(step) or 0
+            rows.append(
+                {
+                    "step": step,
+                    "label": label,
+                    "number": number,
+                    "rate": number / before if before else None,
+                    "action": self._window(
+                        label, "trackflow.report.funnel", domain & Domain("step", "=", step)
+                    ),
+                }
+            )
+            before = number
+        return rows
+
+    @api.model
+    def _funnel_domain(self, scope):
+        domain = (
+            Domain("date", ">=", scope["since"])
+            & Domain("date", "<", scope["until"])
+            & Domain("company_id", "in", [*scope["companies"], False])
+        )
+        if scope["campaign"]:
+            domain &= Domain("campaign", "=", scope["campaign"].name)
+        if scope["channel"]:
+            domain &= Domain("channel", "=", scope["channel"])
+        return domain
+
+    @api.model
+    def _models(self, scope):
+        """Won revenue of the period by channel under each model."""
+        rows = self.env.execute_query(
+            SQL(
+                """
+                SELECT credit.attribution_model_id, credit.channel, sum(%(value)s)
+                  FROM trackflow_model_credit credit
+                  JOIN crm_lead lead ON lead.id = credit.lead_id
+                  JOIN res_company company ON company.id = credit.company_id
+                 WHERE lead.won_status = 'won' AND %(where)s
+                   AND lead.trackflow_closed_date >= %(since)s
+                 GROUP BY 1, 2
+                """,
+                since=scope["since"],
+                value=self._in_currency(scope, SQL("credit.value"), SQL("credit.currency_id")),
+                where=self._where(
+                    scope,
+                    SQL("lead.trackflow_closed_date"),
+                    SQL("credit.campaign_id"),
+                    SQL("credit.channel"),
+                    SQL("credit.company_id"),
+                ),
+            )
+        )
+        values = defaultdict(dict)
+        for model_id, channel, value in rows:
+            values[model_id][channel] = float(value)
+        models = self.env["trackflow.attribution.model"].browse(values).exists()
+        return [
+            {
+                "id": model.id,
+                "name": model.name,
+                "channels": values[model.id],
+                "action": self._window(
+                    model.name,
+                    "trackflow.report.model",
+                    self._won_domain(scope, "won_date")
+                    & Domain("attribution_model_id", "=", model.id),
+                ),
+            }
+            for model in models.sorted("sequence")
+        ]
+
+    @api.model
+    def _options(self):
+        """What the filters offer."""
+        campaigns = self.env["utm.campaign"].search_fetch([], ["title"], limit=200)
+        models = self.env["trackflow.attribution.model"].search_fetch(
+            [("active", "=", True), ("company_id", "in", [*self.env.companies.ids, False])],
+            ["name"],
+        )
+        channels = self.env.execute_query(
+            SQL(
+                """
+                WITH RECURSIVE channel(name) AS (
+                    (SELECT min(trackflow_channel) FROM link_tracker_click)
+                     UNION ALL
+                    SELECT (SELECT min(trackflow_channel) FROM link_tracker_click
+                             WHERE trackflow_channel > channel.name)
+                      FROM channel WHERE channel.name IS NOT NULL
+                )
+                SELECT name FROM channel WHERE name != ''
+                """
+            )
+        )
+        return {
+            "campaigns": [{"id": campaign.id, "name": campaign.title} for campaign in campaigns],
+            "models": [{"id": model.id, "name": model.name} for model in models],
+            "channels": [row[0] for row in channels],
+        }
+
+    # -- the records behind the numbers -----------------------------------------------------
+
+    @api.model
+    def _action(self, scope, key, title, extra=Domain.TRUE):
+        """The records that a number of the current period counts."""
+        if key in ("clicks", "visitors"):
+            clicks = Domain("trackflow_counts", "=", True) & self._period(
+                scope, "trackflow_occurred_at"
+            )
+            clicks &= self._terms(scope, "campaign_id", "trackflow_channel") & extra
+            if key == "clicks":
+                return self._window(title, "link.tracker.click", clicks)
+            return self._window(title, "trackflow.visitor", Domain("click_ids", "any", clicks))
+        if key in ("leads", "deals"):
+            domain = Domain("kind", "=", "lead" if key == "leads" else "won")
+            domain &= self._period(scope, "occurred_at") & self._companies(scope)
+            domain &= self._terms(scope, "campaign_id", "channel")
+            return self._window(title, "trackflow.conversion", domain)
+        if key in ("revenue", "unattributed", "roi"):
+            domain = self._won_domain(scope, "lead_id.trackflow_closed_date")
+            if key == "unattributed":
+                domain &= Domain("channel", "=", UNATTRIBUTED)
+            if not scope["model"]:
+                return self._window(title, "trackflow.deal.attribution", domain)
+            domain = self._won_domain(scope, "won_date") & Domain(
+                "attribution_model_id", "=", scope["model"].id
+            )
+            if key == "unattributed":
+                domain &= Domain("channel", "=", UNATTRIBUTED)
+            return self._window(title, "trackflow.report.model", domain)
+        domain = Domain("date", ">=", scope["first"]) & Domain("date", "<=", scope["last"])
+        domain &= Domain("company_id", "in", scope["companies"])
+        if scope["campaign"]:
+            domain &= Domain("campaign_id", "=", scope["campaign"].id)
+        return self._window(title, "trackflow.campaign.cost", domain)
+
+    @api.model
+    def _won_domain(self, scope, moment):
+        domain = Domain("deal_status", "=", "won") & self._period(scope, moment)
+        return domain & self._companies(scope) & self._terms(scope, "campaign_id", "channel")
+
+    @api.model
+    def _period(self, scope, moment):
+        return Domain(moment, ">=", scope["since"]) & Domain(moment, "<", scope["until"])
+
+    @api.model
+    def _companies(self, scope):
+        return Domain("company_id", "in", [*scope["companies"], False])
+
+    @api.model
+    def _terms(self, scope, campaign, channel):
+        domain = Domain.TRUE
+        if scope["campaign"]:
+            domain &= Domain(campaign, "=", scope["campaign"].id)
+        if scope["channel"]:
+            domain &= Domain(channel, "=", scope["channel"])
+        return domain
+
+    @api.model
+    def _window(self, title, model, domain):
+        return {
+            "type": "ir.actions.act_window",
+            "name": title,
+            "res_model": model,
+            "domain": _plain(domain),
+            "views": [(False, "list"), (False, "form")],
+        }
+
+
+def _plain(domain):
+    """A domain as JSON takes it."""
+    return [_plain_term(term) for term in domain]
+
+
+def _plain_term(term):
+    if isinstance(term, str):
+        return term
+    field, operator, value = term
+    if isinstance(value, Domain):
+        value = _plain(value)
+    elif isinstance(value, datetime):
+        value = fields.Datetime.to_string(value)
+    elif isinstance(value, date):
+        value = fields.Date.to_string(value)
+    elif not isinstance(value, (str, int, float, bool)):
+        value = list(value)
+    return [field, operator, value]

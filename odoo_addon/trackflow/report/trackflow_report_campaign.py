@@ -1,0 +1,62 @@
+from odoo import fields, models
+from odoo.tools import SQL
+
+
+class TrackflowReportCampaign(models.Model):
+    """Every click, conversion, credit and cost as a row, to be summed up by any of their terms.
+
+    The figures are those of `statistics`: what counts there, counts here.
+    """
+
+    _name = "trackflow.report.campaign"
+    _description = "Campaign Performance"
+    _auto = False
+    _order = "date desc, id desc"
+    _rec_name = "campaign_id"
+
+    date = fields.Datetime(readonly=True)
+    campaign_id = fields.Many2one("utm.campaign", readonly=True)
+    link_id = fields.Many2one("link.tracker", "Link", readonly=True)
+    source = fields.Char(readonly=True)
+    medium = fields.Char(readonly=True)
+    channel = fields.Char(readonly=True)
+    company_id = fields.Many2one("res.company", readonly=True)
+    currency_id = fields.Many2one("res.currency", readonly=True)
+    visitor_id = fields.Many2one("trackflow.visitor", "Visitors", readonly=True)
+    clicks = fields.Integer(readonly=True)
+    leads = fields.Integer(readonly=True)
+    deals = fields.Integer("Deals Won", readonly=True)
+    revenue = fields.Monetary("Attributed Revenue", readonly=True)
+    cost = fields.Monetary(readonly=True)
+
+    @property
+    def _table_query(self):
+        # Four facts share the numbers: that makes their ids distinct without sorting them.
+        return SQL(
+            """
+            SELECT click.id * 4 AS id, click.trackflow_occurred_at AS date, click.campaign_id,
+                   click.link_id, click.trackflow_source AS source,
+                   click.trackflow_medium AS medium, click.trackflow_channel AS channel,
+                   NULL::int AS company_id, NULL::int AS currency_id,
+                   click.trackflow_visitor_id AS visitor_id,
+                   1 AS clicks, 0 AS leads, 0 AS deals, 0::numeric AS revenue, 0::numeric AS cost
+              FROM link_tracker_click click
+             WHERE click.trackflow_counts
+             UNION ALL
+            SELECT fact.id * 4 + 1, fact.occurred_at, fact.campaign_id, fact.link_id, fact.source,
+                   fact.medium, fact.channel, fact.company_id, fact.currency_id, NULL,
+                   0, (fact.kind = 'lead')::int, (fact.kind = 'won')::int, 0, 0
+              FROM trackflow_conversion fact
+             UNION ALL
+            SELECT credit.id * 4 + 2, lead.trackflow_closed_date, credit.campaign_id,
+                   credit.link_id, credit.source, credit.medium, credit.channel,
+                   credit.company_id, credit.currency_id, NULL, 0, 0, 0, credit.value, 0
+              FROM trackflow_deal_attribution credit
+              JOIN crm_lead lead ON lead.id = credit.lead_id
+             WHERE credit.deal_status = 'won'
+             UNION ALL
+            SELECT cost.id * 4 + 3, cost.date::timestamp, cost.campaign_id, NULL, NULL, NULL,
+                   NULL, cost.company_id, cost.currency_id, NULL, 0, 0, 0, 0, cost.amount
+              FROM trackflow_campaign_cost cost
+            """
+        )

@@ -1,0 +1,57 @@
+from odoo import fields, models
+from odoo.tools import SQL
+
+STEPS = [
+    ("1_visit", "Visits"),
+    ("2_lead", "Leads"),
+    ("3_deal", "Deals"),
+    ("4_won", "Won"),
+]
+
+
+class TrackflowReportFunnel(models.Model):
+    """Every visit, and every lead, deal and win that came through marketing, as a step."""
+
+    _name = "trackflow.report.funnel"
+    _description = "Conversion Funnel"
+    _auto = False
+    _order = "step, date desc, id desc"
+    _rec_name = "step"
+
+    step = fields.Selection(STEPS, readonly=True)
+    date = fields.Datetime(readonly=True)
+    channel = fields.Char(readonly=True, help="Of the visit; of the last touch before the lead.")
+    source = fields.Char(readonly=True)
+    medium = fields.Char(readonly=True)
+    campaign = fields.Char(readonly=True)
+    lead_id = fields.Many2one("crm.lead", "Lead", readonly=True)
+    visitor_id = fields.Many2one("trackflow.visitor", "Visitor", readonly=True)
+    company_id = fields.Many2one("res.company", readonly=True)
+    currency_id = fields.Many2one("res.currency", readonly=True)
+    number = fields.Integer(readonly=True)
+    value = fields.Monetary(readonly=True)
+
+    @property
+    def _table_query(self):
+        return SQL(
+            """
+            SELECT session.id * 4 AS id, '1_visit' AS step, session.session_start AS date,
+                   session.channel, session.source, session.medium, session.campaign,
+                   NULL::int AS lead_id, session.visitor_id, NULL::int AS company_id,
+                   NULL::int AS currency_id, 1 AS number, 0::numeric AS value
+              FROM trackflow_session session
+             UNION ALL
+            SELECT lead.id * 4 + step.number, step.name, step.date, lead.trackflow_last_channel,
+                   lead.trackflow_source, lead.trackflow_medium, lead.trackflow_campaign, lead.id,
+                   lead.trackflow_visitor_id, lead.company_id, company.currency_id, 1,
+                   CASE WHEN step.number > 1 THEN lead.expected_revenue ELSE 0 END
+              FROM crm_lead lead
+              LEFT JOIN res_company company ON company.id = lead.company_id
+             CROSS JOIN LATERAL (VALUES
+                   (1, '2_lead', lead.trackflow_lead_date, TRUE),
+                   (2, '3_deal', lead.trackflow_deal_date, lead.type = 'opportunity'),
+                   (3, '4_won', lead.trackflow_closed_date, lead.won_status = 'won')
+                   ) AS step(number, name, date, reached)
+             WHERE lead.trackflow_touch_count > 0 AND step.reached
+            """
+        )

@@ -1,0 +1,249 @@
+import { Component, onWillStart, useEffect, useRef, useState } from "@odoo/owl";
+import { loadBundle } from "@web/core/assets";
+import { cookie } from "@web/core/browser/cookie";
+import { getColor } from "@web/core/colors/colors";
+import { serializeDate } from "@web/core/l10n/dates";
+import { _t } from "@web/core/l10n/translation";
+import { registry } from "@web/core/registry";
+import { KeepLast } from "@web/core/utils/concurrency";
+import { useService } from "@web/core/utils/hooks";
+import { Layout } from "@web/search/layout";
+import { formatInteger, formatMonetary, formatPercentage } from "@web/views/fields/formatters";
+import { standardActionServiceProps } from "@web/webclient/actions/action_service";
+
+import { channelIcon } from "../channel/channels";
+
+const { DateTime } = luxon;
+
+// Grey in both themes: the period before, and what no touch earned.
+const PALE = "#9a9ca5";
+
+function periods() {
+    const today = DateTime.local().startOf("day");
+    const month = today.startOf("month");
+    return [
+        { key: "7", label: _t("Last 7 days"), since: today.minus({ days: 6 }), until: today },
+        { key: "30", label: _t("Last 30 days"), since: today.minus({ days: 29 }), until: today },
+        { key: "90", label: _t("Last 90 days"), since: today.minus({ days: 89 }), until: today },
+        { key: "month", label: _t("This month"), since: month, until: today },
+        {
+            key: "last_month",
+            label: _t("Last month"),
+            since: month.minus({ months: 1 }),
+            until: month.minus({ days: 1 }),
+        },
+        { key: "year", label: _t("This year"), since: today.startOf("year"), until: today },
+        { key: "365", label: _t("Last 12 months"), since: today.minus({ days: 364 }), until: today },
+    ];
+}
+
+/** One canvas drawn by Chart.js, drawn anew when its configuration changes. */
+export class Chart extends Component {
+    static template = "trackflow.Chart";
+    static props = { config: { type: Object }, label: { type: String } };
+
+    setup() {
+        this.canvas = useRef("canvas");
+        useEffect(
+            (config) => {
+                const chart = new window.Chart(this.canvas.el, config);
+                return () => chart.destroy();
+            },
+            () => [this.props.config]
+        );
+    }
+}
+
+/** What marketing brought in a period; every number opens the records that it counts. */
+export class Dashboard extends Component {
+    static template = "trackflow.Dashboard";
+    static components = { Chart, Layout };
+    static props = { ...standardActionServiceProps };
+
+    setup() {
+        this.orm = useService("orm");
+        this.action = useService("action");
+        this.keepLast = new KeepLast();
+        this.channelIcon = channelIcon;
+        this.periods = periods();
+        this.display = { controlPanel: {} };
+        this.state = useState({
+            period: "30",
+            compare: true,
+            campaignId: false,
+            channel: "",
+            modelId: false,
+            data: null,
+            ...this.props.state,
+        });
+        onWillStart(async () => {
+            await Promise.all([loadBundle("web.chartjs_lib"), this.load()]);
+        });
+    }
+
+    async load() {
+        const period = this.periods.find((item) => item.key === this.state.period);
+        this.state.data = await this.keepLast.add(
+            this.orm.call("trackflow.dashboard", "get_data", [
+                {
+                    since: serializeDate(period.since),
+                    until: serializeDate(period.until),
+                    campaign_id: this.state.campaignId,
+                    channel: this.state.channel,
+                    model_id: this.state.modelId,
+                },
+            ])
+        );
+        this.charts = { trend: this.trend, models: this.models };
+    }
+
+    filter(name, value) {
+        this.state[name] = value;
+        return this.load();
+    }
+
+    filterRecord(name, value) {
+        return this.filter(name, value ? Number(value) : false);
+    }
+
+    toggleCompare() {
+        this.state.compare = !this.state.compare;
+        this.charts = { trend: this.trend, models: this.models };
+    }
+
+    open(action) {
+        return this.action.doAction(action);
+    }
+
+    format(value, kind) {
+        if (kind === "monetary") {
+            return formatMonetary(value, {
+                currencyId: this.state.data.currency_id,
+                humanReadable: Math.abs(value) >= 100000,
+            });
+        }
+        if (kind === "percentage") {
+            return formatPercentage(value, { digits: [0, 1] });
+        }
+        return formatInteger(value);
+    }
+
+    money(value) {
+        return this.format(value, "monetary");
+    }
+
+    /** How a number changed since the period before, in words a screen reader can say. */
+    change(kpi) {
+        if (!kpi.previous) {
+            return null;
+        }
+        const change = (kpi.value - kpi.previous) / Math.abs(kpi.previous);
+        return {
+            text: (change > 0 ? "+" : "") + formatPercentage(change, { digits: [0, 0] }),
+            title: _t("The period before: %s", this.format(kpi.previous, kpi.format)),
+            icon: change > 0 ? "fa-caret-up" : change < 0 ? "fa-caret-down" : "fa-minus",
+        };
+    }
+
+    get isEmpty() {
+        return this.state.data.kpis.every((kpi) => !kpi.value);
+    }
+
+    get largestStep() {
+        return Math.max(...this.state.data.funnel.map((step) => step.number), 1);
+    }
+
+    color(index, count) {
+        return getColor(index, cookie.get("color_scheme"), count);
+    }
+
+    get trend() {
+        const { days, clicks, previous, leads } = this.state.data.trend;
+        const datasets = [
+            {
+                label: _t("Clicks"),
+                data: clicks,
+                borderColor: this.color(0, 2),
+                backgroundColor: this.color(0, 2),
+                tension: 0.2,
+                pointRadius: 0,
+            },
+            {
+                label: _t("Leads"),
+                data: leads,
+                borderColor: this.color(1, 2),
+                backgroundColor: this.color(1, 2),
+                tension: 0.2,
+                pointRadius: 0,
+                yAxisID: "leads",
+            },
+        ];
+        if (this.state.compare) {
+            datasets.push({
+                label: _t("Clicks before"),
+                data: previous,
+                borderColor: PALE,
+                backgroundColor: PALE,
+                borderDash: [4, 4],
+                tension: 0.2,
+                pointRadius: 0,
+            });
+        }
+        return {
+            type: "line",
+            data: { labels: days.map((day) => DateTime.fromISO(day).toLocaleString()), datasets },
+            options: {
+                animation: false,
+                maintainAspectRatio: false,
+                interaction: { mode: "index", intersect: false },
+                scales: {
+                    x: { ticks: { maxTicksLimit: 6, maxRotation: 0 }, grid: { display: false } },
+                    y: { beginAtZero: true, ticks: { precision: 0 } },
+                    leads: {
+                        beginAtZero: true,
+                        position: "right",
+                        ticks: { precision: 0 },
+                        grid: { display: false },
+                    },
+                },
+            },
+        };
+    }
+
+    get models() {
+        const { models } = this.state.data;
+        const channels = [...new Set(models.flatMap((model) => Object.keys(model.channels)))];
+        return {
+            type: "bar",
+            data: {
+                labels: models.map((model) => model.name),
+                datasets: channels.map((channel, index) => ({
+                    label: channel,
+                    data: models.map((model) => model.channels[channel] || 0),
+                    backgroundColor:
+                        channel === "Unattributed" ? PALE : this.color(index, channels.length),
+                })),
+            },
+            options: {
+                animation: false,
+                indexAxis: "y",
+                maintainAspectRatio: false,
+                scales: {
+                    x: { stacked: true, ticks: { maxTicksLimit: 5 } },
+                    y: { stacked: true },
+                },
+                onClick: (_event, elements) => {
+                    if (elements.length) {
+                        this.open(models[elements[0].index].action);
+                    }
+                },
+            },
+        };
+    }
+
+    get modelsHeight() {
+        return 90 + 28 * this.state.data.models.length;
+    }
+}
+
+registry.category("actions").add("trackflow.dashboard", Dashboard);

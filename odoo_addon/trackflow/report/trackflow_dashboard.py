@@ -274,7 +274,7 @@ class TrackflowDashboard(models.AbstractModel):
             return costs[current][""] if costs else 0.0
 
         def ratio(part, whole):
-            return part / whole if whole else 0.0
+            return part / whole if whole else None
 
         def person(current, place):
             return clicks["visitor", current].get(None, (0, 0))[place]

@@ -116,6 +116,9 @@ export class Dashboard extends Component {
     }
 
     format(value, kind) {
+        if (value === null) {
+            return "–";
+        }
         if (kind === "monetary") {
             return formatMonetary(value, {
                 currencyId: this.state.data.currency_id,
@@ -135,6 +138,9 @@ export class Dashboard extends Component {
     /** How a number changed since the period before, in words a screen reader can say. */
     change(kpi) {
         if (!kpi.previous) {
+            return null;
+        }
+        if (kpi.value === null) {
             return null;
         }
         const change = (kpi.value - kpi.previous) / Math.abs(kpi.previous);
@@ -165,7 +171,6 @@ export class Dashboard extends Component {
                 data: clicks,
                 borderColor: this.color(0, 2),
                 backgroundColor: this.color(0, 2),
-                tension: 0.2,
                 pointRadius: 0,
             },
             {
@@ -173,7 +178,6 @@ export class Dashboard extends Component {
                 data: leads,
                 borderColor: this.color(1, 2),
                 backgroundColor: this.color(1, 2),
-                tension: 0.2,
                 pointRadius: 0,
                 yAxisID: "leads",
             },
@@ -185,7 +189,6 @@ export class Dashboard extends Component {
                 borderColor: PALE,
                 backgroundColor: PALE,
                 borderDash: [4, 4],
-                tension: 0.2,
                 pointRadius: 0,
             });
         }

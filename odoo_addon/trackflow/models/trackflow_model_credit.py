@@ -39,7 +39,7 @@ class TrackflowModelCredit(models.Model):
         "utm.campaign", readonly=True, index="btree_not_null", ondelete="set null"
     )
     touches = fields.Integer(readonly=True)
-    value = fields.Monetary("Value", readonly=True)
+    value = fields.Monetary(readonly=True)
     currency_id = fields.Many2one("res.currency", readonly=True)
     company_id = fields.Many2one("res.company", readonly=True, ondelete="cascade")
 
@@ -108,7 +108,7 @@ class TrackflowModelCredit(models.Model):
         created_at = {
             lead.ref: lead.came_in_at for lead in store.leads({deal.lead_ref for deal in deals})
         }
-        available = self.env["trackflow.attribution.model"].sudo().search([])
+        available = self.env["trackflow.attribution.model"].sudo().search([("active", "=", True)])
         rows, unusable = [], set()
         for ref, (lead_id, deal) in records.items():
             row = store._rows[lead_id]

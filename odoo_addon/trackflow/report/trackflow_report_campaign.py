@@ -16,7 +16,7 @@ class TrackflowReportCampaign(models.Model):
 
     date = fields.Datetime(readonly=True)
     campaign_id = fields.Many2one("utm.campaign", readonly=True)
-    link_id = fields.Many2one("link.tracker", "Link", readonly=True)
+    link_id = fields.Many2one("link.tracker", readonly=True)
     source = fields.Char(readonly=True)
     medium = fields.Char(readonly=True)
     channel = fields.Char(readonly=True)

@@ -13,7 +13,7 @@ class TrackflowReportLead(models.Model):
     _order = "date desc, id desc"
     _rec_name = "lead_id"
 
-    lead_id = fields.Many2one("crm.lead", "Lead", readonly=True)
+    lead_id = fields.Many2one("crm.lead", readonly=True)
     date = fields.Datetime("Came In", readonly=True)
     won_date = fields.Datetime("Won On", readonly=True)
     status = fields.Selection(STATUSES, readonly=True)
@@ -31,7 +31,7 @@ class TrackflowReportLead(models.Model):
     days_to_lead = fields.Float("Days to Lead", readonly=True, aggregator="avg")
     days_to_win = fields.Float("Days to Win", readonly=True, aggregator="avg")
     expected_revenue = fields.Monetary(readonly=True)
-    won_revenue = fields.Monetary("Won Revenue", readonly=True)
+    won_revenue = fields.Monetary(readonly=True)
     attributed_revenue = fields.Monetary(
         "Won through Marketing", readonly=True, help="What touches earned of the won revenue."
     )

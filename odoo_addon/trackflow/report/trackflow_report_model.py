@@ -26,7 +26,7 @@ class TrackflowReportModel(models.Model):
     company_id = fields.Many2one("res.company", readonly=True)
     currency_id = fields.Many2one("res.currency", readonly=True)
     touches = fields.Integer(readonly=True)
-    value = fields.Monetary("Value", readonly=True)
+    value = fields.Monetary(readonly=True)
 
     @property
     def _table_query(self):

@@ -26,6 +26,7 @@ from trackflow_core.ports import IncomingRequest, WebhookConnector
 from trackflow_server import config as configuration
 from trackflow_server import logs, metrics, pages
 from trackflow_server.config import ServerConfig
+from trackflow_server.dashboard import Dashboard
 from trackflow_server.redirect import PREFIX, Redirects
 from trackflow_server.rest import Rest
 from trackflow_server.spool import SpoolReader, SpoolWriter
@@ -60,6 +61,7 @@ class Application:
                 Route("/trackflow/health", self._health),
                 Route("/metrics", self._metrics),
                 Rest(config, self.hooks, self.settings, self.database).route,
+                *Dashboard(config, self.hooks, self.settings, self.database).routes,
                 Route("/trackflow/hooks/{connector}/{instance}", self._webhook, methods=["POST"]),
             ],
             lifespan=self._lifespan,

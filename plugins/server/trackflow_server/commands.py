@@ -37,6 +37,15 @@ def serve(
     server.serve(configuration.load(store=store, host=host, port=port))
 
 
+def demo(
+    port: Annotated[int, typer.Option(help="Port to listen on.")] = 8060,
+) -> None:
+    """Serve ninety days of a made-up company's marketing, with a dashboard, until Ctrl-C."""
+    from trackflow_server import demo as show
+
+    show.run(port)
+
+
 keys = typer.Typer(help="The keys of the REST API.", no_args_is_help=True)
 KeyId = Annotated[str, typer.Argument(help="The key's visible prefix.", metavar="KEY")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON for programs.")]

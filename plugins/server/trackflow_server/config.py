@@ -33,6 +33,7 @@ else:
 PREFIX = "TRACKFLOW_"
 FILE = "TRACKFLOW_CONFIG"
 SECRET = "TRACKFLOW_SECRET"  # noqa: S105 - the variable's name
+PASSWORD = "TRACKFLOW_PASSWORD"  # noqa: S105
 WEBHOOK_SECRET = "TRACKFLOW_WEBHOOK_SECRET"  # noqa: S105
 _MIN_SECRET = 16
 
@@ -98,6 +99,7 @@ class ServerConfig:
     log_level: str = _setting("debug, info, warning or error.", "info")
 
     secrets: tuple[str, ...] = field(default=(), repr=False, metadata={"secret": SECRET})
+    password: str = field(default="", repr=False, metadata={"secret": PASSWORD})
     webhook_secrets: Mapping[str, tuple[str, ...]] = field(
         default_factory=dict, repr=False, metadata={"secret": WEBHOOK_SECRET}
     )
@@ -280,6 +282,7 @@ def _listed(text: str) -> tuple[str, ...]:
 def _secrets(environment: Mapping[str, str]) -> dict[str, Any]:
     return {
         "secrets": _listed(environment.get(SECRET, "")),
+        "password": environment.get(PASSWORD, ""),
     }
 
 

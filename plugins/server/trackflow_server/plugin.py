@@ -11,4 +11,8 @@ from trackflow_server import commands
 @hookimpl
 def trackflow_register_cli_commands() -> Iterable[Command]:
     """The subcommands of the standalone host."""
-    return [Command("serve", commands.serve), Command("keys", commands.keys)]
+    return [
+        Command("demo", commands.demo),
+        Command("keys", commands.keys),
+        Command("serve", commands.serve),
+    ]

@@ -9,6 +9,7 @@ from contextlib import contextmanager
 
 from granian import Granian
 from granian.constants import Interfaces
+from granian.log import LogLevels
 
 from trackflow_core import hooks
 from trackflow_server import logs
@@ -39,6 +40,7 @@ def serve(config: ServerConfig) -> None:
         port=config.port,
         interface=Interfaces.ASGI,
         websockets=False,
+        log_level=LogLevels(config.log_level),
         log_dictconfig=logs.settings_of(config),
     )
     server.on_startup(lambda: _log.info("TrackFlow answers on %s", config.public_url))

@@ -12,7 +12,7 @@ from sqlalchemy import (
     Column,
     ColumnElement,
     Connection,
-    Select,
+    Executable,
     String,
     Table,
     any_,
@@ -59,7 +59,7 @@ class BaseStore:
         for callback in callbacks:
             callback()
 
-    def rows(self, query: Select[Any]) -> Sequence[Mapping[str, Any]]:
+    def rows(self, query: Executable) -> Sequence[Mapping[str, Any]]:
         """What a query finds, by the names of its columns."""
         return [*self.connection.execute(query).mappings()]
 

@@ -1,0 +1,50 @@
+"""`trackflow demo`: ready within seconds, on its own, whatever this shell has set."""
+
+from __future__ import annotations
+
+import os
+import re
+import socket
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import requests
+
+pytestmark = pytest.mark.slow
+
+
+def test_the_demo(tmp_path: Path) -> None:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    process = subprocess.Popen(
+        [Path(sys.executable).with_name("trackflow"), "demo", "--port", str(port)],
+        env={**os.environ, "TRACKFLOW_STORE": "postgresql://real@db/x", "TMPDIR": str(tmp_path)},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
+    try:
+        assert process.stdout is not None
+        first = process.stdout.readline()
+        found = re.match(r"TrackFlow demo ready: (\S+) \(password: (\w+)\)", first)
+        assert found, first
+        url, password = found.groups()
+        with requests.Session() as person:
+            for attempt in range(100):
+                try:
+                    page = person.post(f"{url}login", data={"password": password}, timeout=20)
+                    break
+                except requests.ConnectionError:
+                    assert attempt < 99
+                    time.sleep(0.1)
+            assert "deals won of 34" in page.text
+            answer = person.get(f"{url}r/adWork2", allow_redirects=False, timeout=20)
+        assert answer.headers["Location"].startswith("https://www.example.com/workshops?utm_")
+    finally:
+        process.terminate()
+        process.communicate(timeout=30)
+    assert list(tmp_path.iterdir()) == []

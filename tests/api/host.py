@@ -16,6 +16,7 @@ from trackflow_core.attribution import BUILTIN_RULES, Model
 from trackflow_core.engine import Engine
 from trackflow_core.hooks import Hooks
 from trackflow_core.testing import MemoryCatalog, MemoryStore
+from trackflow_core.testing.outbox_memory import MemoryOutbox
 
 BASE = "/trackflow/api/v1"
 
@@ -27,12 +28,13 @@ class MemoryHost:
         self.store = MemoryStore()
         self.catalog = MemoryCatalog(self.store)
         self.engine = Engine(self.store, hooks or Hooks())
+        self.outbox = MemoryOutbox(lambda: datetime.now(timezone.utc))
 
     def keyring(self) -> Catalog:
         return self.catalog
 
     def open(self, key: ApiKey) -> Workspace:
-        return Workspace(self.catalog, self.store, self.engine, _models)
+        return Workspace(self.catalog, self.store, self.engine, _models, self.outbox)
 
 
 def _models() -> Mapping[str, Model]:

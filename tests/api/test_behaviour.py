@@ -23,7 +23,7 @@ class TestApi(ApiContract):
         self.server.close()
 
     @property
-    def base_url(self) -> str:
+    def host_url(self) -> str:
         return self.server.url
 
     @property

@@ -16,11 +16,14 @@ from trackflow_core.api.limits import Limiter, client_address
 from trackflow_core.api.masking import masked
 from trackflow_core.api.messages import Problem, Request
 from trackflow_core.api.routes import routes
-from trackflow_core.api.schemas import example_of
+from trackflow_core.api.schemas import WebhookEndpoint, example_of
 from trackflow_core.api.storage import ApiKey, LoggedRequest, Query
 from trackflow_core.errors import ConfigError
 from trackflow_core.hooks import ApiRoute, Hooks, hookimpl
+from trackflow_core.model import Subscription
+from trackflow_core.outbox import EVENTS
 from trackflow_core.testing.facts import START, at
+from trackflow_core.testing.outbox_memory import MemoryOutbox
 from trackflow_core.tracking.networks import parse
 
 BEARER = "Bearer {}"
@@ -224,5 +227,61 @@ def test_every_example_is_valid() -> None:
             route.answer.model_validate_json(json.dumps(example_of(route.answer)))
 
 
+def test_endpoints_may_want_what_the_outbox_tells() -> None:
+    wanted = WebhookEndpoint.model_json_schema()["properties"]["events"]["items"]["enum"]
+    assert sorted(wanted) == sorted(EVENTS)
+
+
 def test_every_scope_is_one_that_keys_may_have() -> None:
     assert {route.scope for route in routes()} <= keys.SCOPES
+
+
+# -- webhooks ------------------------------------------------------------------------------------------
+
+
+def told(host: MemoryHost, method: str, path: str, body: Any) -> Any:
+    """The answer to a change by a key with every scope."""
+    headers = {
+        "authorization": f"Bearer {issued(host).token}",
+        "content-type": "application/json",
+    }
+    request = Request(method, path, "", headers, json.dumps(body).encode())
+    response = Api(Hooks()).handle(request, host, at(40)).response
+    assert response.status < 300, response.body
+    return json.loads(response.body) if response.body else None
+
+
+def test_links_are_announced_to_who_wants_to_know() -> None:
+    host = MemoryHost()
+    host.outbox = MemoryOutbox(lambda: START, [Subscription("webhook/1", frozenset(EVENTS))])
+    link = {"code": "adsGogl", "destination": "https://shop.example/"}
+    told(host, "POST", "/links", link)
+    told(host, "PATCH", "/links/adsGogl", {"title": "Better"})
+    told(host, "DELETE", "/links/adsGogl", None)
+    told(host, "POST", "/links/bulk", {"links": [{**link, "code": "other12"}]})
+    sent = [held.message.outgoing for held in host.outbox.held]
+    assert [(item.event, item.ref) for item in sent] == [
+        ("link.created", "adsGogl"),
+        ("link.changed", "adsGogl"),
+        ("link.deleted", "adsGogl"),
+        ("link.created", "other12"),
+    ]
+    assert json.loads(sent[1].body)["title"] == "Better"
+
+
+def test_an_endpoint_is_tried_and_gets_messages_again() -> None:
+    host = MemoryHost()
+    body = {"url": "https://hooks.example/in", "events": ["lead.attributed"]}
+    made = told(host, "POST", "/webhook-endpoints", body)
+    path = f"/webhook-endpoints/{made['id']}"
+    host.outbox = MemoryOutbox(lambda: START)
+    assert told(host, "POST", f"{path}/test", {}) == {"waiting": 1}
+    [held] = host.outbox.held
+    assert held.message.outgoing.target == f"webhook/{made['id']}"
+    assert held.message.outgoing.event == "trackflow.test"
+    host.outbox.bury(held.message, "It failed.")
+    replay = {"since": START.isoformat(), "failed_only": True}
+    assert told(host, "POST", f"{path}/replay", replay) == {"waiting": 1}
+    assert host.outbox.held[0].state == "waiting"
+    late = {"since": at(1).isoformat()}
+    assert told(host, "POST", f"{path}/replay", late) == {"waiting": 0}

@@ -14,20 +14,22 @@ from trackflow_core.api.storage import ApiKey, Catalog
 from trackflow_core.attribution import Model
 from trackflow_core.engine import Engine
 from trackflow_core.hooks import ApiCall
-from trackflow_core.ports import Store
+from trackflow_core.ports import Outbox, Store
 
 
 @dataclass(frozen=True, slots=True)
 class Workspace:
     """What one key may work with, in one transaction of the host.
 
-    `models` gives the attribution models that the host offers, by name.
+    `models` gives the attribution models that the host offers, by name. `outbox` is where webhooks
+    wait, None in a host that sends none.
     """
 
     catalog: Catalog
     store: Store
     engine: Engine
     models: Callable[[], Mapping[str, Model]]
+    outbox: Outbox | None = None
 
 
 class Host(Protocol):

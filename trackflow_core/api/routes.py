@@ -24,6 +24,15 @@ from trackflow_core.attribution import Model
 from trackflow_core.attribution.allocation import currency_digits
 from trackflow_core.hooks import ApiRoute
 from trackflow_core.model import CLICK, ClickEvent, Conversion, Deal, Lead, LinkStatus
+from trackflow_core.outbox import (
+    LINK_CHANGED,
+    LINK_CREATED,
+    LINK_DELETED,
+    WEBHOOK,
+    of_record,
+    trial,
+)
+from trackflow_core.ports import Outbox
 from trackflow_core.tracking import qr
 from trackflow_core.tracking.sessions import always
 
@@ -130,7 +139,11 @@ class Resource:
 
     def _create(self, call: Call) -> Response:
         [made] = call.catalog.create([self.record(call.body)])
+        self.announce(call, LINK_CREATED, [made])
         return self.response(made, 201)
+
+    def announce(self, call: Call, what: str, records: Iterable[Any]) -> None:
+        """Tell webhook endpoints what was made or changed, where they may want to know."""
 
     def _get(self, call: Call) -> Response:
         return self.response(self.one(call))
@@ -145,6 +158,7 @@ class Resource:
         except ValidationError as error:
             raise invalid(error) from None
         [kept] = call.catalog.update([self.record(body, held)])
+        self.announce(call, LINK_CHANGED, [kept])
         return self.response(kept)
 
     def _delete(self, call: Call) -> None:
@@ -181,7 +195,25 @@ class Links(Resource):
         held = Resource.one(self, call, lock=True)
         call.check_unchanged(etag_of(self.state(held)))
         archived = replace(held, link=replace(held.link, status=LinkStatus.ARCHIVED))
-        call.catalog.update([archived])
+        self.announce(call, LINK_DELETED, call.catalog.update([archived]))
+
+    def announce(self, call: Call, what: str, records: Iterable[Any]) -> None:
+        outbox = call.workspace.outbox
+        if outbox is None:
+            return
+        wanted = outbox.subscriptions()
+        outbox.post(
+            [
+                message
+                for record in records
+                for message in of_record(
+                    wanted,
+                    what,
+                    record.id,
+                    json.loads(shapes.link_answer(record).model_dump_json(warnings=False)),
+                )
+            ]
+        )
 
 
 LINKS = Links(
@@ -231,6 +263,27 @@ class Endpoints(Resource):
         [kept] = call.catalog.update([replace(held, secrets=(secret, *held.secrets[:1]))])
         return answered(_with_secret(kept, secret), 200, Resource.response(self, kept).headers)
 
+    def test(self, call: Call) -> BaseModel:
+        """Let one message of type `trackflow.test` be sent."""
+        target = self._target(call)
+        self._outbox(call).post([trial(target)])
+        return schemas.MessagesWaiting(waiting=1)
+
+    def replay(self, call: Call) -> BaseModel:
+        """Send again what was created in a time."""
+        target, body = self._target(call), call.body
+        until = body.until or call.now
+        count = self._outbox(call).replay(target, body.since, until, body.failed_only)
+        return schemas.MessagesWaiting(waiting=count)
+
+    def _target(self, call: Call) -> str:
+        return f"{WEBHOOK}/{Resource.one(self, call, lock=True).id}"
+
+    def _outbox(self, call: Call) -> Outbox:
+        if call.workspace.outbox is None:
+            raise Problem(409, "This host sends no webhooks.", "Ask the host that does.")
+        return call.workspace.outbox
+
 
 ENDPOINTS = Endpoints(
     storage.WebhookEndpoint,
@@ -270,6 +323,7 @@ def _bulk(call: Call) -> Response:
                 ),
             )
     made = call.catalog.create([shapes.link_record(link) for link in call.body.links])
+    LINKS.announce(call, LINK_CREATED, made)
     return answered(_links(made), 201)
 
 
@@ -290,6 +344,7 @@ def _from_template(call: Call) -> Response:
     common = call.body.model_dump(exclude={"rows"})
     bodies = [schemas.Link(destination=item.url, **common) for item in rendered]
     made = call.catalog.create([shapes.link_record(body) for body in bodies])
+    LINKS.announce(call, LINK_CREATED, made)
     return answered(_links(made), 201)
 
 
@@ -849,6 +904,27 @@ def routes() -> Sequence[ApiRoute]:
             "Give a webhook endpoint a new secret; messages are signed with the old one, too",
             ENDPOINTS.rotate,
             answer=schemas.WebhookSecretAnswer,
+        ),
+        ApiRoute(
+            "test_webhook_endpoint",
+            "POST",
+            "/webhook-endpoints/{id}/test",
+            "webhooks:write",
+            "Send a webhook endpoint a message to try it",
+            ENDPOINTS.test,
+            answer=schemas.MessagesWaiting,
+            status=202,
+        ),
+        ApiRoute(
+            "replay_webhook_messages",
+            "POST",
+            "/webhook-endpoints/{id}/replay",
+            "webhooks:write",
+            "Send a webhook endpoint again what was created in a time",
+            ENDPOINTS.replay,
+            body=schemas.Replay,
+            answer=schemas.MessagesWaiting,
+            status=202,
         ),
         ApiRoute(
             "export_person",

@@ -663,7 +663,17 @@ class WebhookEndpoint(Body):
     url: Url = Field(
         description="Where messages are sent.", examples=["https://hooks.example/trackflow"]
     )
-    events: list[Annotated[str, Field(pattern=r"^[a-z]+\.[a-z_]+$", max_length=64)]] = Field(
+    events: list[
+        Literal[
+            "click.recorded",
+            "lead.attributed",
+            "deal.attributed",
+            "conversion.recorded",
+            "link.created",
+            "link.changed",
+            "link.deleted",
+        ]
+    ] = Field(
         min_length=1,
         max_length=50,
         description="The types of messages that are wanted.",
@@ -687,6 +697,22 @@ class WebhookSecretAnswer(WebhookEndpointAnswer):
         description="Signs messages; shown this once, null when the request is repeated.",
         examples=["whsec_" + "A" * 43 + "="],
     )
+
+
+class Replay(Body):
+    """Which messages are sent again, under their ids."""
+
+    since: Moment = Field(
+        description="When the first of them was created.", examples=["2026-03-12T00:00:00Z"]
+    )
+    until: Moment | None = Field(
+        None, description="Before when; now where it is left out.", examples=[None]
+    )
+    failed_only: bool = Field(False, description="Only those that were given up.", examples=[True])
+
+
+class MessagesWaiting(Answer):
+    waiting: int = Field(description="How many messages will be sent.", examples=[1])
 
 
 # -- privacy ---------------------------------------------------------------------------------------

@@ -375,11 +375,8 @@ class CatalogContract:
             assert {event.click.event_id for event in found} == expected, query
             assert len(found) == len(expected)
         [event] = catalog.page(ClickEvent, Query(link_code="mailNws")).items
-        assert (event.click.visitor_id, event.source.source, event.counts) == (
-            ANNA,
-            "newsletter",
-            True,
-        )
+        assert (event.click.visitor_id, event.counts) == (ANNA, True)
+        assert event.source.source.lower() == "newsletter"
 
     def test_pages_of_clicks_follow_each_other(self) -> None:
         catalog, _ = self._told()

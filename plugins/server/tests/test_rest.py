@@ -29,7 +29,7 @@ class ServedApi(ApiContract):
     served: Any
 
     @property
-    def base_url(self) -> str:
+    def host_url(self) -> str:
         return str(self.served.url)
 
     def new_key(self, scopes: Iterable[str] = keys.SCOPES, **options: Any) -> str:

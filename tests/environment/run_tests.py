@@ -9,7 +9,7 @@ import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
-from tests.environment import chromium, odoo_server, odoo_suites
+from tests.environment import chromium, odoo_server, odoo_suites, odoo_uninstall
 from tests.environment.failure import SetupError, run_command
 from tests.environment.odoo_databases import ADDONS, ROOT, our_addons
 from tests.environment.progress import say
@@ -71,7 +71,13 @@ def suites(_extra: Sequence[str]) -> tuple[bool, str]:
     return not wrong, closing
 
 
-_PARTS = {"core": core, "addons": addons, "odoo-suites": suites}
+def uninstall(_extra: Sequence[str]) -> tuple[bool, str]:
+    """Odoo after our addons are gone."""
+    wrong, closing = odoo_uninstall.check()
+    return not wrong, closing
+
+
+_PARTS = {"core": core, "addons": addons, "uninstall": uninstall, "odoo-suites": suites}
 
 
 def main() -> int:

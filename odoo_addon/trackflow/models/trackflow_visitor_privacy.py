@@ -18,7 +18,7 @@ class TrackflowVisitor(models.Model):
         engine = build_engine(self.env)
         for visitor in self.exists():
             engine.forget(visitor.visitor_key)
-        return True
+        return super(TrackflowVisitor, self.exists()).unlink()
 
     def action_export(self):
         """Everything that is held of these visitors, as a file."""

@@ -7,7 +7,16 @@ from importlib import import_module
 
 from tests.environment.failure import run_command
 
-NAMES = ("redirect_odoo", "opportunity_odoo", "retention_odoo", "attribution", "markov", "agents")
+NAMES = (
+    "redirect_odoo",
+    "opportunity_odoo",
+    "retention_odoo",
+    "attribution",
+    "markov",
+    "agents",
+    "intake",
+    "backfill",
+)
 
 
 def main() -> int:

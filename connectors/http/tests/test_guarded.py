@@ -27,7 +27,7 @@ from trackflow_core.outbox import (
     WebhookSender,
 )
 from trackflow_core.testing import MemoryOutbox
-from trackflow_http import GuardedPost
+from trackflow_http.guarded import GuardedPost
 
 LOOPBACK = (ip_network("127.0.0.0/8"),)
 OLD, NEW = "whsec_" + "b2xkIHNlY3JldA==", "whsec_" + "bmV3IHNlY3JldA=="

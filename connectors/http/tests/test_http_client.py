@@ -15,8 +15,7 @@ from typing import Any
 import pytest
 
 from trackflow_core.errors import ConfigError, RetriableError, TerminalError
-from trackflow_http import Answer, Client, Pace
-from trackflow_http import client as client_module
+from trackflow_http import Answer, Client, Pace, sending
 
 SECRET = "s3cret-4711"
 
@@ -200,7 +199,7 @@ def test_what_is_no_json_is_said(site: Site, client: Client) -> None:
 def test_a_huge_answer_is_not_read(
     site: Site, client: Client, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(client_module, "MAX_ANSWER_BYTES", 10)
+    monkeypatch.setattr(sending, "MAX_ANSWER_BYTES", 10)
     site.script = [(200, {}, b"x" * 100_000)]
     with pytest.raises(TerminalError, match="larger than 10 bytes"):
         client.get("/")

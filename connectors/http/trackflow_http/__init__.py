@@ -1,6 +1,9 @@
-"""The HTTP client that TrackFlow's connectors share."""
+"""The HTTP client that TrackFlow's connectors share.
 
-from trackflow_http.client import Answer, Client, Pace, refusal
-from trackflow_http.guarded import GuardedPost
+`trackflow_http.guarded` is imported on its own, for it opens a socket.
+"""
 
-__all__ = ["Answer", "Client", "GuardedPost", "Pace", "refusal"]
+from trackflow_http.answers import Answer
+from trackflow_http.client import Client, Pace, refusal
+
+__all__ = ["Answer", "Client", "Pace", "refusal"]

@@ -11,10 +11,9 @@ import json as jsonlib
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from datetime import datetime, timezone
-from typing import Any
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
 
-import requests
 from tenacity import (
     RetryCallState,
     Retrying,
@@ -28,13 +27,12 @@ from trackflow_core.errors import (
     RetriableError,
     TerminalError,
     TrackFlowError,
-    seconds_to_wait,
 )
+from trackflow_http.answers import Answer, Unheard, Unsure
 
-MAX_ANSWER_BYTES = 64 * 1024 * 1024
-"""The largest answer that is read."""
+if TYPE_CHECKING:
+    from trackflow_http.sending import Sender
 
-_CHUNK = 64 * 1024
 _REPEATABLE = ("GET", "HEAD", "PUT", "DELETE", "OPTIONS")
 
 
@@ -52,41 +50,8 @@ class Pace:
     sleep: Callable[[float], None] = time.sleep
 
 
-@dataclass(frozen=True, slots=True)
-class Answer:
-    """What a CRM answered; header names are lower case."""
-
-    where: str
-    status: int
-    headers: Mapping[str, str]
-    body: bytes
-
-    def json(self) -> Any:
-        """The decoded body. Raises TerminalError when it is no JSON."""
-        try:
-            return jsonlib.loads(self.body)
-        except ValueError:
-            raise TerminalError(
-                f"{self.where} answered {self.status} with something that is no JSON: "
-                "check that the address leads to the CRM itself."
-            ) from None
-
-    @property
-    def retry_after(self) -> float | None:
-        """The seconds to wait that the CRM asks for, if any (RFC 9110, section 10.2.3)."""
-        return seconds_to_wait(self.headers.get("retry-after", ""), datetime.now(timezone.utc))
-
-
 Explain = Callable[[Answer], TrackFlowError | None]
 """What is wrong with an answer, or None."""
-
-
-class _Unheard(RetriableError):
-    """The CRM certainly did nothing."""
-
-
-class _Unsure(RetriableError):
-    """The CRM may have done what it was asked."""
 
 
 def refusal(answer: Answer) -> TrackFlowError | None:
@@ -125,9 +90,7 @@ class Client:
         self._base = base_url.rstrip("/")
         self._pace = pace or Pace()
         self._explain = explain
-        self._session = requests.Session()
-        # By `auth`, because a .netrc would go before a mere header.
-        self._session.auth = _Headers(headers or {})
+        self._headers = dict(headers or {})
         self._last = 0.0
         self._backoff = wait_random_exponential(multiplier=0.5, max=self._pace.longest_wait)
 
@@ -154,13 +117,21 @@ class Client:
         retrying = Retrying(
             stop=stop_after_attempt(self._pace.attempts),
             wait=self._wait,
-            retry=retry_if_exception_type((_Unheard, _Unsure) if may_repeat else _Unheard),
+            retry=retry_if_exception_type((Unheard, Unsure) if may_repeat else Unheard),
             sleep=self._pace.sleep,
             reraise=True,
         )
         content = jsonlib.dumps(json).encode() if json is not None else body
         sent = {"Content-Type": "application/json"} if json is not None else {}
         return retrying(self._once, method, path, params, content, {**sent, **(headers or {})})
+
+    @cached_property
+    def _sender(self) -> Sender:
+        # Here, because the library that sends opens a socket when it is imported.
+        from trackflow_http.sending import Sender
+
+        timeout = (self._pace.connect_timeout, self._pace.read_timeout)
+        return Sender(self._base, self._headers, timeout)
 
     def _wait(self, state: RetryCallState) -> float:
         error = state.outcome.exception() if state.outcome else None
@@ -175,36 +146,8 @@ class Client:
         content: bytes | None,
         headers: Mapping[str, str],
     ) -> Answer:
-        where = f"{method} {self._base}{path}"
         self._keep_pace()
-        try:
-            with self._session.request(
-                method,
-                self._base + path,
-                params=params,
-                data=content,
-                headers=headers,
-                timeout=(self._pace.connect_timeout, self._pace.read_timeout),
-                allow_redirects=False,
-                stream=True,
-            ) as response:
-                answer = Answer(where, response.status_code, _lower(response), _read(response))
-        except requests.exceptions.SSLError:
-            raise ConfigError(
-                f"{where}: the certificate is not valid; check the address or mend the certificate."
-            ) from None
-        except requests.exceptions.ConnectTimeout:
-            raise _Unheard(f"{where}: no connection in time; is the site up?") from None
-        except requests.exceptions.Timeout:
-            raise _Unsure(f"{where}: no answer in time.") from None
-        except (
-            requests.exceptions.InvalidURL,
-            requests.exceptions.InvalidSchema,
-            requests.exceptions.MissingSchema,
-        ):
-            raise ConfigError(f"{where} is no address that can be asked: correct it.") from None
-        except requests.exceptions.RequestException as error:
-            raise _broken(where, error) from None
+        answer = self._sender.send(method, path, params, content, headers)
         problem = self._explain(answer)
         if problem is None:
             return answer
@@ -216,7 +159,7 @@ class Client:
         """`problem` as what the retrying goes by; a long wait is the caller's."""
         if (problem.retry_after or 0) > self._pace.longest_wait:
             return problem
-        kind = _Unheard if answer.status in (429, 503) else _Unsure
+        kind = Unheard if answer.status in (429, 503) else Unsure
         return kind(str(problem), retry_after=problem.retry_after)
 
     def _keep_pace(self) -> None:
@@ -225,38 +168,3 @@ class Client:
             if wait > 0:
                 self._pace.sleep(wait)
         self._last = time.monotonic()
-
-
-class _Headers(requests.auth.AuthBase):
-    """Adds headers that nobody needs to see."""
-
-    def __init__(self, headers: Mapping[str, str]) -> None:
-        self._headers = dict(headers)
-
-    def __call__(self, request: requests.PreparedRequest) -> requests.PreparedRequest:
-        request.headers.update(self._headers)
-        return request
-
-
-def _broken(where: str, error: requests.exceptions.RequestException) -> RetriableError:
-    """Whether anything was sent is only known where the connection was never made."""
-    if "NewConnectionError" in repr(error) or "NameResolutionError" in repr(error):
-        return _Unheard(f"{where}: no connection; is the site up and its name right?")
-    return _Unsure(f"{where}: the connection broke.")
-
-
-def _lower(response: requests.Response) -> Mapping[str, str]:
-    return {name.lower(): value for name, value in response.headers.items()}
-
-
-def _read(response: requests.Response) -> bytes:
-    chunks, size = [], 0
-    for chunk in response.iter_content(_CHUNK):
-        size += len(chunk)
-        if size > MAX_ANSWER_BYTES:
-            raise TerminalError(
-                f"An answer of {response.url.partition('?')[0]} is larger than "
-                f"{MAX_ANSWER_BYTES} bytes: ask for less at a time."
-            )
-        chunks.append(chunk)
-    return b"".join(chunks)

@@ -13,7 +13,7 @@ from threading import Thread
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from trackflow_core.connectors import Instance, WriteBack
@@ -340,7 +340,7 @@ likely = json_values | st.sampled_from(
 )
 
 
-@settings(deadline=None)
+@settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(st.lists(st.dictionaries(st.sampled_from(fields), likely), max_size=3))
 def test_any_body_is_mapped_or_refused(events: list[dict[str, Any]]) -> None:
     try:
@@ -351,7 +351,7 @@ def test_any_body_is_mapped_or_refused(events: list[dict[str, Any]]) -> None:
     assert all(event.ref.startswith("n/") for event in told)
 
 
-@settings(deadline=None)
+@settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(st.text(max_size=80))
 def test_any_mapping_is_read_or_refused(text: str) -> None:
     try:

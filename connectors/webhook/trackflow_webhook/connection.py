@@ -29,12 +29,13 @@ class WebhookConnection:
 
     def __init__(self, options: WebhookOptions, instance: Instance, pace: Pace | None) -> None:
         self._options = options
+        self._scheme, self._rules = options.scheme, options.rules
         self._instance = instance
         self._pace = pace
 
     def check(self) -> Sequence[Finding]:
         """Whether the sender can reach us, and by which secret; nothing is asked of anybody."""
-        scheme = self._options.scheme
+        scheme = self._scheme
         return (
             Finding(f"Requests prove who sent them by {scheme.kind}."),
             Finding(
@@ -55,17 +56,17 @@ class WebhookConnection:
         Raises InvalidEvent when it is not, ConfigError when there is no usable secret.
         """
         delivery_id = verification.check(
-            request, self._options.scheme, self._instance.secrets, self._instance.webhook_url, now
+            request, self._scheme, self._instance.secrets, self._instance.webhook_url, now
         )
         content_type = request.headers.get("content-type", "")
-        if self._options.rules is None:
+        if self._rules is None:
             return Delivery(delivery_id, shape.decode(_text(request.body), delivery_id))
         body = decode(request.body, content_type)
         return Delivery(delivery_id, {BODY: body, shape.EVENT_ID: delivery_id})
 
     def map_events(self, payload: Mapping[str, Any]) -> Sequence[Event]:
         """The leads and deals that a delivery tells; `payload` is `Delivery.payload`."""
-        rules, namespace = self._options.rules, self._instance.namespace
+        rules, namespace = self._rules, self._instance.namespace
         if rules is None:
             return (shape.event_from_payload(payload, namespace),)
         delivery_id = payload.get(shape.EVENT_ID)

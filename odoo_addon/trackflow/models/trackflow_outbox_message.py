@@ -6,7 +6,7 @@ from odoo.tools import SQL
 
 from trackflow_core.model import Context
 from trackflow_core.outbox import WEBHOOK, Courier, WebhookSender
-from trackflow_http import GuardedPost
+from trackflow_http.guarded import GuardedPost
 
 from ..engine import plugin_hooks
 from ..store.outbox import OdooOutbox

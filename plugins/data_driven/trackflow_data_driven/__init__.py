@@ -9,7 +9,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from trackflow_core.attribution import Rule
-from trackflow_core.hooks import hookimpl
+from trackflow_core.hooks import Command, hookimpl
+from trackflow_data_driven.command import fit
 from trackflow_data_driven.games import Worth, ordered_shapley, shapley
 from trackflow_data_driven.rules import MARKOV, MARKOV_VALUE, SHAPLEY
 
@@ -20,3 +21,9 @@ __all__ = ["MARKOV", "MARKOV_VALUE", "SHAPLEY", "Worth", "ordered_shapley", "sha
 def trackflow_register_attribution_models() -> Iterable[Rule]:
     """The rules `markov`, `markov_value` and `shapley`."""
     return (MARKOV, MARKOV_VALUE, SHAPLEY)
+
+
+@hookimpl
+def trackflow_register_cli_commands() -> Iterable[Command]:
+    """`trackflow fit`, which learns a model from files."""
+    return [Command("fit", fit)]

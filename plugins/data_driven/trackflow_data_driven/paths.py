@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import chain
 from typing import TypeAlias
@@ -102,6 +102,16 @@ class Paths:
             raise OverflowError("The paths together hold more than 2^53 journeys or minor units.")
         starts = np.concatenate(([0], np.cumsum(lengths, dtype=np.int64)))
         return cls(tuple(channels), codes, starts, *columns)
+
+    def rows(self) -> Iterator[Path]:
+        """The paths one by one, in their order."""
+        names = [self.channels[code] for code in self.codes.tolist()]
+        starts = self.starts.tolist()
+        columns = (self.journeys, self.conversions, self.value)
+        numbers = zip(*(column.astype(np.int64).tolist() for column in columns), strict=True)
+        for place, (journeys, conversions, value) in enumerate(numbers):
+            channels = tuple(names[starts[place] : starts[place + 1]])
+            yield Path(channels, journeys, conversions, value)
 
     def collapsed(self) -> Paths:
         """The same paths with consecutive touches of one channel as one."""

@@ -15,7 +15,7 @@ from trackflow_core.errors import ConfigError, InvalidEvent
 from trackflow_data_driven.rules import MARKOV, MARKOV_VALUE
 
 if TYPE_CHECKING:
-    import pyarrow as pa
+    import pyarrow as pa  # type: ignore[import-untyped,unused-ignore]
 
 _RULES = {rule.name: rule for rule in (MARKOV, MARKOV_VALUE)}
 _FILE = typer.Option(help="Parquet or CSV.", exists=True, dir_okay=False)
@@ -56,8 +56,8 @@ def fit(
 
 
 def _read(path: Path) -> pa.Table:
-    import pyarrow as pa
-    from pyarrow import csv, parquet
+    import pyarrow as pa  # type: ignore[import-untyped,unused-ignore]
+    from pyarrow import csv, parquet  # type: ignore[import-untyped,unused-ignore]
 
     try:
         return csv.read_csv(path) if path.suffix == ".csv" else parquet.read_table(path)
@@ -67,7 +67,7 @@ def _read(path: Path) -> pa.Table:
 
 def _in_minor_units(table: pa.Table, rule: Rule) -> pa.Table:
     """Conversions with their values as integers; the values of one currency only can be learned."""
-    import pyarrow as pa
+    import pyarrow as pa  # type: ignore[import-untyped,unused-ignore]
 
     missing = {"journey_id", "occurred_at", "value", "currency"} - set(table.column_names)
     if missing:

@@ -5,8 +5,8 @@ from __future__ import annotations
 from datetime import timedelta
 
 import numpy as np
-import pyarrow as pa
-import pyarrow.compute as pc
+import pyarrow as pa  # type: ignore[import-untyped,unused-ignore]
+import pyarrow.compute as pc  # type: ignore[import-untyped,unused-ignore]
 
 from trackflow_core.errors import InvalidEvent
 from trackflow_data_driven.paths import Array, Paths
@@ -72,7 +72,7 @@ def _order(journey: Array, time: Array, touches: pa.Table, rows: Array) -> Array
 
 def _moments(table: pa.Table, what: str) -> Array:
     column = _column(table, what, "occurred_at", pa.timestamp("us", tz="UTC"))
-    return column.cast(pa.int64()).to_numpy()
+    return np.asarray(column.cast(pa.int64()).to_numpy())
 
 
 def _column(table: pa.Table, what: str, name: str, kind: pa.DataType) -> pa.Array:

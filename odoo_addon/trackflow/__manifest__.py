@@ -40,6 +40,8 @@
         "views/crm_lead_views.xml",
         "views/res_partner_views.xml",
         "views/trackflow_attribution_model_views.xml",
+        "views/trackflow_attribution_fit_views.xml",
+        "wizard/trackflow_comparison_views.xml",
         "views/trackflow_connector_event_views.xml",
         "views/trackflow_connector_views.xml",
         "views/trackflow_outbox_message_views.xml",

@@ -14,6 +14,7 @@ from . import (
     res_partner,
     res_users,
     trackflow_attribution_model,
+    trackflow_attribution_model_fit,
     trackflow_campaign_cost,
     trackflow_channel_rule,
     trackflow_click_queue,

@@ -9,9 +9,17 @@ from trackflow_core.errors import ConfigError
 from ..engine import plugin_hooks
 
 # What changes no credit.
-_SHOWN_ONLY = frozenset(("description", "name", "sequence"))
-# The parameters of rules that a model has fields for.
-PARAMETERS = ("half_life_days", "first_percent", "last_percent")
+_SHOWN_ONLY = frozenset(
+    ("description", "name", "sequence", "fit_state", "fit_progress", "fit_error", "fit_every")
+)
+# The parameters of rules that a model has fields for, by the field.
+PARAMETERS = {
+    "half_life_days": "half_life_days",
+    "first_percent": "first_percent",
+    "last_percent": "last_percent",
+    "chain_order": "order",
+    "prior_conversions": "prior_conversions",
+}
 
 
 class TrackflowAttributionModel(models.Model):
@@ -112,7 +120,7 @@ class TrackflowAttributionModel(models.Model):
 
         Raises ConfigError when its rule belongs to a plugin that is switched off.
         """
-        name, rule_name, parameters, channel_rules, lookback_days, anchor = self._parameters(
+        name, rule_name, parameters, channel_rules, lookback_days, anchor, fit = self._parameters(
             self.id
         )
         rule = plugin_hooks(self.env).rules.get(rule_name)
@@ -128,13 +136,14 @@ class TrackflowAttributionModel(models.Model):
             anchor,
             name,
             channel_rules,
+            fit if fit and fit.rule == rule.name else None,
         )
 
     @api.model
     @tools.ormcache("model_id")
     def _parameters(self, model_id):
         model = self.sudo().with_context(lang=None).browse(model_id)
-        parameters = {key: Decimal(str(model[key])) for key in PARAMETERS}
+        parameters = {name: Decimal(str(model[field])) for field, name in PARAMETERS.items()}
         # In one order for ever: it goes into the digest of each deal.
         rules = model.channel_rule_ids.sorted(lambda rule: (-rule.priority, rule.id))
         channel_rules = tuple(rule._core_rule() for rule in rules)
@@ -145,4 +154,5 @@ class TrackflowAttributionModel(models.Model):
             channel_rules,
             model.lookback_days,
             model.anchor,
+            model.fit_id._core_fit(),
         )

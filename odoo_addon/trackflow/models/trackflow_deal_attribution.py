@@ -57,4 +57,10 @@ class TrackflowDealAttribution(models.Model):
     value = fields.Monetary("Attributed Value", readonly=True)
     days_to_conversion = fields.Float("Days to Deal", readonly=True, aggregator="avg")
     anchor = fields.Datetime("Counted Back From", readonly=True)
+    fit_version = fields.Integer(
+        "Version of the Fit",
+        readonly=True,
+        aggregator=None,
+        help="Which version of what the model learned split the deal; empty for other models.",
+    )
     digest = fields.Char(readonly=True, help="The fingerprint of everything that went in.")

@@ -139,6 +139,11 @@ class DealStore(BaseStore):
             self._deal(lead_id) for lead_id, row in rows.items() if row["type"] == "opportunity"
         ]
 
+    def deals_of_company(self, company_id):
+        """The deals of one company, in the order in which they were entered."""
+        rows = self._read_where(SQL("lead.type = 'opportunity' AND company.id = %s", company_id))
+        return [self._deal(lead_id) for lead_id in rows]
+
     def models(self, deal_refs):
         ids = self._resolve("deal", deal_refs)
         rows = self._read(ids.values())
@@ -184,7 +189,7 @@ class DealStore(BaseStore):
                     (lead_id, attribution_model_id, company_id, currency_id, deal_value,
                      deal_status, position, sequence, touch_key, touch_kind, touch_at, channel, source, medium,
                      campaign, content, term, campaign_id, link_id, click_id, visitor_id,
-                     weight, value, days_to_conversion, anchor, digest)
+                     weight, value, days_to_conversion, anchor, digest, fit_version)
                 SELECT r.lead_id, r.model_id, r.company_id, r.currency_id, r.deal_value,
                        r.deal_status, r.position, r.sequence, r.event_id, r.touch_kind, r.touch_at, r.channel, r.source,
                        r.medium, r.campaign, r.content, r.term,
@@ -192,14 +197,15 @@ class DealStore(BaseStore):
                        COALESCE(click.link_id, touch.link_id), click.id,
                        click.trackflow_visitor_id,
                        r.weight, r.value,
-                       EXTRACT(EPOCH FROM r.anchor - r.touch_at) / 86400, r.anchor, r.digest
+                       EXTRACT(EPOCH FROM r.anchor - r.touch_at) / 86400, r.anchor, r.digest,
+                       r.fit_version
                   FROM jsonb_to_recordset(%(rows)s::jsonb) AS r(
                        lead_id int, model_id int, company_id int, currency_id int,
                        deal_value numeric, deal_status text, position text, sequence int,
                        touch_at timestamp, channel text, source text, medium text,
                        campaign text, content text, term text, event_id text, touch_kind text,
                        weight float8,
-                       value numeric, anchor timestamp, digest text)
+                       value numeric, anchor timestamp, digest text, fit_version int)
                   LEFT JOIN link_tracker_click click ON click.trackflow_event_id = r.event_id
                   LEFT JOIN trackflow_touch touch ON touch.touch_key = r.event_id
                 """,
@@ -227,6 +233,7 @@ class DealStore(BaseStore):
             "deal_status": deal.status.value,
             "anchor": text_time(attribution.anchor),
             "digest": attribution.digest,
+            "fit_version": attribution.model.fit and attribution.model.fit.version,
         }
         prepared = []
         for sequence, credit in enumerate(attribution.credits, 1):

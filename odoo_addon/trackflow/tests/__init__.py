@@ -7,6 +7,7 @@ from . import (
     test_crm_touches,
     test_link_tracker,
     test_marketing_data,
+    test_model_fit,
     test_outbox,
     test_parallel,
     test_person,

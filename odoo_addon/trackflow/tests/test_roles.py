@@ -32,6 +32,8 @@ MATRIX = {
     "trackflow.conversion": ("R", "R", "R"),
     "trackflow.deal.attribution": ("R", "R", "R"),
     "trackflow.attribution.model": ("R", "R", "CRUD"),
+    "trackflow.attribution.fit": ("R", "R", "R"),
+    "trackflow.attribution.fit.weight": ("R", "R", "R"),
     "trackflow.channel.rule": ("R", "R", "CRUD"),
     # CRM data
     "trackflow.deal.link": ("CRUD", "R", "CRUD"),

@@ -1,5 +1,6 @@
 from . import (
     privacy_lookup_wizard,
+    trackflow_comparison,
     trackflow_sheet_import,
     trackflow_visitor_merge,
 )

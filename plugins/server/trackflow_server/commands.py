@@ -122,3 +122,88 @@ def keys_revoke(key: KeyId, config: ConfigFile = None, store: Store = None) -> N
 
 def _print_token(key: str, token: str, as_json: bool) -> None:
     typer.echo(json.dumps({"id": key, "token": token}, indent=2) if as_json else token)
+
+
+def doctor(as_json: AsJson = False, config: ConfigFile = None, store: Store = None) -> None:
+    """Drive a made-up click to an attributed deal and name the part that is broken."""
+    from dataclasses import asdict
+
+    from trackflow_server import config as configuration
+    from trackflow_server import doctor as surgery
+
+    found = [*surgery.examine(configuration.load(config, store=store))]
+    if as_json:
+        typer.echo(json.dumps([asdict(finding) for finding in found], indent=2))
+    for finding in [] if as_json else found:
+        state = "skipped" if finding.skipped else "BROKEN" if finding.problem else "ok"
+        typer.echo(f"{finding.part:<14}{state:<9}{finding.problem or finding.detail}".rstrip())
+    if any(finding.problem for finding in found):
+        raise typer.Exit(1)
+
+
+def import_links(
+    source: Annotated[
+        str, typer.Argument(help="bitly, dub, shlink, yourls or kutt.", metavar="SOURCE")
+    ],
+    file: Annotated[Path, typer.Argument(help="Its export, CSV or JSON.", metavar="FILE")],
+    as_json: AsJson = False,
+    config: ConfigFile = None,
+    store: Store = None,
+) -> None:
+    """Take over the links of another shortener under their codes."""
+    from dataclasses import asdict
+
+    from trackflow_core.errors import ConfigError
+    from trackflow_server import config as configuration
+    from trackflow_server import importers
+    from trackflow_server.store import Database
+    from trackflow_server.store.catalog import SqlCatalog
+
+    if source not in importers.SOURCES:
+        raise typer.BadParameter(f"{source!r} is none of {', '.join(importers.SOURCES)}.")
+    try:
+        text = file.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{file} cannot be read: {error}.") from error
+    links = importers.read(text, importers.SOURCES[source])
+    settings = configuration.load(config, store=store)
+    database = Database(settings.store)
+    database.upgrade()
+    with database.transaction() as kept:
+        catalog = SqlCatalog(kept, settings.public_url, settings.secrets)
+        told = importers.save(catalog, links)
+    database.close()
+    if as_json:
+        typer.echo(json.dumps(asdict(told), indent=2))
+        return
+    for problem in told.problems:
+        typer.echo(problem, err=True)
+    typer.echo(
+        f"{told.made} links made, {told.known} known already, {len(told.problems)} left out."
+    )
+
+
+def backup(
+    file: Annotated[Path, typer.Argument(help="The new file.", metavar="FILE")],
+    config: ConfigFile = None,
+    store: Store = None,
+) -> None:
+    """Write the store to a file, while the server runs."""
+    from trackflow_server import backup as copies
+    from trackflow_server import config as configuration
+
+    size = copies.save(configuration.load(config, store=store), file)
+    typer.echo(f"Wrote {file} ({size:,} bytes).")
+
+
+def restore(
+    file: Annotated[Path, typer.Argument(help="What `backup` wrote.", metavar="FILE")],
+    config: ConfigFile = None,
+    store: Store = None,
+) -> None:
+    """Make a backup the store; the server must not run."""
+    from trackflow_server import backup as copies
+    from trackflow_server import config as configuration
+
+    copies.restore(configuration.load(config, store=store), file)
+    typer.echo(f"{file} is the store now; what was there is beside it.")

@@ -16,6 +16,7 @@ from trackflow_core.config import Settings
 from trackflow_core.engine import Engine
 from trackflow_core.errors import InvalidEvent, TrackFlowError
 from trackflow_core.hooks import Hooks
+from trackflow_core.model import Click
 from trackflow_server import facts
 from trackflow_server.spool import Fact, SpoolReader
 from trackflow_server.store import Database, SqlStore
@@ -89,8 +90,13 @@ class Job:
             pass
 
 
+def clicks_of(told: Sequence[Fact]) -> Sequence[Click]:
+    """The clicks that facts of the spool tell."""
+    return [facts.click_of(fact) for fact in told]
+
+
 def _take_in(store: SqlStore, told: Sequence[Fact]) -> None:
-    clicks = [facts.click_of(fact) for fact in told]
+    clicks = clicks_of(told)
     try:
         with store.atomic():
             store.append_clicks(clicks)

@@ -12,7 +12,11 @@ from trackflow_server import commands
 def trackflow_register_cli_commands() -> Iterable[Command]:
     """The subcommands of the standalone host."""
     return [
+        Command("backup", commands.backup),
         Command("demo", commands.demo),
+        Command("doctor", commands.doctor),
+        Command("import", commands.import_links),
         Command("keys", commands.keys),
+        Command("restore", commands.restore),
         Command("serve", commands.serve),
     ]

@@ -1,0 +1,133 @@
+"""What keeps a server well: doctor, backup and restore."""
+
+from __future__ import annotations
+
+import sqlite3
+from pathlib import Path
+from typing import Any
+
+import pytest
+import typer
+from typer.testing import CliRunner
+
+from trackflow_core.errors import ConfigError
+from trackflow_core.model import Link
+from trackflow_server import backup, commands, config, doctor
+from trackflow_server.config import ServerConfig
+from trackflow_server.store import Database
+
+SECRET = "a secret of this test run"
+
+
+def _config(**environment: object) -> ServerConfig:
+    return config.load(None, {f"TRACKFLOW_{name}": str(told) for name, told in environment.items()})
+
+
+def _of(served: Any) -> ServerConfig:
+    """The configuration of a running server."""
+    return _config(
+        SECRET=SECRET,
+        STORE=served.database.url.database,
+        SPOOL=served.log.with_name("spool"),
+        PORT=served.url.rpartition(":")[2],
+    )
+
+
+def _parts(settings: ServerConfig) -> dict[str, str]:
+    """What is said of each part: "ok", "skipped", or the problem."""
+    return {
+        found.part: "skipped" if found.skipped else found.problem or "ok"
+        for found in doctor.examine(settings)
+    }
+
+
+@pytest.mark.slow
+def test_a_healthy_server_is_told_so_and_keeps_nothing_of_it(server: Any) -> None:
+    assert set(_parts(_of(server)).values()) == {"ok"}
+    with server.database.reading() as store:
+        assert store.deals() == []
+        assert store.queue_lengths() == (0, 0)
+
+
+def test_the_broken_part_is_named(new_file: str) -> None:
+    found = _parts(_config(STORE=new_file))
+    assert "TRACKFLOW_SECRET is not set" in found["keys"]
+    assert found["store"] == found["server"] == "skipped"
+    settings = _config(STORE=new_file, SECRET=SECRET, PORT=1)
+    assert "another version" in _parts(settings)["store"]
+    database = Database(new_file)
+    database.upgrade()
+    database.close()
+    found = _parts(settings)
+    assert (found["store"], found["click to deal"]) == ("ok", "ok")
+    assert "start the server" in found["server"]
+    connection = sqlite3.connect(new_file)
+    connection.execute("ALTER TABLE credit RENAME TO gone")
+    connection.close()
+    assert "credit" in _parts(settings)["click to deal"]
+
+
+def test_a_broken_part_fails_the_command(new_file: str, monkeypatch: Any) -> None:
+
+    monkeypatch.setenv("TRACKFLOW_STORE", new_file)
+    monkeypatch.delenv("TRACKFLOW_SECRET", raising=False)
+    app = typer.Typer()
+    app.command()(commands.doctor)
+    done = CliRunner().invoke(app)
+    assert done.exit_code == 1
+    assert "keys          BROKEN   TRACKFLOW_SECRET" in done.output
+    assert "server        skipped" in done.output
+
+
+@pytest.mark.slow
+def test_a_backup_holds_all_that_was_answered(serving: Any, tmp_path: Path) -> None:
+    copy = tmp_path / "copy.sqlite"
+    with serving(tmp_path / "first") as served:
+        served.save(Link("offer22", "https://shop.example/"))
+        for _ in range(5):
+            served.get("/r/offer22")
+        assert backup.save(_of(served), copy) == copy.stat().st_size
+        with pytest.raises(ConfigError, match="exists"):
+            backup.save(_of(served), copy)
+        with pytest.raises(ConfigError, match="stop the server first"):
+            backup.restore(_of(served), copy)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["copy.sqlite", "first"]
+    backup.restore(_config(STORE=tmp_path / "second" / "trackflow.sqlite"), copy)
+    with serving(tmp_path / "second") as restored:
+        assert len(restored.clicks(5)) == 5
+        assert restored.get("/r/offer22").status_code == 302
+        restored.clicks(6)
+
+
+def test_a_restore_keeps_what_was_there(tmp_path: Path) -> None:
+    target, copy = tmp_path / "store", tmp_path / "copy"
+    settings = _config(STORE=target)
+    for code in ("first22", "second2"):
+        database = Database(str(target))
+        database.upgrade()
+        with database.transaction() as store:
+            store.save_links([Link(code, "https://shop.example/")])
+        database.close()
+        if code == "first22":
+            backup.save(settings, copy)
+    backup.restore(settings, copy)
+    for path, codes in ((target, {"first22"}), (Path(f"{target}.before-restore"), None)):
+        database = Database(str(path))
+        with database.reading() as store:
+            found = store.links({"first22", "second2"}).keys()
+        database.close()
+        assert found == (codes or {"first22", "second2"})
+
+
+def test_what_is_no_backup_is_refused(tmp_path: Path) -> None:
+    target = tmp_path / "trackflow.sqlite"
+    for content in (b"not a database at all, only text", b""):
+        wrong = tmp_path / "wrong"
+        wrong.write_bytes(content)
+        with pytest.raises(ConfigError, match="no backup of TrackFlow"):
+            backup.restore(_config(STORE=target), wrong)
+    assert not target.exists()
+    with pytest.raises(ConfigError, match="There is no file"):
+        backup.restore(_config(STORE=target), tmp_path / "missing")
+    with pytest.raises(ConfigError, match="pg_dump"):
+        backup.save(_config(STORE="postgresql://me@db/x"), tmp_path / "x")

@@ -1,0 +1,157 @@
+"""`trackflow doctor`: drive a made-up click to an attributed deal through the configured parts.
+
+It takes the ways that real ones take, and leaves nothing behind: what it writes to the store is
+rolled back.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from datetime import datetime, timedelta, timezone
+from secrets import token_hex
+from urllib.error import URLError
+from urllib.request import urlopen
+
+from sqlalchemy import select
+from sqlalchemy.exc import DBAPIError
+
+from trackflow_core import hooks
+from trackflow_core.engine import Engine
+from trackflow_core.errors import TrackFlowError
+from trackflow_core.model import Click, Deal, Lead, Link
+from trackflow_core.tracking import identity
+from trackflow_core.tracking.urls import build_destination
+from trackflow_server.config import ServerConfig
+from trackflow_server.spool import SpoolReader
+from trackflow_server.store import Database, SqlStore, schema
+
+_BROWSER = (
+    "Mozilla/5.0 (Windows NT 10.0; Win64; x64) AppleWebKit/537.36 (KHTML, like Gecko) "
+    "Chrome/126.0.0.0 Safari/537.36"
+)
+
+
+@dataclass(frozen=True)
+class Finding:
+    """What one part said: `problem` is empty where it works, `skipped` says why it was not tried."""
+
+    part: str
+    detail: str = ""
+    problem: str = ""
+    skipped: bool = False
+
+
+class _Undo(Exception):
+    """Rolls the store's transaction back."""
+
+
+def examine(config: ServerConfig) -> Iterator[Finding]:
+    """Each part in the order in which a click meets them; parts behind a broken one are skipped."""
+    database = Database(config.store)
+    broken = False
+    for part, look in _parts(config, database):
+        if broken:
+            yield Finding(part, skipped=True)
+            continue
+        try:
+            yield Finding(part, look())
+        except (TrackFlowError, DBAPIError, sqlite3.Error, OSError) as error:
+            broken = True
+            yield Finding(part, problem=str(error.orig if isinstance(error, DBAPIError) else error))
+    database.close()
+
+
+def _parts(config: ServerConfig, database: Database) -> Iterator[tuple[str, Callable[[], str]]]:
+    yield "plugins", _plugins
+    yield "keys", lambda: _keys(config)
+    yield "store", lambda: _store(database)
+    yield "spool", lambda: _spool(config)
+    yield "click to deal", lambda: _journey(config, database)
+    yield "server", lambda: _server(config)
+
+
+def _plugins() -> str:
+    loaded = hooks.load()
+    if loaded.left_out:
+        name, reason = next(iter(loaded.left_out.items()))
+        raise TrackFlowError(f"The plugin {name!r} is not in use: it {reason}.")
+    return f"{len(hooks.installed())} in use"
+
+
+def _keys(config: ServerConfig) -> str:
+    keys = config.visitor_keys
+    visitor = identity.new_visitor_id()
+    if identity.read_cookie(identity.sign_cookie(visitor, keys), keys) != visitor:
+        raise TrackFlowError("A cookie that was just signed is not recognised.")
+    return f"{len(keys)} in use"
+
+
+def _store(database: Database) -> str:
+    if not database.is_current():
+        raise TrackFlowError("Its tables are of another version: start the server once.")
+    with database.reading() as store:
+        waiting, rejected = store.queue_lengths()
+    return f"{waiting} clicks wait, {rejected} were set aside"
+
+
+def _spool(config: ServerConfig) -> str:
+    reader = SpoolReader(config.spool_path)
+    try:
+        return f"{len(reader)} facts wait in {config.spool_path}"
+    finally:
+        reader.close()
+
+
+def _journey(config: ServerConfig, database: Database) -> str:
+    told = ""
+    try:
+        with database.transaction() as store:
+            told = _drive(config, store)
+            raise _Undo
+    except _Undo:
+        return told
+
+
+def _drive(config: ServerConfig, store: SqlStore) -> str:
+    """A click, its visitor's lead and a won deal; what the deal's credit says."""
+    mark = token_hex(8)
+    now = datetime.now(timezone.utc)
+    link = Link(f"doctor-{mark}", "https://example.com/", "doctor", "cpc", "doctor")
+    utm = {"source": link.source, "medium": link.medium, "campaign": link.campaign}
+    store.save_links([link])
+    # No plugin is told of what did not happen.
+    engine = Engine(store, hooks.load(), config.settings(hooks.load().rules))
+    visitor = identity.new_visitor_id()
+    engine.record_click(
+        Click(
+            event_id=f"doctor-{mark}",
+            occurred_at=now - timedelta(minutes=2),
+            link_code=link.code,
+            destination=build_destination(link.destination, utm),
+            visitor_id=visitor,
+            user_agent=_BROWSER,
+        )
+    )
+    ref = f"doctor/{mark}"
+    engine.apply_lead(Lead(ref, f"lead-{mark}", now, visitor_ids=frozenset({visitor})))
+    engine.apply_deal(Deal(ref, f"deal-{mark}", now, 10_000, "EUR", lead_ref=ref))
+    columns = schema.credit.c
+    query = select(columns.touch_id, columns.value)
+    found = store.connection.execute(query.where(columns.deal_ref == ref)).all()
+    if [tuple(row) for row in found] != [(f"doctor-{mark}", 10_000)]:
+        raise TrackFlowError(
+            f"A deal of 100.00 EUR after one click has the credits {[tuple(r) for r in found]}: "
+            "see which plugin changes clicks with `trackflow plugins`."
+        )
+    return "a click earned its deal to the cent"
+
+
+def _server(config: ServerConfig) -> str:
+    url = f"http://{config.host}:{config.port}/trackflow/health"
+    try:
+        with urlopen(url, timeout=5) as answer:
+            return f"{url} answers {answer.status}"
+    except URLError as error:
+        raise TrackFlowError(f"{url} does not answer ({error.reason}): start the server.") from None

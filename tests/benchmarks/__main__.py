@@ -9,6 +9,7 @@ from tests.environment.failure import run_command
 
 NAMES = (
     "redirect_odoo",
+    "redirect_server",
     "opportunity_odoo",
     "retention_odoo",
     "attribution",

@@ -1,0 +1,40 @@
+"""Programs to measure with and beside, taken out of Debian's archive without installing them."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from pathlib import Path
+
+from tests.environment import cache, debian
+
+_PACKAGES = {
+    "wrk": ["wrk", "libluajit-5.1-2", "libluajit-5.1-common"],
+    "nginx": ["nginx"],
+}
+
+
+def program(name: str) -> Path:
+    """The path of `wrk` or `nginx`; its libraries are beside it (see `environment_of`)."""
+    with cache.lock(f"peer-{name}"):
+        folder = cache.prepare(cache.root() / "peers" / name, lambda into: _unpack(name, into))
+    return next(folder.glob(f"usr/*bin/{name}"))
+
+
+def environment_of(program: Path) -> dict[str, str]:
+    """Environment variables under which `program` finds its libraries."""
+    libraries = [str(path) for path in program.parents[2].glob("usr/lib/*-linux-gnu*")]
+    return {**os.environ, "LD_LIBRARY_PATH": ":".join(libraries)}
+
+
+def _unpack(name: str, into: Path) -> None:
+    with tempfile.TemporaryDirectory() as work:
+        debian.unpack(_PACKAGES[name], _suite(), into, Path(work))
+
+
+def _suite() -> str:
+    for line in Path("/etc/os-release").read_text(encoding="utf-8").splitlines():
+        name, _, value = line.partition("=")
+        if name == "VERSION_CODENAME" and value.strip('"') in debian.RELEASES:
+            return value.strip('"')
+    return "stable"

@@ -20,7 +20,13 @@ from typing import Any, Protocol, runtime_checkable
 from trackflow_core.attribution import Attribution
 from trackflow_core.errors import InvalidEvent
 from trackflow_core.model import Lead, LeadSummary, Touch
-from trackflow_core.ports import Connector, Delivery, Event, IncomingRequest
+from trackflow_core.ports import (
+    Connector,
+    Delivery,
+    Event,
+    IncomingRequest,
+    WebhookConnector,
+)
 
 
 class Webhooks(str, Enum):
@@ -266,3 +272,11 @@ class RemoteConnector(Connector, Protocol):
 
     def connect(self, options: Any, instance: Instance) -> Connection:
         """The connection of an `options` object; the network is not used yet."""
+
+
+def tells_by_webhook(connector: Connector) -> bool:
+    """Whether the CRM's calls tell leads and deals themselves, so that a host that cannot poll may
+    offer the connector."""
+    if isinstance(connector, RemoteConnector):
+        return connector.capabilities.webhooks is Webhooks.EVENTS
+    return isinstance(connector, WebhookConnector)

@@ -5,8 +5,8 @@ from odoo import api, fields, models
 from odoo.exceptions import ValidationError
 from odoo.tools import SQL
 
+from trackflow_core.connectors import tells_by_webhook
 from trackflow_core.errors import InvalidEvent
-from trackflow_core.ports import WebhookConnector
 
 from .. import keys
 from ..engine import plugin_hooks
@@ -58,11 +58,14 @@ class TrackflowConnector(models.Model):
 
     @api.model
     def _webhook_connectors(self):
-        """The connectors whose CRM calls us, of the plugins that are switched on, by name."""
+        """The connectors whose CRM tells by calling us, of the plugins that are switched on, by name.
+
+        A CRM whose calls only hint that something changed would have to be polled.
+        """
         return {
             name: found
             for name, found in plugin_hooks(self.env).connectors.items()
-            if isinstance(found, WebhookConnector)
+            if tells_by_webhook(found)
         }
 
     @api.constrains("instance")

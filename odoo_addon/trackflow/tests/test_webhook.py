@@ -1,18 +1,22 @@
 import json
+from dataclasses import replace
 from datetime import datetime, timedelta, timezone
-from unittest.mock import patch
+from unittest.mock import Mock, patch
 
 from odoo.addons.trackflow.keys import visitor_keys
 from odoo.exceptions import AccessError, UserError, ValidationError
 from odoo.tests import HttpCase, tagged
 from odoo.tools import mute_logger
 
+from trackflow_core.connectors import Webhooks
 from trackflow_core.errors import ConfigError
+from trackflow_core.testing import FakeConnector
 from trackflow_core.tracking.identity import new_visitor_id, sign_cookie
-from trackflow_webhook import new_secret, sign
+from trackflow_webhook import GenericWebhook, new_secret, sign
 
 from .common import TrackflowCase
 
+CONNECTOR = "odoo.addons.trackflow.models.trackflow_connector"
 CONTROLLER = "odoo.addons.trackflow.controllers.webhook"
 
 
@@ -188,6 +192,16 @@ class TestConnectorEvents(WebhookCase):
                 }
             )
         self.run_job()
+
+    def test_a_crm_that_only_hints_is_not_offered(self):
+        connectors = {"webhook": GenericWebhook(), "fake": FakeConnector()}
+        hints = replace(FakeConnector.capabilities, webhooks=Webhooks.HINTS)
+        with (
+            patch(f"{CONNECTOR}.plugin_hooks", lambda env: Mock(connectors=connectors)),
+            patch.object(FakeConnector, "capabilities", hints),
+        ):
+            offered = self.env["trackflow.connector"]._selection_connector()
+        self.assertEqual(offered, [("webhook", "Webhook")])
 
     def test_an_event_names_its_type_and_opens_its_lead(self):
         visitor = self.journey()

@@ -25,6 +25,22 @@ def new(**settings: object) -> tuple[MemoryStore, Engine]:
     return store, Engine(store, Hooks(), Settings(keys=KEYS, **settings))
 
 
+def test_all_deals_are_recomputed_in_parts(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("trackflow_core.engine._DEALS_AT_ONCE", 2)
+    store = MemoryStore(LINKS)
+    engine = Engine(store, Hooks())
+    engine.record_click(click("c1", 1))
+    engine.process_clicks()
+    engine.apply([lead()], [deal(f"crm/deal-{number}") for number in range(5)])
+    with_credit = {ref: found.digest for ref, found in store._state.attributions.items()}
+    asked = []
+    held = store.deals
+    monkeypatch.setattr(store, "deals", lambda refs: asked.append(len(refs)) or held(refs))
+    assert engine.recompute() == 5
+    assert asked == [2, 2, 1]
+    assert {ref: found.digest for ref, found in store._state.attributions.items()} == with_credit
+
+
 def test_one_poisoned_click_does_not_stop_the_batch() -> None:
     store, engine = new()
     store.fail_on = {"c7", "c30"}

@@ -36,6 +36,7 @@ from trackflow_core.tracking import agents, channels, consent, identity, links, 
 _log = logging.getLogger(__name__)
 
 # An open visitor never needs more in one request; the job takes the rest.
+_DEALS_AT_ONCE = 1000
 _CLICKS_OF_ONE_LEAD = 200
 
 
@@ -290,10 +291,17 @@ class Engine:
         self._refresh(self._store.leads(refs))
 
     def recompute(self, deal_refs: Collection[str] | None = None) -> int:
-        """Compute the credits of these deals, or of all, anew; returns how many deals."""
-        deals = self._store.deals(deal_refs)
-        self._refresh((), deals)
-        return len(deals)
+        """Compute the credits of these deals, or of all, anew; returns how many deals.
+
+        A part of them at a time is read, split and kept, all in the host's one transaction.
+        """
+        refs = list(self._store.deal_refs() if deal_refs is None else deal_refs)
+        count = 0
+        for start in range(0, len(refs), _DEALS_AT_ONCE):
+            deals = self._store.deals(refs[start : start + _DEALS_AT_ONCE])
+            self._refresh((), deals)
+            count += len(deals)
+        return count
 
     # -- what would follow ------------------------------------------------------------------
 

@@ -139,6 +139,9 @@ class Store(Protocol):
     def deals(self, refs: Collection[str] | None = None) -> Sequence[Deal]:
         """The deals of these refs, or every deal."""
 
+    def deal_refs(self) -> Sequence[str]:
+        """The refs of all deals, in an order that stays: so that all are gone through in parts."""
+
     def touches(self, lead_refs: Collection[str]) -> Mapping[str, Sequence[Touch]]:
         """Each lead's touches: every `ClickEvent.is_touch` of the visitors bound to it or to a lead
         merged into it, an event as kind "visit", and what `save_touches` keeps of these leads. A ref without any may be

@@ -51,6 +51,7 @@
         "views/trackflow_failure_views.xml",
         "views/trackflow_takeover_views.xml",
         "views/trackflow_person_views.xml",
+        "views/trackflow_recompute_run_views.xml",
         "views/trackflow_retention_run_views.xml",
         "views/trackflow_internal_ip_range_views.xml",
         "views/res_config_settings_views.xml",

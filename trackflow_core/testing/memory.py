@@ -231,6 +231,9 @@ class MemoryStore:
     def deals(self, refs: Collection[str] | None = None) -> Sequence[Deal]:
         return [self._deal(ref) for ref in self._state.deals if refs is None or ref in refs]
 
+    def deal_refs(self) -> Sequence[str]:
+        return sorted(self._state.deals)
+
     def touches(self, lead_refs: Collection[str]) -> Mapping[str, Sequence[Touch]]:
         found: dict[str, Sequence[Touch]] = {}
         for ref in lead_refs:

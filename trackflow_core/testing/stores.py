@@ -441,6 +441,13 @@ class StoreContract(ScenarioContract):
         store, _ = self._ready(click("c1", 1), lead())
         assert self.summary_of(store, "crm/lead-1") == ("c1", "c1", 1)
 
+    def test_all_deals_are_told_by_ref(self) -> None:
+        store, engine = self._ready(lead(), deal(), deal("crm/deal-2"))
+        refs = store.deal_refs()
+        assert {item.ref for item in store.deals(refs)} == {"crm/deal-1", "crm/deal-2"}
+        assert store.deal_refs() == refs
+        assert engine.recompute() == len(refs)
+
     def test_conversions_follow_the_deal(self) -> None:
         won = deal(days=20, value=250, status=DealStatus.WON)
         store, engine = self._ready(click("c1", 1), lead(), deal(), won)

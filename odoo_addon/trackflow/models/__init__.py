@@ -35,6 +35,7 @@ from . import (
     trackflow_model_credit,
     trackflow_outbox_message,
     trackflow_plugin,
+    trackflow_recompute_run,
     trackflow_retention_run,
     trackflow_session,
     trackflow_takeover,

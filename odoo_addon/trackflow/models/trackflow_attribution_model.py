@@ -2,12 +2,15 @@ from datetime import timedelta
 from decimal import Decimal
 
 from odoo import api, fields, models, tools
+from odoo.tools import SQL
 
 from trackflow_core.attribution import Model
 from trackflow_core.errors import ConfigError
 
 from ..engine import plugin_hooks
 
+# More deals than these are left to the job.
+AT_ONCE = 1000
 # What changes no credit.
 _SHOWN_ONLY = frozenset(
     ("description", "name", "sequence", "fit_state", "fit_progress", "fit_error", "fit_every")
@@ -105,9 +108,16 @@ class TrackflowAttributionModel(models.Model):
             self.env["trackflow.model.credit.due"].sudo()._add_all()
 
     def action_recompute(self):
-        """Split all deals anew that this model splits, from all that is known today."""
+        """Split all deals anew that this model splits, from all that is known today: few at once,
+        many by the job."""
         self.ensure_one()
         self.check_access("write")
+        runs = self.env["trackflow.recompute.run"]
+        [[count]] = self.env.execute_query(
+            SQL("SELECT count(*) FROM crm_lead lead WHERE %s", runs._split_by(self))
+        )
+        if count > AT_ONCE:
+            return runs.action_start(self)
         return self.env["crm.lead"].sudo()._trackflow_recompute_model(self)
 
     @api.model

@@ -10,7 +10,7 @@ from trackflow_core.errors import ConfigError, InvalidEvent
 from trackflow_core.model import DealStatus
 
 from .base import BaseStore
-from .values import LOCAL_REF, clean, naive, text_time, touch_columns, version
+from .values import LOCAL_REF, clean, local_ref, naive, text_time, touch_columns, version
 
 _logger = logging.getLogger(__name__)
 
@@ -143,6 +143,17 @@ class DealStore(BaseStore):
         """The deals of one company, in the order in which they were entered."""
         rows = self._read_where(SQL("lead.type = 'opportunity' AND company.id = %s", company_id))
         return [self._deal(lead_id) for lead_id in rows]
+
+    def deal_refs(self):
+        self._leads_model().flush_model(["trackflow_deal_ref", "type"])
+        rows = self.env.execute_query(
+            SQL(
+                "SELECT COALESCE(trackflow_deal_ref, %s || id) FROM crm_lead"
+                " WHERE type = 'opportunity' ORDER BY id",
+                local_ref(""),
+            )
+        )
+        return [ref for (ref,) in rows]
 
     def models(self, deal_refs):
         ids = self._resolve("deal", deal_refs)

@@ -12,6 +12,7 @@ from . import (
     test_parallel,
     test_person,
     test_privacy,
+    test_recompute,
     test_redirect,
     test_reports,
     test_retention,

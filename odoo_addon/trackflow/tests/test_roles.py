@@ -52,6 +52,7 @@ MATRIX = {
     "trackflow.failure": ("", "", "RD"),
     "trackflow.merged.ref": ("", "", "R"),
     "trackflow.merged.visitor": ("", "", "R"),
+    "trackflow.recompute.run": ("", "", "R"),
     "trackflow.retention.run": ("", "", "R"),
     "trackflow.takeover": ("", "", "RU"),
 }

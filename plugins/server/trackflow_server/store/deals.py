@@ -56,6 +56,9 @@ class DealStore(BaseStore):
         query = select(deal).order_by(deal.c.ref)
         return self._deals(query if refs is None else query.where(self.among(deal.c.ref, refs)))
 
+    def deal_refs(self) -> Sequence[str]:
+        return [row["ref"] for row in self.rows(select(deal.c.ref).order_by(deal.c.ref))]
+
     def save_models(self, models: Sequence[Model]) -> None:
         """Keep models that deals may choose, by name."""
         self._put(attribution_model, [rows.model_values(model) for model in models])

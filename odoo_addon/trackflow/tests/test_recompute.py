@@ -1,0 +1,118 @@
+from unittest.mock import patch
+
+from odoo.exceptions import AccessError
+from odoo.tests import tagged
+from odoo.tools import SQL
+
+from ..engine import build_engine
+from ..models import trackflow_attribution_model
+from .common import TrackflowCase
+
+LEDGER = """
+    SELECT lead_id, sequence, attribution_model_id, touch_key, touch_at, channel, weight, value,
+           deal_value, deal_status, position, anchor, digest, click_id, link_id, campaign_id,
+           visitor_id, days_to_conversion
+      FROM trackflow_deal_attribution ORDER BY lead_id, sequence
+"""
+CONVERSIONS = """
+    SELECT lead_id, kind, occurred_at, value, channel, click_id, visitor_id
+      FROM trackflow_conversion ORDER BY lead_id, kind
+"""
+
+
+@tagged("post_install", "-at_install")
+class TestRecompute(TrackflowCase):
+    def setUp(self):
+        super().setUp()
+        self.runs = self.env["trackflow.recompute.run"]
+        self.linear = self.env.ref("trackflow.attribution_model_linear")
+        self.deals = self.env["crm.lead"]
+        for touches in (0, 1, 2, 3):
+            visitor = self.journey(touches) if touches else None
+            self.deals |= self.opportunity(visitor, expected_revenue=100.01 + touches)
+        self.deals[1].action_set_won()
+        self.env.flush_all()
+
+    def run_job(self, batch=2, stop_after=None):
+        """One run of the job, which has time for so many batches."""
+        calls = []
+
+        def commit(cron, processed=0, **kwargs):
+            calls.append(processed)
+            # The first call only says how much there is.
+            return 0 if stop_after and len(calls) > stop_after else 60
+
+        with patch.object(self.env.registry["ir.cron"], "_commit_progress", commit):
+            self.runs._cron_recompute(batch)
+        self.env.invalidate_all()
+
+    def kept(self):
+        self.env.flush_all()
+        return [self.env.execute_query(SQL(query)) for query in (LEDGER, CONVERSIONS)]
+
+    def one_by_one(self):
+        """What the engine leaves when it splits one deal after the other."""
+        engine = build_engine(self.env)
+        for deal in self.env["crm.lead"].search([("type", "=", "opportunity")], order="id"):
+            engine.recompute([deal._trackflow_ref()])
+        return self.kept()
+
+    def kept_after(self, statement):
+        self.env.cr.execute(statement)
+        self.env.invalidate_all()
+        return self.kept()
+
+    def test_the_job_leaves_what_the_engine_leaves_one_by_one(self):
+        expected = self.one_by_one()
+        self.assertTrue(all(expected))
+        self.kept_after("DELETE FROM trackflow_deal_attribution")
+        self.runs.with_user(self.manager).action_start()
+        self.run_job()
+        self.assertEqual(self.kept(), expected)
+        run = self.runs.search([], limit=1)
+        self.assertEqual((run.state, run.progress), ("done", 100))
+        self.assertEqual(run.done_count, run.deal_count)
+
+    def test_an_interrupted_run_goes_on_where_it_stopped(self):
+        self.runs.action_start()
+        self.run_job(stop_after=1)
+        run = self.runs.search([], limit=1)
+        self.assertEqual((run.state, run.done_count), ("running", 2))
+        self.assertGreater(run.progress, 0)
+        self.runs.action_start()
+        self.assertEqual(self.runs.search_count([("state", "=", "running")]), 1)
+        self.run_job()
+        self.assertEqual((run.state, run.done_count), ("done", run.deal_count))
+
+    def test_a_batch_takes_as_many_queries_as_a_smaller_one(self):
+        self.one_by_one()
+
+        def queries(count):
+            refs = [deal._trackflow_ref() for deal in self.deals[:count]]
+            self.env.flush_all()
+            self.env.invalidate_all()
+            start = self.env.cr.sql_log_count
+            build_engine(self.env).recompute(refs)
+            return self.env.cr.sql_log_count - start
+
+        queries(2)
+        self.assertEqual(queries(2), queries(4))
+
+    def test_many_deals_of_a_model_are_left_to_the_job(self):
+        self.deals.trackflow_attribution_model_id = self.linear
+        with patch.object(trackflow_attribution_model, "AT_ONCE", 3):
+            action = self.linear.with_user(self.manager).action_recompute()
+        self.assertEqual(action["res_model"], "trackflow.recompute.run")
+        run = self.runs.search([], limit=1)
+        self.assertEqual((run.model_id, run.state), (self.linear, "running"))
+        self.assertGreaterEqual(run.deal_count, 4)
+        self.run_job(batch=100)
+        self.assertEqual((run.state, run.done_count), ("done", run.deal_count))
+
+    def test_only_managers_start_it(self):
+        for user in (self.salesman, self.marketer, self.employee):
+            with self.assertRaises(AccessError):
+                self.runs.with_user(user).action_start()
+            with self.assertRaises(AccessError):
+                self.runs.with_user(user).search([])
+        self.assertFalse(self.runs.search([]))

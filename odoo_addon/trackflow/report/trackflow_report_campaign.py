@@ -34,29 +34,31 @@ class TrackflowReportCampaign(models.Model):
         # Four facts share the numbers: that makes their ids distinct without sorting them.
         return SQL(
             """
-            SELECT click.id * 4 AS id, click.trackflow_occurred_at AS date, click.campaign_id,
+            SELECT click.id::bigint * 4 AS id, click.trackflow_occurred_at AS date, click.campaign_id,
                    click.link_id, click.trackflow_source AS source,
                    click.trackflow_medium AS medium, click.trackflow_channel AS channel,
-                   NULL::int AS company_id, NULL::int AS currency_id,
+                   NULL::int AS company_id, %(currency)s AS currency_id,
                    click.trackflow_visitor_id AS visitor_id,
                    1 AS clicks, 0 AS leads, 0 AS deals, 0::numeric AS revenue, 0::numeric AS cost
               FROM link_tracker_click click
              WHERE click.trackflow_counts
              UNION ALL
-            SELECT fact.id * 4 + 1, fact.occurred_at, fact.campaign_id, fact.link_id, fact.source,
+            SELECT fact.id::bigint * 4 + 1, fact.occurred_at, fact.campaign_id, fact.link_id, fact.source,
                    fact.medium, fact.channel, fact.company_id, fact.currency_id, NULL,
                    0, (fact.kind = 'lead')::int, (fact.kind = 'won')::int, 0, 0
               FROM trackflow_conversion fact
              UNION ALL
-            SELECT credit.id * 4 + 2, lead.trackflow_closed_date, credit.campaign_id,
+            SELECT credit.id::bigint * 4 + 2, lead.trackflow_closed_date, credit.campaign_id,
                    credit.link_id, credit.source, credit.medium, credit.channel,
                    credit.company_id, credit.currency_id, NULL, 0, 0, 0, credit.value, 0
               FROM trackflow_deal_attribution credit
               JOIN crm_lead lead ON lead.id = credit.lead_id
              WHERE credit.deal_status = 'won'
              UNION ALL
-            SELECT cost.id * 4 + 3, cost.date::timestamp, cost.campaign_id, NULL, NULL, NULL,
+            SELECT cost.id::bigint * 4 + 3, cost.date::timestamp, cost.campaign_id, NULL, NULL, NULL,
                    NULL, cost.company_id, cost.currency_id, NULL, 0, 0, 0, 0, cost.amount
               FROM trackflow_campaign_cost cost
-            """
+            """,
+            # Clicks cost nothing here; their currency must not make sums look mixed.
+            currency=self.env.company.currency_id.id,
         )

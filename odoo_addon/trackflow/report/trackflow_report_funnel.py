@@ -35,15 +35,16 @@ class TrackflowReportFunnel(models.Model):
     def _table_query(self):
         return SQL(
             """
-            SELECT session.id * 4 AS id, '1_visit' AS step, session.session_start AS date,
+            SELECT session.id::bigint * 4 AS id, '1_visit' AS step, session.session_start AS date,
                    session.channel, session.source, session.medium, session.campaign,
                    NULL::int AS lead_id, session.visitor_id, NULL::int AS company_id,
-                   NULL::int AS currency_id, 1 AS number, 0::numeric AS value
+                   %(currency)s AS currency_id, 1 AS number, 0::numeric AS value
               FROM trackflow_session session
              UNION ALL
-            SELECT lead.id * 4 + step.number, step.name, step.date, lead.trackflow_last_channel,
+            SELECT lead.id::bigint * 4 + step.number, step.name, step.date, lead.trackflow_last_channel,
                    lead.trackflow_source, lead.trackflow_medium, lead.trackflow_campaign, lead.id,
-                   lead.trackflow_visitor_id, lead.company_id, company.currency_id, 1,
+                   lead.trackflow_visitor_id, lead.company_id,
+                   COALESCE(company.currency_id, %(currency)s), 1,
                    CASE WHEN step.number > 1 THEN lead.expected_revenue ELSE 0 END
               FROM crm_lead lead
               LEFT JOIN res_company company ON company.id = lead.company_id
@@ -53,5 +54,7 @@ class TrackflowReportFunnel(models.Model):
                    (3, '4_won', lead.trackflow_closed_date, lead.won_status = 'won')
                    ) AS step(number, name, date, reached)
              WHERE lead.trackflow_touch_count > 0 AND step.reached
-            """
+            """,
+            # What has no company, and so no currency, must not make sums look mixed.
+            currency=self.env.company.currency_id.id,
         )

@@ -48,7 +48,7 @@ class TrackflowReportLead(models.Model):
                    lead.trackflow_last_channel AS last_channel,
                    lead.trackflow_source AS source, lead.trackflow_medium AS medium,
                    lead.campaign_id, lead.user_id, lead.team_id, lead.company_id,
-                   company.currency_id,
+                   COALESCE(company.currency_id, %(currency)s) AS currency_id,
                    COALESCE(lead.trackflow_marketing_influenced, FALSE) AS influenced,
                    COALESCE(lead.trackflow_touch_count, 0) AS touches,
                    EXTRACT(EPOCH FROM lead.trackflow_lead_date - lead.trackflow_first_touch_date)
@@ -67,5 +67,6 @@ class TrackflowReportLead(models.Model):
                           WHERE deal_status = 'won' AND touch_at IS NOT NULL
                           GROUP BY lead_id) credit ON credit.lead_id = lead.id
              WHERE lead.active OR lead.won_status = 'lost'
-            """
+            """,
+            currency=self.env.company.currency_id.id,
         )

@@ -26,3 +26,33 @@ class TestTours(HttpCase, TrackflowCase):
         link = self.env["link.tracker"].search([("title", "=", "Tour Poster")])
         self.assertEqual(link.campaign_id, self.campaign)
         self.assertEqual(len(link.code), self.env.company.trackflow_code_length)
+
+    def won_deal(self):
+        visitor = self.journey(3)
+        self.drain()
+        lead = self.opportunity(visitor, user=self.seller, user_id=self.seller.id, name="Tour Deal")
+        self.links[2].title = "Tour Poster"
+        return lead
+
+    def test_salesperson_at_a_desk_and_on_a_phone(self):
+        for size in ("1366x768", "390x844"):
+            with self.subTest(size=size):
+                lead = self.won_deal()
+                self.env.flush_all()
+                self.browser_size = size
+                self.start_tour(
+                    f"/odoo/crm.lead/{lead.id}", "trackflow_salesperson", login="tf_seller"
+                )
+                link = lead.trackflow_deal_link_ids
+                self.assertEqual((link.reason, link.user_id), ("She told me", self.seller))
+                self.assertEqual(len(self.credits(lead)), 4)
+
+    def test_manager_at_a_desk_and_on_a_phone(self):
+        self.won_deal().action_set_won()
+        self.env.flush_all()
+        for size in ("1366x768", "390x844"):
+            with self.subTest(size=size):
+                self.browser_size = size
+                self.start_tour(
+                    "/odoo/trackflow-dashboard", "trackflow_manager", login="tf_manager"
+                )

@@ -1,0 +1,37 @@
+import { registry } from "@web/core/registry";
+
+registry.category("web_tour.tours").add("trackflow_manager", {
+    steps: () => [
+        {
+            content: "the dashboard tells what came of it",
+            trigger: ".o_trackflow_dashboard [data-kpi=revenue]:contains('100.00')",
+        },
+        {
+            trigger: ".o_trackflow_dashboard canvas[aria-label*='Clicks']",
+        },
+        {
+            content: "of one campaign",
+            trigger: ".o_trackflow_filters select[name=campaign]",
+            run: "selectByLabel TrackFlow Spring",
+        },
+        {
+            trigger: ".o_trackflow_campaigns tbody tr:only-child:contains('TrackFlow Spring')",
+        },
+        {
+            content: "of one channel: costs have none",
+            trigger: ".o_trackflow_filters select[name=channel]",
+            run: "selectByLabel Email",
+        },
+        {
+            trigger: ".o_trackflow_kpis:not(:has([data-kpi=cost])) [data-kpi=clicks] .fs-3:contains(/^1$/)",
+        },
+        {
+            content: "the records behind a number",
+            trigger: ".o_trackflow_dashboard [data-kpi=clicks]",
+            run: "click",
+        },
+        {
+            trigger: ".o_list_view .o_data_row, .o_kanban_view .o_kanban_record",
+        },
+    ],
+});

@@ -17,6 +17,8 @@ _WEB = re.compile(r"\s*https?://", re.IGNORECASE)
 
 class LinkTracker(models.Model):
     _inherit = "link.tracker"
+    # The short URL, which Odoo names links by, is computed: nobody could find a link by it.
+    _rec_names_search = ["title", "label", "url"]
 
     # Odoo counts the clicks anew after each of them, so that clicks on one link wait for each
     # other; here the job that records clicks adds to the number.

@@ -70,6 +70,11 @@ class LinkTrackerClick(models.Model):
         "(trackflow_event_id) WHERE trackflow_event_id IS NOT NULL",
         "This click has already been recorded.",
     )
+    # Holds all that the dashboard reads of a click.
+    _trackflow_dashboard_idx = models.Index(
+        "(trackflow_occurred_at) INCLUDE (trackflow_visitor_id, trackflow_channel, campaign_id, "
+        "link_id) WHERE trackflow_counts"
+    )
     _trackflow_not_rolled_up_idx = models.Index("(id) WHERE trackflow_rolled_up IS FALSE")
     _trackflow_at_hand_idx = models.Index(
         "(trackflow_occurred_at, id) WHERE trackflow_archived IS NOT TRUE"

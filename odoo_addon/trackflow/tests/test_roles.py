@@ -39,6 +39,14 @@ MATRIX = {
     "trackflow.deal.link": ("CRUD", "R", "CRUD"),
     "trackflow.deal.stage.change": ("RU", "R", "RU"),
     "trackflow.lead.status.change": ("R", "R", "R"),
+    # Comparisons and reports
+    "trackflow.model.credit": ("R", "R", "R"),
+    "trackflow.model.credit.due": ("", "", "R"),
+    "trackflow.report.campaign": ("", "R", "R"),
+    "trackflow.report.funnel": ("", "R", "R"),
+    "trackflow.report.journey": ("", "R", "R"),
+    "trackflow.report.lead": ("R", "R", "R"),
+    "trackflow.report.model": ("R", "R", "R"),
     # Settings
     "trackflow.internal.ip.range": ("", "", "CRUD"),
     "trackflow.connector": ("", "", "CRUD"),

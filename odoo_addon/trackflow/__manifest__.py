@@ -47,6 +47,7 @@
         "views/trackflow_outbox_message_views.xml",
         "views/trackflow_webhook_endpoint_views.xml",
         "views/trackflow_click_queue_views.xml",
+        "views/trackflow_api_views.xml",
         "views/trackflow_plugin_views.xml",
         "views/trackflow_failure_views.xml",
         "views/trackflow_takeover_views.xml",

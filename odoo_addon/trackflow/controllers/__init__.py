@@ -1,1 +1,1 @@
-from . import person, qr, redirect, webhook
+from . import api, person, qr, redirect, webhook

@@ -13,6 +13,8 @@ from . import (
     res_config_settings,
     res_partner,
     res_users,
+    trackflow_api_key,
+    trackflow_api_request_log,
     trackflow_attribution_model,
     trackflow_attribution_model_fit,
     trackflow_campaign_cost,

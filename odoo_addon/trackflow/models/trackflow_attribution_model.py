@@ -150,6 +150,13 @@ class TrackflowAttributionModel(models.Model):
         )
 
     @api.model
+    def _core_models(self):
+        """The models that the user may choose, by name; those of a missing plugin are left out."""
+        window_days = self.env.company.trackflow_window_days
+        usable = self.search([("rule", "in", list(self._rules()))])
+        return {model.name: model._core_model(window_days) for model in usable}
+
+    @api.model
     @tools.ormcache("model_id")
     def _parameters(self, model_id):
         model = self.sudo().with_context(lang=None).browse(model_id)

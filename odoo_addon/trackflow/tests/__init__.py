@@ -1,6 +1,7 @@
 from . import (
     test_access,
     test_campaigns,
+    test_catalog,
     test_click_job,
     test_crm_history,
     test_crm_lead,

@@ -1,0 +1,419 @@
+"""Campaigns, links, templates and webhook endpoints."""
+
+from collections import Counter
+from urllib.parse import quote_plus
+
+from odoo.fields import Domain
+
+from trackflow_core.api import storage
+from trackflow_core.api.storage import Conflict
+from trackflow_core.attribution.allocation import from_minor_units, to_minor_units
+from trackflow_core.errors import InvalidEvent
+from trackflow_core.model import Link, LinkRule, LinkStatus, Variant
+from trackflow_core.tracking.templates import Kind, Template, Variable
+from trackflow_core.tracking.urls import query_pairs
+
+from ..store.values import aware
+from .base import Records, like
+
+
+class Campaigns(Records):
+    model = "utm.campaign"
+
+    def domain(self, query):
+        if not query.search:
+            return []
+        text = like(query.search)
+        return Domain("name", "ilike", text) | Domain("title", "ilike", text)
+
+    def told(self, records):
+        for record in records:
+            currency = record.trackflow_currency_id or self.env.company.currency_id
+            yield (
+                record,
+                storage.Campaign(
+                    str(record.id),
+                    record.name,
+                    record.title or "",
+                    record.trackflow_description or "",
+                    to_minor_units(record.trackflow_budget, currency.decimal_places),
+                    currency.name,
+                    record.trackflow_start_date or None,
+                    record.trackflow_end_date or None,
+                ),
+            )
+
+    def create(self, campaigns):
+        self._check_names(campaigns)
+        created = self.records.create([self._vals(campaign) for campaign in campaigns])
+        return [told for _record, told in self.told(created)]
+
+    def update(self, campaigns):
+        self._check_names(campaigns)
+        changed = self.records.browse(int(campaign.id) for campaign in campaigns)
+        for record, campaign in zip(changed, campaigns, strict=True):
+            record.write(self._vals(campaign))
+        return [told for _record, told in self.told(changed)]
+
+    def delete(self, ids):
+        records = self.find(ids)
+        records.check_access("unlink")
+        used = self.env["link.tracker"].sudo().search([("campaign_id", "in", records.ids)], limit=1)
+        if used:
+            raise Conflict(
+                self.env._(
+                    "The campaign “%s” has links: move them to another one first.",
+                    used.campaign_id.name,
+                )
+            )
+        records.unlink()
+
+    def _check_names(self, campaigns):
+        _check_names(self.records, campaigns)
+
+    def _vals(self, campaign):
+        currency = _currency(self.env, campaign.currency)
+        return {
+            "name": campaign.name,
+            "title": campaign.title or campaign.name,
+            "trackflow_description": campaign.description or False,
+            "trackflow_currency_id": currency.id,
+            "trackflow_budget": float(from_minor_units(campaign.budget, currency.decimal_places)),
+            "trackflow_start_date": campaign.starts or False,
+            "trackflow_end_date": campaign.ends or False,
+        }
+
+
+class Links(Records):
+    model = "link.tracker"
+
+    def id_of(self, record):
+        return record.code
+
+    def find(self, ids):
+        # The newest code is a link's own; earlier ones still lead to it.
+        found = self.records.search([("link_code_ids.code", "in", list(ids))])
+        return found.filtered(lambda link: link.code in ids)
+
+    def domain(self, query):
+        domain = Domain.TRUE
+        if query.search:
+            text = like(query.search)
+            domain &= (
+                Domain("title", "ilike", text)
+                | Domain("url", "ilike", text)
+                | Domain("link_code_ids.code", "ilike", text)
+            )
+        if query.campaign:
+            domain &= Domain("campaign_id.name", "=", query.campaign)
+        return domain
+
+    def told(self, records):
+        for record in records:
+            own_title = record.title if record.title != record.url else ""
+            yield (
+                record,
+                storage.TrackedLink(
+                    self._link(record),
+                    own_title or "",
+                    record.short_url,
+                    aware(record.create_date),
+                    record.count,
+                    record.trackflow_unique_visitors,
+                    aware(record.trackflow_last_click) if record.trackflow_last_click else None,
+                ),
+            )
+
+    def _link(self, record):
+        if not record.active:
+            status = LinkStatus.ARCHIVED
+        else:
+            status = LinkStatus.PAUSED if record.trackflow_paused else LinkStatus.ACTIVE
+        return Link(
+            code=record.code,
+            destination=record.url,
+            source=record.source_id.name or "",
+            medium=record.medium_id.name or "",
+            campaign=record.campaign_id.name or "",
+            content=record.trackflow_content or "",
+            term=record.trackflow_term or "",
+            status=status,
+            starts=record.trackflow_start_date or None,
+            ends=record.trackflow_expiry_date or None,
+            zone=record.trackflow_zone or "UTC",
+            fallback=record.trackflow_fallback_url or "",
+            language=record.trackflow_language or "",
+            variants=tuple(
+                Variant(item.name, item.url, item.weight)
+                for item in record.trackflow_variant_ids
+                if item.active
+            ),
+            rules=tuple(
+                LinkRule(
+                    item.url,
+                    item.device or "",
+                    item.language or "",
+                    frozenset(item.country_ids.mapped("code")),
+                    tuple(query_pairs(f"?{item.query or ''}")),
+                    item.since or None,
+                    item.until or None,
+                )
+                for item in record.trackflow_rule_ids
+                if item.active
+            ),
+        )
+
+    def create(self, links):
+        codes = [tracked.id for tracked in links]
+        self._check_codes(codes)
+        # Odoo takes a title that it is not given from the page; the URL stands for none.
+        created = self.records.with_context(trackflow_codes=codes).create(self._vals_list(links))
+        created = created.with_context(trackflow_codes=None)
+        return [told for _record, told in self.told(created)]
+
+    def update(self, links):
+        known = {record.code: record for record in self.find([item.id for item in links])}
+        changed = self.records.browse(known[item.id].id for item in links)
+        for record, vals in zip(changed, self._vals_list(links), strict=True):
+            record.trackflow_variant_ids.unlink()
+            record.trackflow_rule_ids.unlink()
+            record.write(vals)
+        return [told for _record, told in self.told(changed)]
+
+    def _check_codes(self, codes):
+        wanted = [code for code in codes if code]
+        taken = self.env["link.tracker.code"].sudo().search([("code", "in", wanted)], limit=1)
+        if taken:
+            raise Conflict(
+                self.env._("The code “%s” is taken: choose another.", taken.code), field="code"
+            )
+
+    def _vals_list(self, links):
+        utm = {
+            "campaign_id": self._utm("utm.campaign", {item.link.campaign for item in links}),
+            "medium_id": self._utm("utm.medium", {item.link.medium for item in links}),
+            "source_id": self._utm("utm.source", {item.link.source for item in links}),
+        }
+        countries = self._countries(links)
+        return [
+            {
+                **self._own_vals(item, countries),
+                "campaign_id": utm["campaign_id"][item.link.campaign],
+                "medium_id": utm["medium_id"][item.link.medium],
+                "source_id": utm["source_id"][item.link.source],
+            }
+            for item in links
+        ]
+
+    def _own_vals(self, item, countries):
+        link = item.link
+        for moment in (link.starts, link.ends):
+            if hasattr(moment, "hour"):
+                raise InvalidEvent(
+                    self.env._("Odoo's links begin and end with a day: send one like 2026-03-01.")
+                )
+        return {
+            "url": link.destination,
+            "title": item.title or link.destination,
+            "active": link.status is not LinkStatus.ARCHIVED,
+            "trackflow_paused": link.status is LinkStatus.PAUSED,
+            "trackflow_content": link.content or False,
+            "trackflow_term": link.term or False,
+            "trackflow_start_date": link.starts or False,
+            "trackflow_expiry_date": link.ends or False,
+            "trackflow_fallback_url": link.fallback or False,
+            "trackflow_language": link.language or False,
+            "trackflow_variant_ids": [
+                (0, 0, {"name": variant.name, "url": variant.destination, "weight": variant.weight})
+                for variant in link.variants
+            ],
+            "trackflow_rule_ids": [
+                (
+                    0,
+                    0,
+                    {
+                        "sequence": place,
+                        "url": rule.destination,
+                        "device": rule.device or False,
+                        "language": rule.language or False,
+                        "country_ids": [(6, 0, [countries[code] for code in rule.countries])],
+                        "query": "&".join(
+                            f"{quote_plus(name)}={quote_plus(value)}" if value else quote_plus(name)
+                            for name, value in rule.query
+                        )
+                        or False,
+                        "since": rule.since or False,
+                        "until": rule.until or False,
+                    },
+                )
+                for place, rule in enumerate(link.rules)
+            ],
+        }
+
+    def _utm(self, model, names):
+        """The ids of the records of these names, made where they are missing."""
+        # Campaigns are the user's to make; sources and mediums are words.
+        records = self.env[model] if model == "utm.campaign" else self.env[model].sudo()
+        found = {record.name: record.id for record in records.search([("name", "in", [*names])])}
+        missing = sorted(names - found.keys() - {""})
+        field = "title" if model == "utm.campaign" else "name"
+        made = records.create([{"name": name, field: name} for name in missing])
+        return {"": False, **found, **dict(zip(missing, made.ids, strict=True))}
+
+    def _countries(self, links):
+        codes = {code for item in links for rule in item.link.rules for code in rule.countries}
+        found = self.env["res.country"].search([("code", "in", list(codes))])
+        known = {country.code: country.id for country in found}
+        if unknown := sorted(codes - known.keys()):
+            raise InvalidEvent(self.env._("There is no country “%s”.", unknown[0]))
+        return known
+
+
+class Templates(Records):
+    model = "trackflow.link.template"
+
+    def domain(self, query):
+        return [("name", "ilike", like(query.search))] if query.search else []
+
+    def told(self, records):
+        for record in records:
+            variables = tuple(
+                Variable(
+                    item.name,
+                    Kind(item.kind),
+                    item.default_value or "",
+                    tuple(filter(None, map(str.strip, (item.choices or "").split(",")))),
+                    item.pattern or "",
+                    item.max_length,
+                )
+                for item in record.variable_ids
+            )
+            template = Template(record.url_template, variables)
+            yield (
+                record,
+                storage.LinkTemplate(
+                    str(record.id), record.name, template, record.description or ""
+                ),
+            )
+
+    def create(self, templates):
+        _check_names(self.records, templates)
+        created = self.records.create([self._vals(template) for template in templates])
+        return [told for _record, told in self.told(created)]
+
+    def update(self, templates):
+        _check_names(self.records, templates)
+        changed = self.records.browse(int(template.id) for template in templates)
+        for record, template in zip(changed, templates, strict=True):
+            vals = self._vals(template)
+            gone = [(2, variable.id) for variable in record.variable_ids]
+            record.write({**vals, "variable_ids": gone + vals["variable_ids"]})
+        return [told for _record, told in self.told(changed)]
+
+    def delete(self, ids):
+        self.find(ids).unlink()
+
+    def _vals(self, item):
+        for variable in item.template.variables:
+            if any("," in choice for choice in variable.choices):
+                raise InvalidEvent(
+                    self.env._("Odoo parts choices by commas: use none in “%s”.", variable.name)
+                )
+        return {
+            "name": item.name,
+            "url_template": item.template.text,
+            "description": item.description or False,
+            "variable_ids": [
+                (
+                    0,
+                    0,
+                    {
+                        "sequence": place,
+                        "name": variable.name,
+                        "kind": variable.kind.value,
+                        "default_value": variable.default or False,
+                        "choices": ", ".join(variable.choices) or False,
+                        "pattern": variable.pattern or False,
+                        "max_length": variable.max_length,
+                    },
+                )
+                for place, variable in enumerate(item.template.variables)
+            ],
+        }
+
+
+class Endpoints(Records):
+    model = "trackflow.webhook.endpoint"
+
+    def told(self, records):
+        for record in records:
+            yield (
+                record,
+                storage.WebhookEndpoint(
+                    str(record.id),
+                    record.url,
+                    frozenset(record.event_ids.mapped("name")),
+                    record.description or "",
+                    record.active,
+                    tuple(record.sudo()._secrets()),
+                    record.problem or "",
+                ),
+            )
+
+    def create(self, endpoints):
+        created = self.records.create([self._vals(endpoint) for endpoint in endpoints])
+        return self._keep(created, endpoints)
+
+    def update(self, endpoints):
+        changed = self.records.browse(int(endpoint.id) for endpoint in endpoints)
+        for record, endpoint in zip(changed, endpoints, strict=True):
+            record.write(self._vals(endpoint))
+        return self._keep(changed, endpoints)
+
+    def delete(self, ids):
+        self.find(ids).unlink()
+
+    def _keep(self, records, endpoints):
+        for record, endpoint in zip(records.sudo(), endpoints, strict=True):
+            record._set_secrets(list(endpoint.secrets))
+            record.problem = endpoint.problem or False
+        return [told for _record, told in self.told(records)]
+
+    def _vals(self, endpoint):
+        events = (
+            self.env["trackflow.webhook.event"]
+            .sudo()
+            .search([("name", "in", list(endpoint.events))])
+        )
+        if unknown := sorted(endpoint.events - {event.name for event in events}):
+            raise InvalidEvent(self.env._("There is no event “%s”.", unknown[0]))
+        return {
+            "url": endpoint.url,
+            "description": endpoint.description or False,
+            "active": endpoint.enabled,
+            "event_ids": [(6, 0, events.ids)],
+        }
+
+
+def _check_names(model, told):
+    """Raise Conflict where a name is another record's, or is given twice."""
+    names = [record.name for record in told]
+    repeated = [name for name, count in Counter(names).items() if count > 1]
+    own = {int(record.id) for record in told if record.id}
+    others = model.sudo().search([("name", "in", names), ("id", "not in", list(own))], limit=1)
+    if others or repeated:
+        raise Conflict(
+            model.env._("The name “%s” is taken: choose another.", others.name or repeated[0]),
+            field="name",
+        )
+
+
+def _currency(env, code):
+    if not code:
+        return env.company.currency_id
+    currency = env["res.currency"].search([("name", "=", code), ("active", "=", True)])
+    if not currency:
+        raise InvalidEvent(
+            env._("The currency %s is not active in Odoo: activate it, or send another.", code)
+        )
+    return currency

@@ -1,0 +1,125 @@
+import json
+from collections import Counter
+
+from odoo import api, fields, models
+from odoo.tools import SQL
+
+from ..store.values import text_time
+
+
+class TrackflowApiRequestLog(models.Model):
+    """One request to the REST API, with secrets and persons masked."""
+
+    _name = "trackflow.api.request.log"
+    _description = "TrackFlow API Request"
+    _order = "request_time desc, id desc"
+    _rec_name = "endpoint"
+    # Written by statements after the answer was sent.
+    _log_access = False
+
+    request_time = fields.Datetime("Time", required=True, readonly=True, index=True)
+    key_id = fields.Many2one(
+        "trackflow.api.key", readonly=True, index="btree_not_null", ondelete="set null"
+    )
+    key_prefix = fields.Char("Key Prefix", readonly=True)
+    method = fields.Char(readonly=True)
+    endpoint = fields.Char("Path", readonly=True)
+    response_code = fields.Integer("Status", readonly=True, aggregator=None)
+    duration = fields.Integer("Duration (ms)", readonly=True, aggregator="avg")
+    ip_address = fields.Char("Address", readonly=True)
+    request_data = fields.Text("Request", readonly=True)
+    response_data = fields.Text("Answer", readonly=True)
+
+    @api.model
+    def _log(self, entries):
+        """Keep these entries and count them on their keys, by two statements."""
+        rows = [
+            {
+                "request_time": text_time(entry.requested_at),
+                "key_prefix": entry.key_id or None,
+                "method": entry.method,
+                "endpoint": entry.path,
+                "response_code": entry.status,
+                "duration": entry.duration,
+                "ip_address": entry.address,
+                "request_data": entry.request,
+                "response_data": entry.response,
+            }
+            for entry in entries
+        ]
+        self.env["trackflow.api.key"].flush_model(["key_prefix"])
+        self.env.cr.execute(
+            SQL(
+                """
+                INSERT INTO trackflow_api_request_log
+                    (request_time, key_id, key_prefix, method, endpoint, response_code, duration,
+                     ip_address, request_data, response_data)
+                SELECT r.request_time, k.id, r.key_prefix, r.method, r.endpoint, r.response_code,
+                       r.duration, r.ip_address, r.request_data, r.response_data
+                  FROM jsonb_to_recordset(%s::jsonb) WITH ORDINALITY AS r(
+                       request_time timestamp, key_prefix text, method text, endpoint text,
+                       response_code int, duration int, ip_address text, request_data text,
+                       response_data text, place bigint)
+                  LEFT JOIN trackflow_api_key k ON k.key_prefix = r.key_prefix
+                 ORDER BY r.place
+                """,
+                json.dumps(rows),
+            )
+        )
+        used = Counter(row["key_prefix"] for row in rows if row["key_prefix"])
+        last = {row["key_prefix"]: row["request_time"] for row in rows}
+        self.env.cr.execute(
+            SQL(
+                """
+                UPDATE trackflow_api_key k
+                   SET usage_count = COALESCE(k.usage_count, 0) + r.uses,
+                       last_used = GREATEST(k.last_used, r.last_used)
+                  FROM jsonb_to_recordset(%s::jsonb) AS r(
+                       key_prefix text, uses int, last_used timestamp)
+                 WHERE k.key_prefix = r.key_prefix
+                """,
+                json.dumps(
+                    [
+                        {"key_prefix": prefix, "uses": uses, "last_used": last[prefix]}
+                        for prefix, uses in sorted(used.items())
+                    ]
+                ),
+            )
+        )
+        self.invalidate_model(flush=False)
+        self.env["trackflow.api.key"].invalidate_model(["usage_count", "last_used"], flush=False)
+
+    @api.autovacuum
+    def _gc_requests(self):
+        """Requests are kept 90 days, remembered answers one."""
+        self.env.cr.execute(
+            SQL(
+                "DELETE FROM trackflow_api_request_log WHERE request_time < %s - interval '90 days'",
+                self.env.cr.now(),
+            )
+        )
+        self.env.cr.execute(
+            SQL(
+                "DELETE FROM trackflow_api_answer WHERE answered_at < %s - interval '1 day'",
+                self.env.cr.now(),
+            )
+        )
+
+
+class TrackflowApiAnswer(models.Model):
+    """The answer to a POST with an Idempotency-Key, for when it is repeated."""
+
+    _name = "trackflow.api.answer"
+    _description = "TrackFlow API Answer"
+    _order = "id"
+    _rec_name = "key"
+    _log_access = False
+
+    key = fields.Char(required=True, readonly=True)
+    fingerprint = fields.Char(required=True, readonly=True)
+    answered_at = fields.Datetime(required=True, readonly=True, index=True)
+    status = fields.Integer(readonly=True)
+    headers = fields.Char(readonly=True)
+    body = fields.Text(readonly=True)
+
+    _key_uniq = models.UniqueIndex("(key)", "This request was answered already.")

@@ -1,0 +1,35 @@
+from dataclasses import replace
+
+from odoo.addons.trackflow.catalog import OdooCatalog
+from odoo.addons.trackflow.store import OdooStore
+from odoo.tests import TransactionCase, tagged
+
+from trackflow_core.testing.catalogs import CatalogContract
+
+from .test_store import TestOdooStore
+
+
+@tagged("post_install", "-at_install")
+class TestOdooCatalog(CatalogContract, TransactionCase):
+    """The core's own contract for catalogs, over Odoo's tables."""
+
+    allow_inherited_tests_method = True
+
+    @classmethod
+    def setUpClass(cls):
+        super().setUpClass()
+        cls.env.cr.execute("DELETE FROM trackflow_click_queue")
+        cls.env.cr.execute("DELETE FROM trackflow_event")
+        cls.env.cr.execute("DELETE FROM link_tracker_click")
+        cls.env.company.currency_id = cls.env.ref("base.EUR")
+        cls.env.ref("base.EUR").active = True
+
+    _make_link = TestOdooStore._make_link
+
+    def new_host(self, links):
+        for link in links:
+            self._make_link(link)
+        return OdooCatalog(self.env), OdooStore(self.env)
+
+    def link(self, link):
+        return replace(link, zone=self.env.company.partner_id.tz or "UTC")

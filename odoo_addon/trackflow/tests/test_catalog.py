@@ -6,7 +6,7 @@ from odoo.tests import TransactionCase, tagged
 
 from trackflow_core.testing.catalogs import CatalogContract
 
-from .test_store import TestOdooStore
+from . import test_store
 
 
 @tagged("post_install", "-at_install")
@@ -24,7 +24,7 @@ class TestOdooCatalog(CatalogContract, TransactionCase):
         cls.env.company.currency_id = cls.env.ref("base.EUR")
         cls.env.ref("base.EUR").active = True
 
-    _make_link = TestOdooStore._make_link
+    _make_link = test_store.TestOdooStore._make_link
 
     def new_host(self, links):
         for link in links:

@@ -12,12 +12,13 @@ from odoo.tools import config
 
 from trackflow_core.api.app import Api, ApiSettings
 from trackflow_core.api.calls import Workspace
-from trackflow_core.api.messages import Request
+from trackflow_core.api.messages import Problem, Request
 from trackflow_core.model import Context
 
 from ..catalog import OdooCatalog
 from ..engine import build_engine, plugin_hooks
 from ..store import OdooStore
+from ..store.outbox import OdooOutbox
 
 _logger = logging.getLogger(__name__)
 _BASE = "/trackflow/api/v1"
@@ -69,6 +70,8 @@ class _Host:
 
     def open(self, key):
         owner = self.env["trackflow.api.key"].search([("key_prefix", "=", key.id)]).user_id
+        if not owner.active:
+            raise Problem(401, "The user of this API key has left.", "Make a key for another user.")
         # The user's own company first: new records are its.
         companies = [owner.company_id.id, *(owner.company_ids - owner.company_id).ids]
         context = {"lang": owner.lang, "tz": owner.tz, "allowed_company_ids": companies}
@@ -79,6 +82,7 @@ class _Host:
             store,
             build_engine(env, store),
             lambda: env["trackflow.attribution.model"]._core_models(),
+            OdooOutbox(env),
         )
 
 

@@ -5,6 +5,7 @@ from odoo import api, fields, models
 from odoo.tools import SQL
 
 from ..store.values import text_time
+from .trackflow_api_key import NOBODY
 
 
 class TrackflowApiRequestLog(models.Model):
@@ -35,6 +36,7 @@ class TrackflowApiRequestLog(models.Model):
         """Keep these entries and count them on their keys, by two statements."""
         rows = [
             {
+                "place": place,
                 "request_time": text_time(entry.requested_at),
                 "key_prefix": entry.key_id or None,
                 "method": entry.method,
@@ -45,7 +47,7 @@ class TrackflowApiRequestLog(models.Model):
                 "request_data": entry.request,
                 "response_data": entry.response,
             }
-            for entry in entries
+            for place, entry in enumerate(entries)
         ]
         self.env["trackflow.api.key"].flush_model(["key_prefix"])
         self.env.cr.execute(
@@ -56,10 +58,10 @@ class TrackflowApiRequestLog(models.Model):
                      ip_address, request_data, response_data)
                 SELECT r.request_time, k.id, r.key_prefix, r.method, r.endpoint, r.response_code,
                        r.duration, r.ip_address, r.request_data, r.response_data
-                  FROM jsonb_to_recordset(%s::jsonb) WITH ORDINALITY AS r(
-                       request_time timestamp, key_prefix text, method text, endpoint text,
-                       response_code int, duration int, ip_address text, request_data text,
-                       response_data text, place bigint)
+                  FROM jsonb_to_recordset(%s::jsonb) AS r(
+                       place int, request_time timestamp, key_prefix text, method text,
+                       endpoint text, response_code int, duration int, ip_address text,
+                       request_data text, response_data text)
                   LEFT JOIN trackflow_api_key k ON k.key_prefix = r.key_prefix
                  ORDER BY r.place
                 """,
@@ -89,22 +91,6 @@ class TrackflowApiRequestLog(models.Model):
         self.invalidate_model(flush=False)
         self.env["trackflow.api.key"].invalidate_model(["usage_count", "last_used"], flush=False)
 
-    @api.autovacuum
-    def _gc_requests(self):
-        """Requests are kept 90 days, remembered answers one."""
-        self.env.cr.execute(
-            SQL(
-                "DELETE FROM trackflow_api_request_log WHERE request_time < %s - interval '90 days'",
-                self.env.cr.now(),
-            )
-        )
-        self.env.cr.execute(
-            SQL(
-                "DELETE FROM trackflow_api_answer WHERE answered_at < %s - interval '1 day'",
-                self.env.cr.now(),
-            )
-        )
-
 
 class TrackflowApiAnswer(models.Model):
     """The answer to a POST with an Idempotency-Key, for when it is repeated."""
@@ -119,7 +105,18 @@ class TrackflowApiAnswer(models.Model):
     fingerprint = fields.Char(required=True, readonly=True)
     answered_at = fields.Datetime(required=True, readonly=True, index=True)
     status = fields.Integer(readonly=True)
-    headers = fields.Char(readonly=True)
-    body = fields.Text(readonly=True)
+    # Answers hold what the key's user may see, and nobody else.
+    headers = fields.Char(readonly=True, groups=NOBODY)
+    body = fields.Text(readonly=True, groups=NOBODY)
 
     _key_uniq = models.UniqueIndex("(key)", "This request was answered already.")
+
+    @api.autovacuum
+    def _gc_answers(self):
+        """Whoever repeats a request does it within a day."""
+        self.env.cr.execute(
+            SQL(
+                "DELETE FROM trackflow_api_answer WHERE answered_at < %s - interval '1 day'",
+                self.env.cr.now(),
+            )
+        )

@@ -55,8 +55,13 @@ MATRIX = {
     "trackflow.webhook.event": ("", "", "R"),
     "trackflow.outbox.message": ("", "", "R"),
     "trackflow.plugin": ("", "", "RU"),
+    "trackflow.api.key": ("", "", "CRUD"),
+    "trackflow.api.permission": ("", "", "CRUD"),
+    "trackflow.api.ip.whitelist": ("", "", "CRUD"),
     # What a machine keeps
     "trackflow.click.queue": ("", "", "R"),
+    "trackflow.api.answer": ("", "", "R"),
+    "trackflow.api.request.log": ("", "", "R"),
     "trackflow.failure": ("", "", "RD"),
     "trackflow.merged.ref": ("", "", "R"),
     "trackflow.merged.visitor": ("", "", "R"),

@@ -1,5 +1,6 @@
 from . import (
     test_access,
+    test_api,
     test_campaigns,
     test_catalog,
     test_click_job,

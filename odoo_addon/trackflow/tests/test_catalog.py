@@ -19,6 +19,7 @@ class TestOdooCatalog(CatalogContract, TransactionCase):
     def setUpClass(cls):
         super().setUpClass()
         cls.env.cr.execute("DELETE FROM trackflow_click_queue")
+        cls.env.cr.execute("DELETE FROM trackflow_api_request_log")
         cls.env.cr.execute("DELETE FROM trackflow_event")
         cls.env.cr.execute("DELETE FROM link_tracker_click")
         cls.env.company.currency_id = cls.env.ref("base.EUR")

@@ -172,10 +172,10 @@ class TestApiKeys(TrackflowCase):
 
     def test_nobody_gets_the_rights_of_somebody_else(self):
         model = self.env["trackflow.api.key"].with_user(self.manager)
-        with self.assertRaises(ValidationError):
+        with self.assertRaises(UserError):
             model.create({"name": "Theirs", "user_id": self.salesman.id})
         own = model.create({"name": "Ours"})
-        with self.assertRaises(ValidationError):
+        with self.assertRaises(UserError):
             own.user_id = self.salesman
             self.env.flush_all()
         theirs = self.env["trackflow.api.key"].create({"name": "Admin's"})

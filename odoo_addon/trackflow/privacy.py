@@ -72,10 +72,10 @@ def known_visitor() -> str | None:
     )
 
 
-def identify(response) -> str:
+def identify(response, visitor_id: str | None = None) -> str:
     """The visitor's id, a new one if need be, kept in a cookie of `response`."""
     keys = visitor_keys(request.env)
-    visitor_id = known_visitor() or identity.new_visitor_id()
+    visitor_id = visitor_id or known_visitor() or identity.new_visitor_id()
     response.set_cookie(
         identity.COOKIE_NAME,
         identity.sign_cookie(visitor_id, keys),

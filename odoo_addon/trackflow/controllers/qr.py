@@ -18,3 +18,18 @@ class QrController(http.Controller):
                 ("Content-Disposition", content_disposition(f"qr-{link.code}.{form}")),
             ],
         )
+
+    @http.route("/trackflow/sheet/<int:sheet_id>/links.csv", type="http", auth="user")
+    def download_links(self, sheet_id):
+        """The links that an import has made, as CSV."""
+        sheet = request.env["trackflow.sheet.import"].browse(sheet_id).exists()
+        if not sheet or sheet.target != "link.tracker":
+            raise request.not_found()
+        sheet.check_access("read")
+        return request.make_response(
+            sheet._links_csv().encode("utf-8-sig"),
+            [
+                ("Content-Type", "text/csv; charset=utf-8"),
+                ("Content-Disposition", content_disposition("links.csv")),
+            ],
+        )

@@ -57,6 +57,23 @@ class LinkTrackerClick(models.Model):
     )
 
     trackflow_link_code = fields.Char("Clicked Code", readonly=True)
+    trackflow_scan = fields.Boolean("Scanned", readonly=True, help="The QR code was used.")
+    trackflow_rule_id = fields.Many2one(
+        "trackflow.link.rule",
+        "Rule",
+        readonly=True,
+        index="btree_not_null",
+        ondelete="set null",
+        groups=MANAGER,
+    )
+    trackflow_variant_id = fields.Many2one(
+        "trackflow.link.variant",
+        "Variant",
+        readonly=True,
+        index="btree_not_null",
+        ondelete="set null",
+        groups=MANAGER,
+    )
     trackflow_prefetch = fields.Boolean("Prefetched", readonly=True)
     trackflow_tier = fields.Char(
         "Consent", readonly=True, help="How much may be kept of the person."

@@ -25,7 +25,8 @@ from .values import aware, naive, text_time
 
 
 class ClickStore(BaseStore):
-    def append_clicks(self, clicks, country_code=None):
+    def append_clicks(self, clicks, country_code=None, scan=False, rule_id=None, variant_id=None):
+        """See the port; what only Odoo's redirect knows goes along for all of `clicks`."""
         self._idle_visitors = frozenset()
         rows = [
             SQL(
@@ -45,6 +46,9 @@ class ClickStore(BaseStore):
                     click.kind,
                     click.data,
                     country_code,
+                    scan,
+                    rule_id,
+                    variant_id,
                     "queued",
                     datetime.now(timezone.utc).replace(tzinfo=None),
                 ),
@@ -56,8 +60,8 @@ class ClickStore(BaseStore):
                 """
                 INSERT INTO trackflow_click_queue
                     (event_id, link_code, occurred_at, visitor_key, ip, user_agent, referrer,
-                     destination, internal, prefetch, tier, kind, data, country_code, status,
-                     create_date)
+                     destination, internal, prefetch, tier, kind, data, country_code, scan, rule_id,
+                     variant_id, status, create_date)
                 VALUES %s
                 ON CONFLICT DO NOTHING
                 """,
@@ -145,14 +149,24 @@ class ClickStore(BaseStore):
 
     def links(self, codes):
         self.env["link.tracker"].flush_model(
-            ["url", "campaign_id", "medium_id", "source_id", "label"]
+            [
+                "url",
+                "campaign_id",
+                "medium_id",
+                "source_id",
+                "label",
+                "trackflow_content",
+                "trackflow_term",
+            ]
         )
         self.env["link.tracker.code"].flush_model(["code", "link_id"])
         rows = self._select(
             SQL(
                 """
                 SELECT code.code, link.url, COALESCE(source.name, ''), COALESCE(medium.name, ''),
-                       COALESCE(campaign.name, ''), COALESCE(link.label, '')
+                       COALESCE(campaign.name, ''),
+                       COALESCE(NULLIF(link.trackflow_content, ''), link.label, ''),
+                       COALESCE(link.trackflow_term, '')
                   FROM link_tracker_code code
                   JOIN link_tracker link ON link.id = code.link_id
                   LEFT JOIN utm_campaign campaign ON campaign.id = link.campaign_id
@@ -354,7 +368,8 @@ class ClickStore(BaseStore):
                      trackflow_device, trackflow_browser, trackflow_os, trackflow_referrer,
                      trackflow_destination, trackflow_user_agent, trackflow_internal,
                      trackflow_counts, trackflow_link_code, trackflow_prefetch,
-                     trackflow_tier, trackflow_rolled_up,
+                     trackflow_tier, trackflow_rolled_up, trackflow_scan, trackflow_rule_id,
+                     trackflow_variant_id,
                      create_uid, create_date, write_uid, write_date)
                 SELECT link.id, link.campaign_id, country.id, r.ip, r.event_id,
                        r.occurred_at, v.id, s.id,
@@ -362,7 +377,9 @@ class ClickStore(BaseStore):
                        r.term, r.channel, r.verdict, r.reason,
                        r.device, r.browser, r.os, r.referrer,
                        r.destination, r.user_agent, r.internal,
-                       r.counts, r.link_code, r.prefetch, r.tier, %(rolled_up)s,
+                       r.counts, r.link_code, r.prefetch, r.tier, %(rolled_up)s, COALESCE(q.scan, FALSE),
+                       (SELECT id FROM trackflow_link_rule WHERE id = q.rule_id),
+                       (SELECT id FROM trackflow_link_variant WHERE id = q.variant_id),
                        %(uid)s, r.occurred_at, %(uid)s, %(now)s
                   FROM jsonb_to_recordset(%(rows)s::jsonb) AS r(
                        event_id text, link_code text, occurred_at timestamp, visitor_key text,
@@ -565,9 +582,11 @@ class ClickStore(BaseStore):
                    SET count = COALESCE(link.count, 0) + new.clicks,
                        trackflow_unique_visitors =
                            COALESCE(link.trackflow_unique_visitors, 0) + new.visitors,
+                       trackflow_scans = COALESCE(link.trackflow_scans, 0) + new.scans,
                        trackflow_last_click = GREATEST(link.trackflow_last_click, new.last_click)
                   FROM (
-                    SELECT c.link_id, count(*) AS clicks, max(c.trackflow_occurred_at) AS last_click,
+                    SELECT c.link_id, count(*) AS clicks,
+                           count(*) FILTER (WHERE c.trackflow_scan) AS scans, max(c.trackflow_occurred_at) AS last_click,
                            count(DISTINCT c.trackflow_visitor_id) FILTER (
                                WHERE NOT EXISTS (
                                    SELECT FROM link_tracker_click old
@@ -586,7 +605,8 @@ class ClickStore(BaseStore):
             )
         )
         self.env["link.tracker"].invalidate_model(
-            ["count", "trackflow_unique_visitors", "trackflow_last_click"], flush=False
+            ["count", "trackflow_unique_visitors", "trackflow_scans", "trackflow_last_click"],
+            flush=False,
         )
 
 

@@ -8,6 +8,7 @@ from . import (
     test_crm_lead,
     test_crm_touches,
     test_link_tracker,
+    test_links,
     test_marketing_data,
     test_model_fit,
     test_outbox,

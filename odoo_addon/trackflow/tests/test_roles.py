@@ -24,6 +24,12 @@ ROLES = {
 MATRIX = {
     # Campaigns and links
     "trackflow.campaign.cost": ("R", "CRUD", "CRUD"),
+    "trackflow.link.variant": ("", "CRUD", "CRUD"),
+    "trackflow.link.rule": ("", "CRUD", "CRUD"),
+    "trackflow.link.template": ("", "CRUD", "CRUD"),
+    "trackflow.link.template.variable": ("", "CRUD", "CRUD"),
+    "trackflow.domain": ("", "R", "CRUD"),
+    "trackflow.domain.header": ("", "R", "CRUD"),
     # Analytics
     "trackflow.visitor": ("", "R", "RD"),
     "trackflow.session": ("", "R", "R"),

@@ -1,4 +1,6 @@
 import base64
+import csv
+import io
 
 from odoo import api, fields, models
 from odoo.exceptions import UserError
@@ -21,9 +23,12 @@ class TrackflowSheetImport(models.TransientModel):
     _description = "Import of a Sheet"
 
     target = fields.Selection(
-        [("trackflow.campaign.cost", "Campaign Costs")],
+        [("trackflow.campaign.cost", "Campaign Costs"), ("link.tracker", "Links")],
         required=True,
         default="trackflow.campaign.cost",
+    )
+    template_id = fields.Many2one(
+        "trackflow.link.template", "Template", help="Empty: every row has a URL of its own."
     )
     text = fields.Text("Pasted Rows")
     file = fields.Binary(attachment=False)
@@ -34,7 +39,7 @@ class TrackflowSheetImport(models.TransientModel):
     bad_count = fields.Integer(compute="_compute_counts")
     done_count = fields.Integer(compute="_compute_counts")
 
-    @api.depends("target")
+    @api.depends("target", "template_id.variable_ids.name")
     def _compute_columns(self):
         for sheet in self:
             names = self.env[sheet.target]._trackflow_sheet_columns(sheet._template())
@@ -50,7 +55,7 @@ class TrackflowSheetImport(models.TransientModel):
 
     def _template(self):
         """What else the target needs to read a row."""
-        return None
+        return self.template_id
 
     def action_preview(self):
         """Read the sheet and show what would become of every row."""
@@ -103,8 +108,31 @@ class TrackflowSheetImport(models.TransientModel):
             "res_model": self.target,
             "view_mode": "list,form",
             "views": [(False, "list"), (False, "form")],
-            "domain": [("id", "in", self.line_ids.mapped("res_id"))],
+            "domain": [("id", "in", self._made_ids())],
         }
+
+    def _made_ids(self):
+        return self.line_ids.filtered("res_id").mapped("res_id")
+
+    def action_download(self):
+        """The links that were made, as a sheet."""
+        self.ensure_one()
+        return {"type": "ir.actions.act_url", "url": f"/trackflow/sheet/{self.id}/links.csv"}
+
+    def _links_csv(self):
+        """Name, short URL and destination of each row, in the order of the sheet."""
+        self.ensure_one()
+        links = self.env["link.tracker"].browse(self._made_ids())
+        buffer = io.StringIO()
+        writer = csv.writer(buffer)
+        writer.writerow(["name", "short_url", "url"])
+        for link in links:
+            # A spreadsheet would run what begins like a formula.
+            writer.writerow(
+                f"'{cell}" if cell[:1] in "=+-@" else cell
+                for cell in (link.title or "", link.short_url, link.url)
+            )
+        return buffer.getvalue()
 
     def _reopen(self):
         return {

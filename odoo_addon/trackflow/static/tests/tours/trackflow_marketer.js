@@ -11,7 +11,11 @@ registry.category("web_tour.tours").add("trackflow_marketer", {
         },
         {
             content: "go to the links",
-            trigger: ".o_menu_sections [data-menu-xmlid='trackflow.menu_links']",
+            trigger: ".o_menu_sections [data-menu-xmlid='trackflow.menu_links_root']",
+            run: "click",
+        },
+        {
+            trigger: ".o-dropdown--menu [data-menu-xmlid='trackflow.menu_links']",
             run: "click",
         },
         {

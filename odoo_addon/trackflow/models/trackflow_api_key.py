@@ -63,21 +63,26 @@ class TrackflowApiKey(models.Model):
         for key in self:
             key.state = keys.described(key.sudo()._core_key(), now) if key.key_prefix else "draft"
 
-    @api.constrains("user_id")
-    def _check_user(self):
-        """A key never gives somebody the rights of somebody else."""
-        if self.env.su or self.env.user.has_group("base.group_system"):
-            return
-        for key in self:
-            if key.user_id != self.env.user:
-                raise ValidationError(
-                    self.env._("Only an administrator may make a key for another user.")
-                )
+    @api.model_create_multi
+    def create(self, vals_list):
+        self._check_owners(vals_list)
+        return super().create(vals_list)
 
     def write(self, vals):
-        # What a key may do is a matter of its user, too.
-        self._check_user()
+        self._check_owners([vals])
         return super().write(vals)
+
+    def _check_owners(self, vals_list):
+        """A key never gives somebody the rights of somebody else.
+
+        No constraint, since those are checked with every right.
+        """
+        if self.env.su or self.env.user.has_group("base.group_system"):
+            return
+        if any(vals.get("user_id", self.env.uid) != self.env.uid for vals in vals_list):
+            raise ValidationError(
+                self.env._("Only an administrator may make a key for another user.")
+            )
 
     def action_issue(self):
         """Make the key and show it, this once."""

@@ -94,21 +94,16 @@ class TestRoles(TrackflowCase):
             role: new_test_user(cls.env, login=f"role {role}", groups=group)
             for role, group in ROLES.items()
         }
-        cls.records = {
-            model: cls.env[model].sudo().search([], limit=1) for model in (*MATRIX, *ODOOS)
-        }
 
     def allowed(self, model, role):
-        """What this role is let do, each operation tried on a record where there is one."""
-        record = self.records[model].with_user(self.users[role])
+        """What this role is let do; which records it sees is up to rules of their own."""
+        records = self.env[model].with_user(self.users[role])
         found = ""
         for letter, operation in OPERATIONS.items():
             try:
-                self.env[model].with_user(self.users[role]).check_access(operation)
-                if operation != "create":
-                    record.check_access(operation)
+                records.check_access(operation)
                 if operation == "read":
-                    record.env[model].search([], limit=1)
+                    records.search([], limit=1)
             except AccessError:
                 continue
             found += letter

@@ -1,1 +1,1 @@
-from . import api, person, qr, redirect, webhook
+from . import api, collect, person, qr, redirect, webhook

@@ -1,1 +1,1 @@
-from . import test_story, test_website
+from . import test_story, test_tracker, test_website

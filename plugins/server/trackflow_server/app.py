@@ -32,6 +32,7 @@ from trackflow_server.rest import Rest
 from trackflow_server.spool import SpoolReader, SpoolWriter
 from trackflow_server.store import Database
 from trackflow_server.targets import Targets
+from trackflow_server.tracker import Tracker
 
 _log = logging.getLogger("trackflow.server")
 _MAX_BODY = 1024 * 1024
@@ -62,6 +63,7 @@ class Application:
                 Route("/metrics", self._metrics),
                 Rest(config, self.hooks, self.settings, self.database).route,
                 *Dashboard(config, self.hooks, self.settings, self.database).routes,
+                *Tracker(config, self._writer).routes,
                 Route("/trackflow/hooks/{connector}/{instance}", self._webhook, methods=["POST"]),
             ],
             lifespan=self._lifespan,

@@ -10,19 +10,18 @@ from datetime import datetime, timezone
 from typing import Any
 
 from trackflow_core.hooks import Hooks
-from trackflow_core.model import Click, Context, Tier
-from trackflow_core.tracking import agents, consent, identity, links
-from trackflow_core.tracking.consent import IpPolicy
+from trackflow_core.model import Click, Context
+from trackflow_core.tracking import agents, consent, links
 from trackflow_core.tracking.urls import build_destination, header_safe, raw_query
 from trackflow_server import facts, metrics
-from trackflow_server.client import Client, Networks, Scope, anonymised
+from trackflow_server.client import Client, Scope
 from trackflow_server.config import ServerConfig
 from trackflow_server.spool import SpoolWriter
 from trackflow_server.targets import Target, Targets
+from trackflow_server.visits import Visits
 
 _log = logging.getLogger("trackflow.redirect")
 PREFIX = "/r/"
-_DAY = 24 * 3600
 _CONTEXT = Context(host="server")
 Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 Headers = list[tuple[bytes, bytes]]
@@ -47,16 +46,10 @@ class Redirects:
         self._hooks = hooks
         self._pages = pages
         self._chooses = hooks.listens("trackflow_choose_destination")
-        self._keys = config.visitor_keys
-        self._policy = config.consent_policy
-        self._consent_cookie = config.consent_cookie
-        self._ip_policy = IpPolicy(config.ip_policy)
-        self._proxies = Networks(config.trusted_proxies)
-        self._internal = Networks(config.internal_networks)
+        self._visits = Visits(config)
         # Unique for ever without asking the system for randomness at each click.
         self._run = secrets.token_hex(8)
         self._number = itertools.count(1)
-        self._max_age = config.cookie_days * _DAY
 
     async def __call__(self, scope: Scope, send: Send) -> None:
         method = scope["method"]
@@ -111,14 +104,14 @@ class Redirects:
         if any(rule.device for rule in rules):
             device = agents.classify(client.header("user-agent")).device
         if any(rule.countries for rule in rules):
-            address = client.address(self._proxies)
+            address = client.address(self._visits.proxies)
             country = self._hooks.geolocate(address, _CONTEXT)
         return links.Request(
             device=device,
             languages=client.header("accept-language"),
             country=country,
             query=query,
-            visitor_id=identity.read_cookie(client.cookie(identity.COOKIE_NAME), self._keys),
+            visitor_id=self._visits.known(client),
             draw=secrets.randbits(32),
         )
 
@@ -126,17 +119,10 @@ class Redirects:
         self, target: Target, client: Client, location: str, now: datetime, headers: Headers
     ) -> None:
         """Put the click into the spool and the visitor"s cookie into `headers`."""
-        tier = consent.tier(
-            client.consent(self._consent_cookie),
-            gpc=client.header("sec-gpc"),
-            dnt=client.header("dnt"),
-            policy=self._policy,
-        )
-        address = client.address(self._proxies)
-        internal = self._internal.hold(address)
-        visitor_id = None
-        if tier in (Tier.FULL, Tier.SESSION) and not internal:
-            visitor_id = self._identify(client, tier, headers)
+        tier = self._visits.tier(client)
+        visitor_id, cookie = self._visits.identify(client, tier)
+        if cookie:
+            headers.append((b"set-cookie", cookie.encode("ascii")))
         kept = consent.limit(
             Click(
                 event_id=f"{self._run}{next(self._number):016x}",
@@ -144,10 +130,10 @@ class Redirects:
                 link_code=target.link.code,
                 destination=location,
                 visitor_id=visitor_id,
-                ip=anonymised(address, self._ip_policy),
+                ip=self._visits.address(client),
                 user_agent=client.header("user-agent"),
                 referrer=client.header("referer"),
-                internal=internal,
+                internal=self._visits.is_internal(client),
                 prefetch=client.is_prefetch,
                 tier=tier,
             )
@@ -158,19 +144,6 @@ class Redirects:
             metrics.clicks["recorded"] += 1
         else:
             metrics.clicks["lost"] += 1
-
-    def _identify(self, client: Client, tier: Tier, headers: Headers) -> str:
-        """The visitor"s id, kept in a cookie: as long as is configured, or for this visit."""
-        sent = client.cookie(identity.COOKIE_NAME)
-        visitor_id = identity.read_cookie(sent, self._keys)
-        if visitor_id is None:
-            visitor_id = identity.new_visitor_id()
-        signed = identity.sign_cookie(visitor_id, self._keys)
-        age = f"; Max-Age={self._max_age}" if tier is Tier.FULL else ""
-        secure = "; Secure" if client.is_https(self._proxies) else ""
-        cookie = f"{identity.COOKIE_NAME}={signed}; Path=/; HttpOnly; SameSite=Lax{age}{secure}"
-        headers.append((b"set-cookie", cookie.encode("ascii")))
-        return visitor_id
 
     async def _page(self, send: Send, status: int, method: str) -> None:
         headers: Headers = [

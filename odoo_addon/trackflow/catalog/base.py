@@ -1,5 +1,8 @@
 """What the kinds of records in Odoo share: pages by id, reading and locking."""
 
+# No models, whose methods of these names call super().
+# pylint: disable=method-required-super
+
 from odoo.fields import Domain
 from odoo.tools import SQL
 

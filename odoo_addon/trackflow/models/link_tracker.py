@@ -172,7 +172,7 @@ class LinkTracker(models.Model):
         # A form that was just opened has no URL yet, which Odoo's own cannot parse.
         empty = self.filtered(lambda link: not link.url)
         empty.absolute_url = False
-        super(LinkTracker, self - empty)._compute_absolute_url()
+        return super(LinkTracker, self - empty)._compute_absolute_url()
 
     @api.depends("trackflow_domain_id.name", "trackflow_domain_id.ssl_enabled")
     def _compute_trackflow_short_url_host(self):

@@ -9,7 +9,7 @@ _CODE = re.compile(r"[A-Za-z0-9_-]{1,64}\Z")
 
 
 class LinkTracker(models.Model):
-    _inherit = "link.tracker"
+    _inherit = "link.tracker"  # pylint: disable=consider-merging-classes-inherited
 
     @api.model
     def _trackflow_sheet_columns(self, template):

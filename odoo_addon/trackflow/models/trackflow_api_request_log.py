@@ -22,7 +22,7 @@ class TrackflowApiRequestLog(models.Model):
     key_id = fields.Many2one(
         "trackflow.api.key", readonly=True, index="btree_not_null", ondelete="set null"
     )
-    key_prefix = fields.Char("Key Prefix", readonly=True)
+    key_prefix = fields.Char(readonly=True)
     method = fields.Char(readonly=True)
     endpoint = fields.Char("Path", readonly=True)
     response_code = fields.Integer("Status", readonly=True, aggregator=None)

@@ -35,8 +35,8 @@ class TrackflowClickQueue(models.Model):
     prefetch = fields.Boolean(readonly=True)
     scan = fields.Boolean("Scanned", readonly=True, help="The QR code was used.")
     # No relations: nothing is looked up while a click is answered.
-    rule_id = fields.Integer("Rule", readonly=True)
-    variant_id = fields.Integer("Variant", readonly=True)
+    rule_id = fields.Integer(readonly=True)
+    variant_id = fields.Integer(readonly=True)
     kind = fields.Char(readonly=True, default="click")
     data = fields.Char("Properties", readonly=True)
     tier = fields.Char("Consent", readonly=True, help="How much may be kept of the person.")

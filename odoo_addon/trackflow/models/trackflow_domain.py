@@ -82,7 +82,8 @@ class TrackflowDomain(models.Model):
     @api.model
     @tools.ormcache()
     def _short_hosts(self):
-        return frozenset(self.sudo().search([]).mapped("name"))
+        # All of them, once for each process.
+        return frozenset(self.sudo().search([("name", "!=", False)]).mapped("name"))
 
     @api.model
     def _is_short(self, host):

@@ -28,7 +28,7 @@ class TrackflowSheetImport(models.TransientModel):
         default="trackflow.campaign.cost",
     )
     template_id = fields.Many2one(
-        "trackflow.link.template", "Template", help="Empty: every row has a URL of its own."
+        "trackflow.link.template", help="Empty: every row has a URL of its own."
     )
     text = fields.Text("Pasted Rows")
     file = fields.Binary(attachment=False)

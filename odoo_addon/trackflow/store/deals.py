@@ -204,9 +204,9 @@ class DealStore(BaseStore):
                 SELECT r.lead_id, r.model_id, r.company_id, r.currency_id, r.deal_value,
                        r.deal_status, r.position, r.sequence, r.event_id, r.touch_kind, r.touch_at, r.channel, r.source,
                        r.medium, r.campaign, r.content, r.term,
-                       COALESCE(click.campaign_id, touch.campaign_id),
+                       COALESCE(click.campaign_id, touch.campaign_id, named.id),
                        COALESCE(click.link_id, touch.link_id), click.id,
-                       click.trackflow_visitor_id,
+                       COALESCE(click.trackflow_visitor_id, event.visitor_id),
                        r.weight, r.value,
                        EXTRACT(EPOCH FROM r.anchor - r.touch_at) / 86400, r.anchor, r.digest,
                        r.fit_version
@@ -219,6 +219,10 @@ class DealStore(BaseStore):
                        value numeric, anchor timestamp, digest text, fit_version int)
                   LEFT JOIN link_tracker_click click ON click.trackflow_event_id = r.event_id
                   LEFT JOIN trackflow_touch touch ON touch.touch_key = r.event_id
+                  LEFT JOIN trackflow_event event ON event.event_id = r.event_id
+                  LEFT JOIN LATERAL (
+                       SELECT id FROM utm_campaign
+                        WHERE event.id IS NOT NULL AND name = r.campaign LIMIT 1) named ON TRUE
                 """,
                 delete=SQL(
                     ", old AS (DELETE FROM trackflow_deal_attribution WHERE lead_id = ANY(%s))",
@@ -317,15 +321,20 @@ class DealStore(BaseStore):
                     (lead_id, kind, occurred_at, value, currency_id, company_id, channel, source,
                      medium, campaign, visitor_id, link_id, click_id, campaign_id)
                 SELECT r.lead_id, r.kind, r.occurred_at, r.value, r.currency_id, r.company_id,
-                       r.channel, r.source, r.medium, r.campaign, click.trackflow_visitor_id,
+                       r.channel, r.source, r.medium, r.campaign,
+                       COALESCE(click.trackflow_visitor_id, event.visitor_id),
                        COALESCE(click.link_id, touch.link_id), click.id,
-                       COALESCE(click.campaign_id, touch.campaign_id)
+                       COALESCE(click.campaign_id, touch.campaign_id, named.id)
                   FROM jsonb_to_recordset(%(rows)s::jsonb) AS r(
                        lead_id int, kind text, occurred_at timestamp, value numeric,
                        currency_id int, company_id int, channel text, source text, medium text,
                        campaign text, event_id text)
                   LEFT JOIN link_tracker_click click ON click.trackflow_event_id = r.event_id
                   LEFT JOIN trackflow_touch touch ON touch.touch_key = r.event_id
+                  LEFT JOIN trackflow_event event ON event.event_id = r.event_id
+                  LEFT JOIN LATERAL (
+                       SELECT id FROM utm_campaign
+                        WHERE event.id IS NOT NULL AND name = r.campaign LIMIT 1) named ON TRUE
                 ON CONFLICT (lead_id, kind) DO UPDATE SET
                     occurred_at = EXCLUDED.occurred_at,
                     value = EXCLUDED.value,

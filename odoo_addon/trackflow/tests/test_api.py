@@ -1,3 +1,4 @@
+import time
 from datetime import datetime, timezone
 
 from odoo.addons.trackflow.catalog import OdooCatalog
@@ -104,7 +105,14 @@ class TestApiInOdoo(ApiCase):
         token = self.token
         self.send("PUT", "/leads/L-1", {"name": "Anna Ash", "email": "anna@mail.example"})
         key = self._key(token)
-        [entry] = self.env["trackflow.api.request.log"].search([("key_id", "=", key.id)])
+        # The log is written once the answer is on its way.
+        for _ in range(100):
+            entry = self.env["trackflow.api.request.log"].search([("key_id", "=", key.id)])
+            if entry:
+                break
+            time.sleep(0.05)
+            self.env.invalidate_all()
+        key.invalidate_recordset()
         self.assertEqual(
             (entry.method, entry.endpoint, entry.response_code),
             ("PUT", "/trackflow/api/v1/leads/L-1", 201),

@@ -17,6 +17,28 @@ from .common import TrackflowCase
 class TestCrmLead(TrackflowCase):
     # -- who the lead is -------------------------------------------------------------------
 
+    def test_a_visit_without_a_link_earns_its_campaign(self):
+        visitor = new_visitor_id()
+        self.click(
+            visitor,
+            3,
+            kind="page_view",
+            link_code="",
+            destination=f"https://shop.example/?utm_campaign={self.campaign.name}&utm_source=fair",
+        )
+        lead = self.opportunity(visitor)
+        credit = lead.trackflow_attribution_ids
+        self.assertEqual((credit.touch_kind, credit.source), ("visit", "fair"))
+        self.assertEqual(credit.campaign_id, self.campaign)
+        self.assertEqual(credit.visitor_id.visitor_key, visitor)
+        self.assertFalse(credit.link_id)
+        lead.action_set_won()
+        won = self.env["trackflow.conversion"].search(
+            [("lead_id", "=", lead.id), ("kind", "=", "won")]
+        )
+        self.assertEqual(won.campaign_id, self.campaign)
+        self.assertEqual(won.visitor_id, credit.visitor_id)
+
     def test_a_lead_with_a_token_is_bound_to_its_visitor(self):
         visitor = self.journey()
         lead = self.opportunity(visitor, type="lead")

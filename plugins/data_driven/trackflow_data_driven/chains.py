@@ -18,8 +18,8 @@ from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
-from scipy import sparse  # type: ignore[import-untyped]
-from scipy.sparse.linalg import SuperLU, splu  # type: ignore[import-untyped]
+from scipy import sparse
+from scipy.sparse.linalg import SuperLU, splu
 
 from trackflow_core.attribution import Path
 from trackflow_core.errors import ConfigError

@@ -10,6 +10,7 @@ from trackflow_core.model import Click, Tier
 
 
 def of_click(click: Click) -> dict[str, Any]:
+    """A click as plain JSON values."""
     return {
         "event_id": click.event_id,
         "occurred_at": click.occurred_at.isoformat(),
@@ -28,5 +29,6 @@ def of_click(click: Click) -> dict[str, Any]:
 
 
 def click_of(fact: Mapping[str, Any]) -> Click:
+    """The inverse of `of_click`."""
     moment = datetime.fromisoformat(fact["occurred_at"])
     return Click(**{**fact, "occurred_at": moment, "tier": Tier(fact["tier"])})

@@ -35,4 +35,5 @@ def settings_of(config: ServerConfig) -> dict[str, Any]:
 
 
 def configure(config: ServerConfig) -> None:
+    """Write logs as the configuration says."""
     logging.config.dictConfig(settings_of(config))

@@ -13,6 +13,7 @@ from trackflow_core.attribution.allocation import from_minor_units
 
 @lru_cache(maxsize=1)
 def templates() -> Environment:
+    """The templates of all pages."""
     environment = Environment(
         loader=PackageLoader("trackflow_server"),
         autoescape=True,
@@ -39,10 +40,12 @@ def _when(moment: datetime | str) -> str:
 
 
 def render(name: str, **values: Any) -> str:
+    """A page made of a template."""
     return templates().get_template(name).render(**values)
 
 
 def unknown_link() -> bytes:
+    """The page of a link that does not exist, as UTF-8."""
     return render(
         "message.html",
         title="This link does not exist",
@@ -51,6 +54,7 @@ def unknown_link() -> bytes:
 
 
 def link_out_of_use() -> bytes:
+    """The page of a link that is paused, over or archived, as UTF-8."""
     return render(
         "message.html",
         title="This link is no longer valid",

@@ -33,6 +33,7 @@ class Target:
 
 
 def target_of(link: Link) -> Target:
+    """What a redirect needs to know of a link, worked out once."""
     names = ("source", "medium", "campaign", "term", "content")
     utm = {name: value for name in names if (value := getattr(link, name))}
     depends = (

@@ -15,6 +15,8 @@ from trackflow_server.store.schema import click_queue, link, merged_visitor, rev
 
 
 class ClickStore(BaseStore):
+    """The part of the store that keeps the click queue, clicks and sessions."""
+
     def append_clicks(self, clicks: Sequence[Click]) -> None:
         self.add(click_queue, [rows.click_values(click) for click in clicks])
 

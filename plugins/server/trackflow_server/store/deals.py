@@ -22,6 +22,8 @@ from trackflow_server.store.schema import (
 
 
 class DealStore(BaseStore):
+    """The part of the store that keeps deals, models, credits and conversions."""
+
     def save_deals(self, deals: Sequence[Deal]) -> Sequence[Deal]:
         held = {
             row["ref"]: rows.deal_of(row)

@@ -24,6 +24,8 @@ from trackflow_server.store.schema import (
 
 
 class LeadStore(BaseStore):
+    """The part of the store that keeps leads."""
+
     def save_leads(self, leads: Sequence[Lead]) -> Sequence[Lead]:
         current = self.winners(merged_lead, {told.ref for told in leads})
         visitors = self.winners(

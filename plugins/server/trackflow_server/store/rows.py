@@ -55,18 +55,22 @@ def _values(fact: object, names: tuple[str, ...]) -> dict[str, Any]:
 
 
 def click_values(click: Click) -> dict[str, Any]:
+    """The columns of a click."""
     return {**_values(click, _CLICK), "tier": click.tier.value}
 
 
 def click_of(row: Row) -> Click:
+    """The click that a row holds."""
     return Click(**{name: row[name] for name in _CLICK}, tier=Tier(row["tier"]))
 
 
 def source_of(row: Row) -> Source:
+    """The source that a row holds."""
     return Source(**{name: row[name] for name in _SOURCE})
 
 
 def agent_of(row: Row) -> Agent:
+    """The agent that a row holds."""
     return Agent(Verdict(row["verdict"]), *(row[name] for name in _AGENT[1:]))
 
 
@@ -75,6 +79,7 @@ def _agent_values(agent: Agent) -> dict[str, Any]:
 
 
 def event_values(event: ClickEvent) -> dict[str, Any]:
+    """The columns of an event."""
     return {
         **click_values(event.click),
         **_agent_values(event.agent),
@@ -86,12 +91,14 @@ def event_values(event: ClickEvent) -> dict[str, Any]:
 
 
 def event_of(row: Row) -> ClickEvent:
+    """The event that a row holds."""
     return ClickEvent(
         click_of(row), agent_of(row), source_of(row), row["session_id"], row["returns"]
     )
 
 
 def session_values(session: Session) -> dict[str, Any]:
+    """The columns of a session."""
     own = ("id", "visitor_id", "started_at", "ended_at", "hits", "entry_page", "exit_page")
     return {
         **_values(session, own),
@@ -101,6 +108,7 @@ def session_values(session: Session) -> dict[str, Any]:
 
 
 def session_of(row: Row) -> Session:
+    """The session that a row holds."""
     return Session(
         id=row["id"],
         visitor_id=row["visitor_id"],
@@ -115,6 +123,7 @@ def session_of(row: Row) -> Session:
 
 
 def touch_of_click(row: Row) -> Touch:
+    """The touch that a click which counts is."""
     return Touch(
         id=row["event_id"],
         occurred_at=row["occurred_at"],
@@ -126,20 +135,24 @@ def touch_of_click(row: Row) -> Touch:
 
 
 def touch_values(touch: Touch) -> dict[str, Any]:
+    """The columns of a touch."""
     return _values(touch, _TOUCH)
 
 
 def touch_of(row: Row) -> Touch:
+    """The touch that a row holds."""
     return Touch(**{name: row[name] for name in _TOUCH})
 
 
 def touch_json(touch: Touch | None) -> dict[str, Any] | None:
+    """A touch as plain JSON values; None for none."""
     if touch is None:
         return None
     return {**touch_values(touch), "occurred_at": touch.occurred_at.isoformat()}
 
 
 def touch_of_json(value: Mapping[str, Any] | None) -> Touch | None:
+    """The inverse of `touch_json`."""
     if value is None:
         return None
     return Touch(**{**value, "occurred_at": datetime.fromisoformat(value["occurred_at"])})
@@ -152,6 +165,7 @@ def _day_or_moment(text: str | None) -> date | None:
 
 
 def link_values(link: Link) -> dict[str, Any]:
+    """The columns of a link."""
     plain = ("code", "destination", "source", "medium", "campaign", "content", "term", "zone")
     return {
         **_values(link, (*plain, "fallback", "language")),
@@ -174,6 +188,7 @@ def _rule_values(rule: LinkRule) -> dict[str, Any]:
 
 
 def link_of(row: Row) -> Link:
+    """The link that a row holds."""
     plain = ("code", "destination", "source", "medium", "campaign", "content", "term", "zone")
     return Link(
         **{name: row[name] for name in (*plain, "fallback", "language")},
@@ -198,15 +213,18 @@ def _rule_of(item: Mapping[str, Any]) -> LinkRule:
 
 
 def lead_values(lead: Lead) -> dict[str, Any]:
+    """The columns of a lead."""
     return _values(lead, (*_LEAD, "company", "account"))
 
 
 def lead_of(row: Row, visitor_ids: frozenset[str]) -> Lead:
+    """The lead that a row holds."""
     fields = {name: row[name] for name in (*_LEAD, "company", "account")}
     return Lead(**fields, visitor_ids=visitor_ids)
 
 
 def deal_values(deal: Deal) -> dict[str, Any]:
+    """The columns of a deal."""
     names = ("ref", "event_id", "occurred_at", "value", "currency", "lead_ref", "digits")
     return {
         **_values(deal, (*names, "created_at", "closed_at", "name")),
@@ -215,6 +233,7 @@ def deal_values(deal: Deal) -> dict[str, Any]:
 
 
 def deal_of(row: Row) -> Deal:
+    """The deal that a row holds."""
     names = ("ref", "event_id", "occurred_at", "value", "currency", "lead_ref", "digits")
     return Deal(
         **{name: row[name] for name in (*names, "created_at", "closed_at", "name")},
@@ -223,6 +242,7 @@ def deal_of(row: Row) -> Deal:
 
 
 def model_values(model: Model) -> dict[str, Any]:
+    """The columns of a model."""
     return {
         "name": model.name,
         "rule": model.rule.name,
@@ -272,6 +292,7 @@ def _earned_by(touch: Touch | None, channel: str) -> dict[str, Any]:
 
 
 def attribution_values(attribution: Attribution) -> dict[str, Any]:
+    """The columns of an attribution."""
     return {
         "deal_ref": attribution.deal.ref,
         "model": attribution.model.name or attribution.model.rule.name,
@@ -282,6 +303,7 @@ def attribution_values(attribution: Attribution) -> dict[str, Any]:
 
 
 def credit_values(attribution: Attribution) -> list[dict[str, Any]]:
+    """The columns of a credit."""
     return [
         {
             **_earned_by(credit.touch, credit.channel),
@@ -298,6 +320,7 @@ def credit_values(attribution: Attribution) -> list[dict[str, Any]]:
 
 
 def conversion_values(conversion: Conversion) -> dict[str, Any]:
+    """The columns of a conversion."""
     touch = conversion.touch
     names = ("ref", "kind", "occurred_at", "value", "currency", "digits")
     return {
@@ -309,5 +332,6 @@ def conversion_values(conversion: Conversion) -> dict[str, Any]:
 
 
 def conversion_of(row: Row) -> Conversion:
+    """The conversion that a row holds."""
     names = ("ref", "kind", "occurred_at", "value", "currency", "digits")
     return Conversion(**{name: row[name] for name in names}, touch=touch_of_json(row["touch"]))

@@ -22,6 +22,8 @@ from trackflow_server.store.schema import (
 
 
 class VisitorStore(BaseStore):
+    """The part of the store that merges, strips and erases visitors."""
+
     def merge_visitors(self, winner: str, losers: Collection[str]) -> str:
         current = self.winners(merged_visitor, {winner, *losers})
         winner = current[winner]

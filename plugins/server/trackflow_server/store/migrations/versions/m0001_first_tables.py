@@ -12,6 +12,7 @@ depends_on = None
 
 
 def upgrade() -> None:
+    """Make the tables."""
     op.create_table(
         "api_key",
         sa.Column("place", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), nullable=False),
@@ -381,4 +382,5 @@ def upgrade() -> None:
 
 
 def downgrade() -> None:
+    """Drop the tables."""
     raise NotImplementedError("Restore a backup instead.")

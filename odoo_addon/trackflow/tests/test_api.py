@@ -1,4 +1,3 @@
-import time
 from datetime import datetime, timezone
 
 from odoo.addons.trackflow.catalog import OdooCatalog
@@ -67,6 +66,8 @@ class ApiCase(ApiContract, HttpCase):
             reply = super().send(
                 method, path, body, token=token, headers={**(headers or {}), **cookie}
             )
+            # The log is written once the answer is on its way.
+            self._wait_remaining_requests()
         self.env.invalidate_all()
         return reply
 
@@ -105,14 +106,7 @@ class TestApiInOdoo(ApiCase):
         token = self.token
         self.send("PUT", "/leads/L-1", {"name": "Anna Ash", "email": "anna@mail.example"})
         key = self._key(token)
-        # The log is written once the answer is on its way.
-        for _ in range(100):
-            entry = self.env["trackflow.api.request.log"].search([("key_id", "=", key.id)])
-            if entry:
-                break
-            time.sleep(0.05)
-            self.env.invalidate_all()
-        key.invalidate_recordset()
+        [entry] = self.env["trackflow.api.request.log"].search([("key_id", "=", key.id)])
         self.assertEqual(
             (entry.method, entry.endpoint, entry.response_code),
             ("PUT", "/trackflow/api/v1/leads/L-1", 201),

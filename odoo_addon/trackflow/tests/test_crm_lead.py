@@ -32,12 +32,13 @@ class TestCrmLead(TrackflowCase):
         self.assertEqual(credit.campaign_id, self.campaign)
         self.assertEqual(credit.visitor_id.visitor_key, visitor)
         self.assertFalse(credit.link_id)
+        known = credit.visitor_id
         lead.action_set_won()
         won = self.env["trackflow.conversion"].search(
             [("lead_id", "=", lead.id), ("kind", "=", "won")]
         )
         self.assertEqual(won.campaign_id, self.campaign)
-        self.assertEqual(won.visitor_id, credit.visitor_id)
+        self.assertEqual(won.visitor_id, known)
 
     def test_a_lead_with_a_token_is_bound_to_its_visitor(self):
         visitor = self.journey()

@@ -197,7 +197,7 @@ class _Cluster:
             if process.poll() is not None or time.monotonic() > deadline:
                 raise SetupError(f"PostgreSQL did not start (log: {self.log})")
             time.sleep(0.05)
-        subprocess.Popen(
+        keeper = subprocess.Popen(
             [sys.executable, "-m", "tests.environment.postgres_keeper", self.users, self.data],
             cwd=Path(__file__).resolve().parents[2],
             stdin=subprocess.DEVNULL,
@@ -205,6 +205,7 @@ class _Cluster:
             stderr=subprocess.DEVNULL,
             start_new_session=True,
         )
+        _OUTLIVE_US.extend((process, keeper))
 
     def _answers(self) -> bool:
         try:
@@ -224,6 +225,10 @@ class _Cluster:
             ],
             self.home,
         )  # fmt: skip
+
+
+# Kept, because dropping a process that runs is a warning.
+_OUTLIVE_US: list[subprocess.Popen[bytes]] = []
 
 
 def _identity() -> dict[str, Any]:

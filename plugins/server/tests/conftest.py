@@ -26,23 +26,30 @@ from trackflow_server.store import Database, schema
 
 
 @pytest.fixture(scope="session")
-def postgres_url() -> Iterator[str]:
-    """The address of an empty database that this run has for itself."""
-    name = f"trackflow_server_{os.getpid()}"
+def new_postgres() -> Iterator[Callable[[str], str]]:
+    """Make an empty database for the one that names it, and give its address."""
+    made: list[str] = []
     with postgres.running(durable=False) as server:
-        server.run(f'DROP DATABASE IF EXISTS "{name}"')
-        server.run(f'CREATE DATABASE "{name}"')
-        password = f":{quote(server.password)}" if server.password else ""
-        yield (
-            f"postgresql://{quote(server.user)}{password}@/{name}"
-            f"?host={quote(server.host, safe='')}&port={server.port}"
-        )
-        server.run(f'DROP DATABASE "{name}" WITH (FORCE)')
+
+        def make(label: str) -> str:
+            name = f"trackflow_{label}_{os.getpid()}"
+            server.run(f'DROP DATABASE IF EXISTS "{name}"')
+            server.run(f'CREATE DATABASE "{name}"')
+            made.append(name)
+            password = f":{quote(server.password)}" if server.password else ""
+            return (
+                f"postgresql://{quote(server.user)}{password}@/{name}"
+                f"?host={quote(server.host, safe='')}&port={server.port}"
+            )
+
+        yield make
+        for name in made:
+            server.run(f'DROP DATABASE "{name}" WITH (FORCE)')
 
 
 @pytest.fixture(scope="session")
-def postgres_database(postgres_url: str) -> Iterator[Database]:
-    database = Database(postgres_url)
+def postgres_database(new_postgres: Callable[[str], str]) -> Iterator[Database]:
+    database = Database(new_postgres("store"))
     database.upgrade()
     yield database
     database.close()

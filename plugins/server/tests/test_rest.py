@@ -6,7 +6,7 @@ import json
 import subprocess
 import sys
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
@@ -60,9 +60,9 @@ class TestOnSqlite(ServedApi):
 
 @pytest.fixture(scope="module")
 def on_postgres(
-    serving: Any, postgres_url: str, tmp_path_factory: pytest.TempPathFactory
+    serving: Any, new_postgres: Callable[[str], str], tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Any]:
-    with serving(tmp_path_factory.mktemp("api"), store=postgres_url) as served:
+    with serving(tmp_path_factory.mktemp("api"), store=new_postgres("api")) as served:
         yield served
 
 

@@ -328,6 +328,10 @@ class ApiContract:
         assert rotated.json["secret"].startswith("whsec_")
         assert rotated.json["secret"] != secret
         assert self.send("PATCH", path, {"enabled": False}).json["enabled"] is False
+        tried = self.send("POST", f"{path}/test")
+        assert (tried.status, tried.json) == (202, {"waiting": 1})
+        future = {"since": _ago(days=-1).isoformat(), "failed_only": True}
+        assert self.send("POST", f"{path}/replay", future).json == {"waiting": 0}
         assert self.send("DELETE", path).status == 204
 
     # -- requests ----------------------------------------------------------------------------------

@@ -31,6 +31,7 @@ from trackflow_server.redirect import PREFIX, Redirects
 from trackflow_server.rest import Rest
 from trackflow_server.spool import SpoolReader, SpoolWriter
 from trackflow_server.store import Database
+from trackflow_server.store.outbox import DEAD, WAITING, SqlOutbox
 from trackflow_server.targets import Targets
 from trackflow_server.tracker import Tracker
 
@@ -110,6 +111,7 @@ class Application:
     def _look(self) -> dict[str, Any]:
         with self.database.reading() as store:
             queued, rejected = store.queue_lengths()
+            unsent = SqlOutbox(lambda: store).unsent()
         reader = SpoolReader(self.config.spool_path)
         try:
             spooled = len(reader)
@@ -117,7 +119,15 @@ class Application:
             reader.close()
         metrics.SPOOLED.set(spooled)
         metrics.REJECTED.set(rejected)
-        return {"spooled": spooled, "queued": queued, "rejected": rejected}
+        for state, number in unsent.items():
+            metrics.OUTBOX.labels(state).set(number)
+        return {
+            "spooled": spooled,
+            "queued": queued,
+            "rejected": rejected,
+            "outbox": unsent[WAITING],
+            "given_up": unsent[DEAD],
+        }
 
     async def _metrics(self, _request: Request) -> Response:
         try:
@@ -162,7 +172,7 @@ class Application:
         delivery = receiver.verify(incoming, secrets, now)
         events = receiver.map_events(delivery.payload, f"{connector}/{instance}")
         with self.database.transaction() as store:
-            Engine(store, self.hooks, self.settings).apply(
+            Engine(store, self.hooks, self.settings, SqlOutbox(lambda: store)).apply(
                 leads=[event for event in events if isinstance(event, Lead)],
                 deals=[event for event in events if not isinstance(event, Lead)],
             )

@@ -87,6 +87,9 @@ class ServerConfig:
         f"{WEBHOOK_SECRET}_<CONNECTOR>_<INSTANCE>.",
         (),
     )
+    webhook_networks: tuple[str, ...] = _setting(
+        "Private networks (CIDR) to which outgoing webhooks may go.", ()
+    )
     api_hourly_limit: int = _setting(
         "Requests that an API key, or an address without one, may make in an hour; 0 for any "
         "number.",
@@ -111,7 +114,7 @@ class ServerConfig:
         _one_of("ip_policy", self.ip_policy, [policy.value for policy in IpPolicy])
         _one_of("log_format", self.log_format, ["text", "json"])
         _one_of("log_level", self.log_level, ["debug", "info", "warning", "error"])
-        for name in ("internal_networks", "trusted_proxies"):
+        for name in ("internal_networks", "trusted_proxies", "webhook_networks"):
             for network in getattr(self, name):
                 _check_network(name, network)
         for name in ("session_minutes", "cookie_days", "lookback_days"):

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import hmac
+import json
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta, timezone
 from typing import Any
 from urllib.parse import urlsplit
@@ -16,15 +17,17 @@ from starlette.responses import HTMLResponse, RedirectResponse, Response
 from starlette.routing import BaseRoute, Mount, Route
 from starlette.staticfiles import StaticFiles
 
+from trackflow_core.api import shapes
 from trackflow_core.api.limits import Limiter
 from trackflow_core.api.messages import Problem
-from trackflow_core.api.storage import Conflict, Query, TrackedLink
+from trackflow_core.api.storage import Conflict, Query, TrackedLink, WebhookEndpoint
 from trackflow_core.attribution import Model
 from trackflow_core.config import Settings
 from trackflow_core.engine import Engine
 from trackflow_core.errors import ConfigError, InvalidEvent
 from trackflow_core.hooks import Hooks
 from trackflow_core.model import Link
+from trackflow_core.outbox import LINK_CREATED, WEBHOOK, of_record, trial
 from trackflow_core.tracking import qr
 from trackflow_core.tracking.sessions import always
 from trackflow_core.tracking.urls import safe_destination
@@ -33,6 +36,7 @@ from trackflow_server.client import Client, Networks
 from trackflow_server.config import PASSWORD, ServerConfig
 from trackflow_server.store import Database, SqlStore
 from trackflow_server.store.catalog import SqlCatalog
+from trackflow_server.store.outbox import SqlOutbox
 from trackflow_server.store.reports import Reports
 
 COOKIE = "trackflow_login"
@@ -40,6 +44,7 @@ _LOGIN_SECONDS = 12 * 3600
 _ATTEMPTS = 30
 _CHART_DAYS = 30
 _LISTED = 200
+_EVER = datetime(1970, 1, 1, tzinfo=timezone.utc)
 
 
 @dataclass(frozen=True)
@@ -89,6 +94,9 @@ class Dashboard:
             Route("/deals", self._page(_deals)),
             Route("/deals/{ref:path}", self._page(self._deal)),
             Route("/models", self._page(self._models)),
+            Route("/webhooks", self._page(_webhooks)),
+            Route("/webhooks/{id}", self._page(_webhook)),
+            Route("/webhooks/{id}/{action}", self._act_on_webhook, methods=["POST"]),
             Route("/login", self._login, methods=["GET", "POST"]),
             Route("/logout", self._logout, methods=["POST"]),
             Mount("/static", StaticFiles(packages=[("trackflow_server", "static")])),
@@ -209,9 +217,7 @@ class Dashboard:
     async def _make_link(self, request: Request) -> Response:
         if not self._is_known(request):
             return RedirectResponse("/login", 303)
-        # Browsers tell where a form was sent from; a login alone is no wish.
-        origin = urlsplit(request.headers.get("origin", "")).netloc
-        if origin != request.headers.get("host", ""):
+        if not _is_own_form(request):
             return Response("The form was sent from another site.", 403)
         form = {name: str(value).strip() for name, value in (await request.form()).items()}
         problem, code = await run_in_threadpool(self._save_link, form)
@@ -220,6 +226,38 @@ class Dashboard:
                 self._render, request, lambda page: _links(page, problem, form)
             )
         return RedirectResponse(f"/links/{code}", 303)
+
+    async def _act_on_webhook(self, request: Request) -> Response:
+        """The buttons of an endpoint's page."""
+        if not self._is_known(request):
+            return RedirectResponse("/login", 303)
+        if not _is_own_form(request):
+            return Response("The form was sent from another site.", 403)
+        number, action = request.path_params["id"], request.path_params["action"]
+        message = str((await request.form()).get("message", ""))
+        if not await run_in_threadpool(self._do_with_webhook, number, action, message):
+            return Response("", 404)
+        return RedirectResponse(f"/webhooks/{number}", 303)
+
+    def _do_with_webhook(self, number: str, action: str, message: str) -> bool:
+        """Whether there is such an endpoint and such an action."""
+        with self._database.transaction() as store:
+            catalog = SqlCatalog(store, self._config.public_url, self._config.secrets)
+            found = catalog.read(WebhookEndpoint, [number]).get(number)
+            outbox, target = SqlOutbox(lambda: store), f"{WEBHOOK}/{number}"
+            if found is None:
+                return False
+            if action == "test":
+                outbox.post([trial(target)])
+            elif action == "enable":
+                catalog.update([replace(found, enabled=True, problem="")])
+            elif action == "retry" and message:
+                outbox.retry(message)
+            elif action == "retry":
+                outbox.replay(target, _EVER, datetime.now(timezone.utc), dead_only=True)
+            else:
+                return False
+        return True
 
     def _save_link(self, form: Mapping[str, str]) -> tuple[str, str]:
         """What is wrong with a form, or the code of the link that was made of it."""
@@ -234,9 +272,18 @@ class Dashboard:
             with self._database.transaction() as store:
                 catalog = SqlCatalog(store, self._config.public_url, self._config.secrets)
                 [made] = catalog.create([TrackedLink(link, form.get("title", ""))])
+                outbox = SqlOutbox(lambda: store)
+                told = json.loads(shapes.link_answer(made).model_dump_json(warnings=False))
+                outbox.post(of_record(outbox.subscriptions(), LINK_CREATED, made.id, told))
         except (InvalidEvent, ConfigError, Conflict) as error:
             return str(error), ""
         return "", made.id
+
+
+def _is_own_form(request: Request) -> bool:
+    """Browsers tell where a form was sent from; a login alone is no wish."""
+    origin = urlsplit(request.headers.get("origin", "")).netloc
+    return origin == request.headers.get("host", "")
 
 
 def _html(name: str, status: int, **values: Any) -> Response:
@@ -331,6 +378,26 @@ def _visitor(page: _Page) -> tuple[str, Mapping[str, Any]]:
         "events": events,
         "leads": page.store.leads(refs),
         "deals": page.store.deals_of_leads(refs),
+    }
+
+
+def _webhooks(page: _Page) -> tuple[str, Mapping[str, Any]]:
+    counts = SqlOutbox(lambda: page.store).counts()
+    found = page.catalog.page(WebhookEndpoint, Query(limit=_LISTED))
+    rows = [(endpoint, counts.get(f"{WEBHOOK}/{endpoint.id}", {})) for endpoint in found.items]
+    return "webhooks.html", {"rows": rows}
+
+
+def _webhook(page: _Page) -> tuple[str, Mapping[str, Any]]:
+    number = page.request.path_params["id"]
+    found = page.catalog.read(WebhookEndpoint, [number]).get(number)
+    if found is None:
+        raise NotFound
+    outbox, target = SqlOutbox(lambda: page.store), f"{WEBHOOK}/{number}"
+    return "webhook.html", {
+        "endpoint": found,
+        "counts": outbox.counts().get(target, {}),
+        "messages": outbox.messages(target, _LISTED),
     }
 
 

@@ -6,12 +6,15 @@ import logging
 import os
 import sqlite3
 import threading
+import time
 from collections.abc import Sequence
+from datetime import datetime, timedelta, timezone
 from functools import cached_property
 from pathlib import Path
 
 from sqlalchemy.exc import DBAPIError
 
+from trackflow_core.api.storage import Idempotency, LoggedRequest
 from trackflow_core.config import Settings
 from trackflow_core.engine import Engine
 from trackflow_core.errors import InvalidEvent, TrackFlowError
@@ -20,6 +23,8 @@ from trackflow_core.model import Click
 from trackflow_server import facts
 from trackflow_server.spool import Fact, SpoolReader
 from trackflow_server.store import Database, SqlStore
+from trackflow_server.store.catalog import SqlCatalog
+from trackflow_server.store.outbox import SqlOutbox
 
 _log = logging.getLogger("trackflow.job")
 # Small, because on SQLite whoever else writes waits for the batch.
@@ -28,6 +33,9 @@ _IDLE_SECONDS = 0.2
 _LONGEST_WAIT = 30.0
 _HEAD_START = 1.0
 _NICENESS = 5
+_TIDY_SECONDS = 3600
+_KEPT_LOG = timedelta(days=30)
+_KEPT_ANSWERS = timedelta(days=1)
 
 
 class Job:
@@ -39,6 +47,7 @@ class Job:
         self._hooks = hooks
         self._settings = settings
         self._stopping = threading.Event()
+        self._tidied: float | None = None
         self._thread = threading.Thread(target=self._run, name="trackflow-job", daemon=True)
 
     def start(self) -> None:
@@ -62,6 +71,8 @@ class Job:
         while not self._stopping.is_set():
             try:
                 worked = self.step()
+                if not worked:
+                    self._tidy_at_times()
             except (TrackFlowError, DBAPIError, sqlite3.Error) as error:
                 wait = min(wait * 2, _LONGEST_WAIT)
                 cause = error.orig if isinstance(error, DBAPIError) else error
@@ -77,12 +88,29 @@ class Job:
         spooled = self._spool.first(_BATCH)
         with self._database.transaction() as store:
             _take_in(store, spooled.facts)
-            drained = Engine(store, self._hooks, self._settings).process_clicks(_BATCH)
+            outbox = SqlOutbox(lambda: store)
+            engine = Engine(store, self._hooks, self._settings, outbox)
+            drained = engine.process_clicks(_BATCH)
         # Only now is it safe there; a crash before this line tells it twice, which changes nothing.
         self._spool.drop(spooled)
         if drained.rejected:
             _log.warning("%d clicks were set aside; see the dashboard for why.", drained.rejected)
         return bool(spooled.facts or drained.claimed or drained.refreshed)
+
+    def _tidy_at_times(self) -> None:
+        now = time.monotonic()
+        if self._tidied is None or now - self._tidied > _TIDY_SECONDS:
+            self._tidied = now
+            self.tidy(datetime.now(timezone.utc))
+
+    def tidy(self, now: datetime) -> None:
+        """Delete what nobody needs any more of the API's log, of its answers to be repeated, and
+        of webhooks that were sent."""
+        with self._database.transaction() as store:
+            catalog = SqlCatalog(store, "", ())
+            catalog.purge(LoggedRequest, now - _KEPT_LOG)
+            catalog.purge(Idempotency, now - _KEPT_ANSWERS)
+            SqlOutbox(lambda: store).purge(now - _KEPT_LOG)
 
     def drain(self) -> None:
         """Work until nothing is left."""

@@ -28,6 +28,7 @@ from trackflow_core.hooks import Hooks
 from trackflow_server.config import ServerConfig
 from trackflow_server.store import Database, SqlStore
 from trackflow_server.store.catalog import SqlCatalog
+from trackflow_server.store.outbox import SqlOutbox
 
 _log = logging.getLogger("trackflow.api")
 _METHODS = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE"]
@@ -50,8 +51,9 @@ class _Host:
         return self._catalog
 
     def open(self, key: ApiKey) -> Workspace:
-        engine = Engine(self._store, self._rest.hooks, self._rest.settings)
-        return Workspace(self._catalog, self._store, engine, self._models)
+        outbox = SqlOutbox(lambda: self._store)
+        engine = Engine(self._store, self._rest.hooks, self._rest.settings, outbox)
+        return Workspace(self._catalog, self._store, engine, self._models, outbox)
 
     def _models(self) -> Mapping[str, Model]:
         lookback = self._rest.settings.model.lookback

@@ -14,6 +14,7 @@ from granian.log import LogLevels
 from trackflow_core import hooks
 from trackflow_server import logs
 from trackflow_server.config import PREFIX, ServerConfig
+from trackflow_server.dispatcher import Dispatcher
 from trackflow_server.job import Job
 from trackflow_server.store import Database
 
@@ -23,16 +24,18 @@ _log = logging.getLogger("trackflow.server")
 def serve(config: ServerConfig) -> None:
     """Serve until SIGTERM or SIGINT, then answer what has begun and leave nothing behind.
 
-    This process runs the job; the answers are given by another, so that neither waits for the
+    This process runs the job and sends what waits in the outbox; the answers are given by another, so that neither waits for the
     other's Python.
     """
     logs.configure(config)
-    settings = config.settings(hooks.load().rules)
-    database = Database(config.store, hooks.load().rules)
+    loaded = hooks.load()
+    settings = config.settings(loaded.rules)
+    database = Database(config.store, loaded.rules)
     database.upgrade()
     # No connection may be carried over into the worker, which is a fork of this process.
     database.close()
-    job = Job(database, config.spool_path, hooks.load(), settings)
+    job = Job(database, config.spool_path, loaded, settings)
+    dispatcher = Dispatcher(config, database, loaded)
     server = Granian(
         "trackflow_server.app:create",
         factory=True,
@@ -45,11 +48,13 @@ def serve(config: ServerConfig) -> None:
     )
     server.on_startup(lambda: _log.info("TrackFlow answers on %s", config.public_url))
     job.start()
+    dispatcher.start()
     try:
         with _told_to_workers(config):
             server.serve()
     finally:
         job.stop()
+        dispatcher.stop()
         database.close()
 
 

@@ -39,10 +39,11 @@ from trackflow_core.api.storage import (
 )
 from trackflow_core.errors import InvalidEvent
 from trackflow_core.model import CLICK, ClickEvent, Conversion, Deal, Lead
+from trackflow_core.outbox import WEBHOOK
 from trackflow_core.tracking.templates import Kind, Template, Variable
 from trackflow_core.tracking.urls import new_code
 from trackflow_server import keys
-from trackflow_server.store import rows, schema
+from trackflow_server.store import outbox, rows, schema
 from trackflow_server.store.database import SqlStore
 
 _Row = Mapping[str, Any]
@@ -279,6 +280,8 @@ class SqlCatalog:
             )
             if used is not None:
                 raise Conflict(f"The campaign {used!r} has links: move them first.")
+        if kind is WebhookEndpoint:
+            outbox.forget(self._store, [f"{WEBHOOK}/{name}" for name in held])
         table = cast(Table, self._shelf(kind).table)
         self._connection.execute(
             delete(table).where(table.c.place.in_([int(name) for name in held]))

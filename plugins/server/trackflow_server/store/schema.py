@@ -326,6 +326,33 @@ webhook_endpoint = Table(
     _text("problem"),
 )
 
+# What must leave; `state` is "waiting", "sent" or "dead", `reason` why the last attempt failed.
+outbox_message = Table(
+    "outbox_message",
+    metadata,
+    *_placed("id"),
+    Column("target", String, nullable=False),
+    Column("event", String, nullable=False),
+    _text("ref"),
+    Column("body", String, nullable=False),
+    Column("digest", String, nullable=False),
+    Column("latest", Boolean, nullable=False),
+    Column("state", String, nullable=False),
+    Column("attempts", Integer, nullable=False),
+    Column("due_at", Moment, nullable=False),
+    Column("created_at", Moment, nullable=False),
+    Column("sent_at", Moment),
+    _text("reason"),
+)
+Index("ix_outbox_message_state_due_at", outbox_message.c.state, outbox_message.c.due_at)
+Index(
+    "ix_outbox_message_ref_target_event",
+    outbox_message.c.ref,
+    outbox_message.c.target,
+    outbox_message.c.event,
+)
+Index("ix_outbox_message_target_created_at", outbox_message.c.target, outbox_message.c.created_at)
+
 api_key = Table(
     "api_key",
     metadata,

@@ -1,0 +1,132 @@
+"""Sends what waits in the outbox, beside the job and the answers."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from contextlib import ExitStack
+from datetime import datetime, timezone
+from ipaddress import ip_network
+from types import TracebackType
+
+from sqlalchemy.exc import DBAPIError
+
+from trackflow_core.api.storage import WebhookEndpoint
+from trackflow_core.errors import TrackFlowError
+from trackflow_core.hooks import Hooks
+from trackflow_core.model import Context
+from trackflow_core.outbox import WEBHOOK, Courier, Endpoint, WebhookSender
+from trackflow_http.guarded import GuardedPost
+from trackflow_server.config import ServerConfig
+from trackflow_server.store import Database, SqlStore
+from trackflow_server.store.catalog import SqlCatalog
+from trackflow_server.store.outbox import SqlOutbox
+
+_log = logging.getLogger("trackflow.outbox")
+# Several, so that one receiver that stalls does not keep the others waiting.
+_THREADS = 3
+# Few at a time: what a thread holds when the process dies waits until its lease is over.
+_BATCH = 5
+_IDLE_SECONDS = 0.5
+_LONGEST_WAIT = 30.0
+_HEAD_START = 1.0
+_GRACE_SECONDS = 20.0
+
+
+class Dispatcher:
+    """Works in threads from `start` to `stop`."""
+
+    def __init__(self, config: ServerConfig, database: Database, hooks: Hooks) -> None:
+        self._config = config
+        self._database = database
+        self._hooks = hooks
+        self._post = GuardedPost([ip_network(network) for network in config.webhook_networks])
+        self._stopping = threading.Event()
+        self._threads = [
+            threading.Thread(target=self._run, name=f"trackflow-outbox-{number}", daemon=True)
+            for number in range(_THREADS)
+        ]
+
+    def start(self) -> None:
+        for thread in self._threads:
+            thread.start()
+
+    def stop(self) -> None:
+        """Let the messages at hand be sent; one that takes too long is sent again later."""
+        self._stopping.set()
+        for thread in self._threads:
+            thread.join(_GRACE_SECONDS / _THREADS)
+
+    def _run(self) -> None:
+        # Workers are forked first: none may get a copy of an open transaction.
+        self._stopping.wait(_HEAD_START)
+        wait = _IDLE_SECONDS
+        while not self._stopping.is_set():
+            try:
+                worked = self.step()
+            except (TrackFlowError, DBAPIError) as error:
+                wait = min(wait * 2, _LONGEST_WAIT)
+                cause = error.orig if isinstance(error, DBAPIError) else error
+                _log.warning("Nothing can be sent; next try in %.0f s: %s", wait, cause)
+                self._stopping.wait(wait)
+                continue
+            wait = _IDLE_SECONDS
+            if not worked:
+                self._stopping.wait(_IDLE_SECONDS)
+
+    def step(self) -> bool:
+        """Send a few messages that are due; whether there were any."""
+        with self._database.reading() as store:
+            if not SqlOutbox(lambda: store).is_due(_now()):
+                return False
+        with _Turns(self._database) as turns:
+            courier = Courier(
+                outbox=SqlOutbox(turns.store),
+                senders={WEBHOOK: WebhookSender(self._endpoint_of, self._post)},
+                commit=turns.commit,
+                clock=_now,
+                hooks=self._hooks,
+                context=Context(host="server"),
+            )
+            return bool(courier.deliver(_BATCH).claimed)
+
+    def _endpoint_of(self, number: str) -> Endpoint | None:
+        with self._database.reading() as store:
+            catalog = SqlCatalog(store, self._config.public_url, self._config.secrets)
+            found = catalog.read(WebhookEndpoint, [number]).get(number)
+        return Endpoint(found.url, found.secrets) if found else None
+
+
+class _Turns:
+    """One transaction after the other: each begins when its store is first needed and ends by
+    `commit`, so that none is open while the network is used."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+        self._stack = ExitStack()
+        self._store: SqlStore | None = None
+
+    def store(self) -> SqlStore:
+        if self._store is None:
+            self._store = self._stack.enter_context(self._database.transaction())
+        return self._store
+
+    def commit(self) -> None:
+        self._store = None
+        self._stack.close()
+
+    def __enter__(self) -> _Turns:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._store = None
+        self._stack.__exit__(kind, error, trace)
+
+
+def _now() -> datetime:
+    return datetime.now(timezone.utc)

@@ -1,0 +1,249 @@
+"""What must leave the server: `trackflow_core.ports.Outbox` over the store's tables."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Mapping, Sequence
+from datetime import datetime, timezone
+from secrets import token_hex
+from typing import Any
+
+from sqlalchemy import ColumnElement, delete, func, not_, select, update
+
+from trackflow_core.model import Message, Outgoing, Subscription
+from trackflow_core.outbox import WEBHOOK
+from trackflow_server.store.database import SqlStore
+from trackflow_server.store.schema import outbox_message, webhook_endpoint
+
+WAITING, SENT, DEAD = "waiting", "sent", "dead"
+_Key = tuple[str, str, str]
+
+
+class SqlOutbox:
+    """The outbox in the transaction of the store that `opened` gives when something is done."""
+
+    def __init__(self, opened: Callable[[], SqlStore]) -> None:
+        self._opened = opened
+
+    # -- telling ------------------------------------------------------------------------------
+
+    def subscriptions(self) -> Sequence[Subscription]:
+        endpoint = webhook_endpoint.c
+        found = self._opened().rows(
+            select(endpoint.place, endpoint.events).where(endpoint.enabled).order_by(endpoint.place)
+        )
+        return [
+            Subscription(f"{WEBHOOK}/{row['place']}", frozenset(row["events"])) for row in found
+        ]
+
+    def post(self, told: Sequence[Outgoing]) -> None:
+        news = self._news(told)
+        if not news:
+            return
+        self._withdraw({_key(outgoing) for outgoing in news if outgoing.latest})
+        now = datetime.now(timezone.utc)
+        self._opened().add(outbox_message, [_values(outgoing, now) for outgoing in news])
+
+    def _news(self, told: Sequence[Outgoing]) -> Sequence[Outgoing]:
+        """Of `told` what says something new of its ref, in order."""
+        said = self._said({outgoing.ref for outgoing in told if outgoing.ref})
+        news: list[Outgoing] = []
+        for outgoing in told:
+            key = _key(outgoing)
+            if outgoing.ref and said.get(key) == outgoing.digest:
+                continue
+            if outgoing.latest:
+                news = [other for other in news if _key(other) != key]
+            said[key] = outgoing.digest
+            news.append(outgoing)
+        return news
+
+    def _said(self, refs: Collection[str]) -> dict[_Key, str]:
+        """The digest of the newest message about each of these refs."""
+        if not refs:
+            return {}
+        message, store = outbox_message.c, self._opened()
+        newest = (
+            select(func.max(message.place))
+            .where(store.among(message.ref, refs))
+            .group_by(message.target, message.event, message.ref)
+        )
+        found = store.rows(
+            select(message.target, message.event, message.ref, message.digest).where(
+                message.place.in_(newest)
+            )
+        )
+        return {(row["target"], row["event"], row["ref"]): row["digest"] for row in found}
+
+    def _withdraw(self, keys: Collection[_Key]) -> None:
+        """Remove what still waits to be said of these."""
+        message, store = outbox_message.c, self._opened()
+        for target, event in sorted({key[:2] for key in keys}):
+            refs = [ref for *others, ref in keys if others == [target, event]]
+            store.connection.execute(
+                delete(outbox_message).where(
+                    message.target == target,
+                    message.event == event,
+                    message.state == WAITING,
+                    store.among(message.ref, refs),
+                )
+            )
+
+    # -- sending ------------------------------------------------------------------------------
+
+    def claim(self, now: datetime, until: datetime, limit: int) -> Sequence[Message]:
+        # Whoever writes has the store to himself, so that nobody else claims the same.
+        message, store = outbox_message.c, self._opened()
+        found = store.rows(
+            select(outbox_message)
+            .where(*self._due(now))
+            .order_by(message.due_at, message.place)
+            .limit(limit)
+        )
+        if found:
+            places = [row["place"] for row in found]
+            store.connection.execute(
+                update(outbox_message).where(message.place.in_(places)).values(due_at=until)
+            )
+        return [_message(row) for row in sorted(found, key=lambda row: int(row["place"]))]
+
+    def is_due(self, now: datetime) -> bool:
+        """Whether `claim` would give anything; for reading only."""
+        query = select(outbox_message.c.place).where(*self._due(now)).limit(1)
+        return self._opened().connection.scalar(query) is not None
+
+    def _due(self, now: datetime) -> list[ColumnElement[bool]]:
+        message, endpoint = outbox_message.c, webhook_endpoint.c
+        disabled = self._opened().connection.scalars(
+            select(endpoint.place).where(not_(endpoint.enabled))
+        )
+        return [
+            message.state == WAITING,
+            message.due_at <= now,
+            message.target.not_in([f"{WEBHOOK}/{place}" for place in disabled]),
+        ]
+
+    def sent(self, message: Message, now: datetime) -> None:
+        self._settle(message, state=SENT, sent_at=now, reason="")
+
+    def defer(self, message: Message, due: datetime, reason: str) -> None:
+        self._settle(message, due_at=due, reason=reason)
+
+    def bury(self, message: Message, reason: str) -> None:
+        self._settle(message, state=DEAD, reason=reason)
+
+    def _settle(self, message: Message, **values: Any) -> None:
+        self._opened().connection.execute(
+            update(outbox_message)
+            .where(outbox_message.c.id == message.id)
+            .values(attempts=outbox_message.c.attempts + 1, **values)
+        )
+
+    def replay(self, target: str, since: datetime, until: datetime, dead_only: bool = False) -> int:
+        message = outbox_message.c
+        again = (
+            update(outbox_message)
+            .where(
+                message.target == target,
+                message.state.in_([DEAD] if dead_only else [DEAD, SENT]),
+                message.created_at >= since,
+                message.created_at < until,
+            )
+            .values(state=WAITING, attempts=0, reason="", due_at=datetime.now(timezone.utc))
+        )
+        return self._opened().connection.execute(again).rowcount
+
+    def last_sent(self, target: str) -> datetime | None:
+        message = outbox_message.c
+        query = select(func.max(message.sent_at)).where(message.target == target)
+        return self._opened().connection.scalar(query)
+
+    def disable(self, target: str, reason: str) -> None:
+        kind, _, place = target.partition("/")
+        if kind == WEBHOOK:
+            self._opened().connection.execute(
+                update(webhook_endpoint)
+                .where(webhook_endpoint.c.place == int(place))
+                .values(enabled=False, problem=reason)
+            )
+
+    # -- looking after it ----------------------------------------------------------------------
+
+    def counts(self) -> Mapping[str, Mapping[str, int]]:
+        """How many messages there are of each target, by state."""
+        message = outbox_message.c
+        found = self._opened().rows(
+            select(message.target, message.state, func.count().label("number")).group_by(
+                message.target, message.state
+            )
+        )
+        counts: dict[str, dict[str, int]] = {}
+        for row in found:
+            counts.setdefault(row["target"], {})[row["state"]] = row["number"]
+        return counts
+
+    def unsent(self) -> Mapping[str, int]:
+        """How many messages wait and how many were given up, by state."""
+        message = outbox_message.c
+        query = (
+            select(message.state, func.count())
+            .where(message.state.in_([WAITING, DEAD]))
+            .group_by(message.state)
+        )
+        found = {row[0]: int(row[1]) for row in self._opened().connection.execute(query)}
+        return {WAITING: found.get(WAITING, 0), DEAD: found.get(DEAD, 0)}
+
+    def messages(self, target: str, limit: int) -> Sequence[Mapping[str, Any]]:
+        """The newest messages of a target with what became of them."""
+        message = outbox_message.c
+        return self._opened().rows(
+            select(outbox_message)
+            .where(message.target == target)
+            .order_by(message.place.desc())
+            .limit(limit)
+        )
+
+    def retry(self, message_id: str) -> None:
+        """Make one message due now, as if it had never been tried, unless it was sent."""
+        message = outbox_message.c
+        self._opened().connection.execute(
+            update(outbox_message)
+            .where(message.id == message_id, message.state != SENT)
+            .values(state=WAITING, attempts=0, reason="", due_at=datetime.now(timezone.utc))
+        )
+
+    def purge(self, before: datetime) -> int:
+        """Delete what was sent earlier; what was given up stays for people to see."""
+        message = outbox_message.c
+        old = delete(outbox_message).where(message.state == SENT, message.sent_at < before)
+        return self._opened().connection.execute(old).rowcount
+
+
+def forget(store: SqlStore, targets: Collection[str]) -> None:
+    """Delete every message of targets that are gone, since their ids may be given anew."""
+    gone = delete(outbox_message).where(store.among(outbox_message.c.target, targets))
+    store.connection.execute(gone)
+
+
+def _key(outgoing: Outgoing) -> _Key:
+    return (outgoing.target, outgoing.event, outgoing.ref)
+
+
+def _values(outgoing: Outgoing, now: datetime) -> dict[str, Any]:
+    return {
+        "id": f"msg_{token_hex(16)}",
+        "target": outgoing.target,
+        "event": outgoing.event,
+        "ref": outgoing.ref,
+        "body": outgoing.body,
+        "digest": outgoing.digest,
+        "latest": outgoing.latest,
+        "state": WAITING,
+        "attempts": 0,
+        "due_at": now,
+        "created_at": now,
+    }
+
+
+def _message(row: Mapping[str, Any]) -> Message:
+    told = Outgoing(row["target"], row["event"], row["ref"], row["body"], row["latest"])
+    return Message(row["id"], told, row["created_at"], row["attempts"])

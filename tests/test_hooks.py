@@ -54,6 +54,7 @@ WORKSPACE = {
     "naming",
     "odoo",
     "paid_touch",
+    "engagement",
     "receipts",
     "warehouse",
     "webhook",

@@ -8,6 +8,7 @@ from datetime import timedelta
 from trackflow_core.attribution.models import BUILTIN_RULES, Model
 from trackflow_core.errors import ConfigError
 from trackflow_core.model import Context, zone_named
+from trackflow_core.tracking.engagement import Formula
 
 _RULES = {rule.name: rule for rule in BUILTIN_RULES}
 
@@ -19,7 +20,7 @@ class Settings:
     `model` splits deals that choose no model of their own.
     `session_gap` is the pause that ends a session, `zone` (an IANA name) where midnight ends one.
     `account_journeys` gives a deal the touches of all leads of its lead's account.
-    Referrers on `own_hosts` make no source.
+    Referrers on `own_hosts` make no source. `engagement` scores visitors and leads.
     `keys` sign visitor ids, the last one being current. `context` tells hooks where they run.
     """
 
@@ -28,6 +29,7 @@ class Settings:
     zone: str = "UTC"
     account_journeys: bool = False
     own_hosts: frozenset[str] = frozenset()
+    engagement: Formula = field(default_factory=Formula)
     keys: tuple[str, ...] = field(default=(), repr=False)
     context: Context = field(default_factory=Context)
 

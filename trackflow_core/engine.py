@@ -70,6 +70,11 @@ class Engine:
         self._hooks = hooks
         self._settings = settings or Settings()
 
+    @property
+    def settings(self) -> Settings:
+        """What this engine works by."""
+        return self._settings
+
     # -- clicks ----------------------------------------------------------------------------
 
     def record_click(self, click: Click) -> None:

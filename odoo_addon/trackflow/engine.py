@@ -42,6 +42,7 @@ def settings(env) -> Settings:
         zone=env["ir.config_parameter"].sudo().get_param("trackflow.session_zone") or "UTC",
         account_journeys=bool(env["res.company"].sudo()._trackflow_account_companies()),
         own_hosts=env["link.tracker"].sudo()._trackflow_own_hosts(),
+        engagement=env["trackflow.visitor"]._engagement_formula(),
         keys=visitor_keys(env),
         context=Context(host="odoo", tenant=env.cr.dbname),
     )

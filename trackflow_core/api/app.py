@@ -186,7 +186,16 @@ class Api:
         body = self._body(route, request)
         workspace = host.open(key)
         call = Call(
-            params, query, body, workspace.store, self._context, request, key, workspace, now
+            params,
+            query,
+            body,
+            workspace.store,
+            self._context,
+            request,
+            key,
+            workspace,
+            now,
+            settings=workspace.engine.settings,
         )
         try:
             with workspace.store.atomic():

@@ -9,12 +9,13 @@ coroutines.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import pluggy
 
 from trackflow_core.attribution import Attribution, Rule
+from trackflow_core.config import Settings
 from trackflow_core.model import (
     Agent,
     Click,
@@ -57,7 +58,8 @@ class ApiCall:
     """A request to the API whose key and values have been checked.
 
     `params` are the parts of the path, `query` and `body` are of the route's own classes (None
-    where it has none). `store` works in the request's transaction.
+    where it has none). `store` works in the request's transaction; `settings` are what the host's
+    engine works by.
     """
 
     params: Mapping[str, str]
@@ -65,6 +67,7 @@ class ApiCall:
     body: Any
     store: Store
     ctx: Context
+    settings: Settings = field(default_factory=Settings, kw_only=True)
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from types import MappingProxyType
 
@@ -17,28 +19,54 @@ WEIGHTS: Mapping[str, float] = MappingProxyType(
 HALF_LIFE = timedelta(days=14)
 
 
-def score(
-    touches: Iterable[Touch],
-    now: datetime,
-    *,
-    weights: Mapping[str, float] = WEIGHTS,
-    half_life: timedelta = HALF_LIFE,
-) -> float:
-    """The sum over the touches until `now` of `weight(kind) * 2^(-(now - t) / half_life)`.
+@dataclass(frozen=True, slots=True)
+class Part:
+    """What the touches of one kind give to a score; `points` are not rounded."""
 
-    Fractional days count. Rounded to two decimals. A touch counts once, however often it is
-    passed, and one that lies after `now` does not count yet.
+    kind: str
+    touches: int
+    weight: float
+    points: float
 
-    Raises ConfigError when a weight is negative or `half_life` is not longer than zero.
+
+@dataclass(frozen=True, slots=True)
+class Formula:
+    """`score = sum over touches until now of weight(kind) * 2^(-(now - t) / half_life)`.
+
+    Kinds that `weights` leaves out keep their weight of `WEIGHTS`. Raises ConfigError when a weight
+    is negative or `half_life` is not longer than zero.
     """
-    if half_life <= timedelta(0):
-        raise ConfigError("The half-life of engagement must be longer than zero.")
-    if any(weight < 0 for weight in weights.values()):
-        raise ConfigError("Weights of engagement must be zero or more.")
-    past = {touch.id: touch for touch in touches if touch.occurred_at <= now}.values()
-    ordered = sorted(past, key=lambda touch: touch.order_key)
-    points = (
-        weights.get(touch.kind, 1.0) * 0.5 ** ((now - touch.occurred_at) / half_life)
-        for touch in ordered
-    )
-    return round(float(sum(points)), 2)
+
+    weights: Mapping[str, float] = field(default_factory=lambda: WEIGHTS, hash=False)
+    half_life: timedelta = HALF_LIFE
+
+    def __post_init__(self) -> None:
+        if self.half_life <= timedelta(0):
+            raise ConfigError("The half-life of engagement must be longer than zero.")
+        if any(weight < 0 for weight in self.weights.values()):
+            raise ConfigError("Weights of engagement must be zero or more.")
+        object.__setattr__(self, "weights", MappingProxyType({**WEIGHTS, **self.weights}))
+
+    def parts(self, touches: Iterable[Touch], now: datetime) -> Sequence[Part]:
+        """The kinds of the touches until `now` (aware), the one with most points first.
+
+        Fractional days count. A touch counts once, however often it is passed, and one that lies
+        after `now` does not count yet.
+        """
+        past = {touch.id: touch for touch in touches if touch.occurred_at <= now}.values()
+        decayed: dict[str, list[float]] = defaultdict(list)
+        for touch in sorted(past, key=lambda touch: touch.order_key):
+            decayed[touch.kind].append(0.5 ** ((now - touch.occurred_at) / self.half_life))
+        parts = [
+            Part(kind, len(each), self.weight(kind), self.weight(kind) * sum(each))
+            for kind, each in decayed.items()
+        ]
+        return sorted(parts, key=lambda part: (-part.points, part.kind))
+
+    def weight(self, kind: str) -> float:
+        """Points of one touch of `kind` at the moment it happens."""
+        return self.weights.get(kind, 1.0)
+
+    def score(self, touches: Iterable[Touch], now: datetime) -> float:
+        """The sum of the parts, rounded to two decimals."""
+        return round(float(sum(part.points for part in self.parts(touches, now))), 2)

@@ -1,8 +1,11 @@
+from datetime import timedelta
 from ipaddress import ip_network
 from zoneinfo import available_timezones
 
 from odoo import api, fields, models
 from odoo.exceptions import ValidationError
+
+from trackflow_core.tracking import engagement
 
 
 class ResConfigSettings(models.TransientModel):
@@ -77,6 +80,53 @@ class ResConfigSettings(models.TransientModel):
     trackflow_allowed_networks = fields.Char(
         "Networks That Webhooks May Reach", config_parameter="trackflow.allowed_networks"
     )
+
+    trackflow_engagement_half_life = fields.Float("Points Are Halved After (days)", digits=(16, 1))
+    trackflow_engagement_click = fields.Float("Click", digits=(16, 1))
+    trackflow_engagement_call = fields.Float("Call", digits=(16, 1))
+    trackflow_engagement_referral = fields.Float("Referral", digits=(16, 1))
+    trackflow_engagement_event = fields.Float("Event", digits=(16, 1))
+    trackflow_engagement_meeting = fields.Float("Meeting", digits=(16, 1))
+
+    @api.model
+    def get_values(self):
+        formula = self.env["trackflow.visitor"]._engagement_formula()
+        weights = {
+            f"trackflow_engagement_{kind}": weight for kind, weight in formula.weights.items()
+        }
+        half_life = formula.half_life / timedelta(days=1)
+        return {**super().get_values(), **weights, "trackflow_engagement_half_life": half_life}
+
+    def set_values(self):
+        visitors = self.env["trackflow.visitor"]
+        before = visitors._engagement_formula()
+        done = super().set_values()
+        parameters = self.env["ir.config_parameter"].sudo()
+        for name in ("half_life", *before.weights):
+            # By hand, since Odoo takes a zero for the wish to have the default again.
+            value = repr(self[f"trackflow_engagement_{name}"])
+            parameters.set_param(f"trackflow.engagement_{name}", value)
+        if visitors._engagement_formula() != before:
+            visitors._score_all_anew()
+        return done
+
+    @api.constrains(
+        "trackflow_engagement_half_life",
+        "trackflow_engagement_click",
+        "trackflow_engagement_call",
+        "trackflow_engagement_referral",
+        "trackflow_engagement_event",
+        "trackflow_engagement_meeting",
+    )
+    def _check_trackflow_engagement(self):
+        for settings in self:
+            if settings.trackflow_engagement_half_life <= 0:
+                raise ValidationError(
+                    self.env._("Points are halved after more than no time: give some days.")
+                )
+            points = (settings[f"trackflow_engagement_{kind}"] for kind in engagement.WEIGHTS)
+            if any(point < 0 for point in points):
+                raise ValidationError(self.env._("A touch gives no points or some, never less."))
 
     @api.constrains("trackflow_allowed_networks")
     def _check_trackflow_allowed_networks(self):

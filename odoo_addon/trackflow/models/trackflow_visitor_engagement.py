@@ -1,13 +1,18 @@
 import json
+import logging
 from datetime import timedelta
 
 from odoo import api, fields, models
 from odoo.tools import SQL
 
+from trackflow_core.errors import ConfigError
 from trackflow_core.tracking import engagement
+
+_logger = logging.getLogger(__name__)
 
 # A score is brought down once a day; what a visitor does shows within the hour.
 _RESCORE = timedelta(days=1)
+_HALF_LIFE_DAYS = engagement.HALF_LIFE / timedelta(days=1)
 
 
 class TrackflowVisitor(models.Model):
@@ -21,13 +26,38 @@ class TrackflowVisitor(models.Model):
         digits=(16, 2),
         index=True,
         aggregator="avg",
-        help="Each click gives 1 point, a referral 6, a call 5, an event 8, a meeting 10; "
-        "points halve every 14 days.",
+        help="Points of each touch by its kind, halved as time passes. The settings say how many.",
     )
     engagement_date = fields.Datetime("Scored On", readonly=True, copy=False)
 
     _unscored_idx = models.Index("(id) WHERE engagement_date IS NULL")
     _scored_idx = models.Index("(engagement_date) WHERE engagement_score > 0")
+
+    @api.model
+    def _engagement_formula(self):
+        """The core's formula with this database's weights and half-life."""
+        get_param = self.env["ir.config_parameter"].sudo().get_param
+        try:
+            weights = {
+                kind: float(get_param(f"trackflow.engagement_{kind}", weight))
+                for kind, weight in engagement.WEIGHTS.items()
+            }
+            days = float(get_param("trackflow.engagement_half_life", _HALF_LIFE_DAYS))
+            return engagement.Formula(weights, timedelta(days=days))
+        except (ValueError, ConfigError) as error:
+            # A parameter mistyped by hand must not stop the clicks, which need no score.
+            _logger.error("Engagement is scored as delivered until this is mended: %s", error)
+            return engagement.Formula()
+
+    @api.model
+    def _score_all_anew(self):
+        """Let the job score every visitor again."""
+        self.flush_model(["engagement_date"])
+        self.env.cr.execute(
+            SQL("UPDATE trackflow_visitor SET engagement_date = NULL WHERE engagement_date NOTNULL")
+        )
+        self.invalidate_model(["engagement_date"], flush=False)
+        self.env.ref("trackflow.ir_cron_score_engagement")._trigger()
 
     @api.model
     def _cron_score_engagement(self, limit=5000):
@@ -46,6 +76,7 @@ class TrackflowVisitor(models.Model):
     def _score_engagement(self, limit):
         """Score up to `limit` visitors; returns their ids."""
         now = fields.Datetime.now()
+        formula = self._engagement_formula()
         self.flush_model()
         rows = self.env.execute_query(
             SQL(
@@ -93,8 +124,8 @@ class TrackflowVisitor(models.Model):
                 limit=limit,
                 now=now,
                 aged=now - _RESCORE,
-                weights=json.dumps(dict(engagement.WEIGHTS)),
-                half_life=engagement.HALF_LIFE.total_seconds(),
+                weights=json.dumps(dict(formula.weights)),
+                half_life=formula.half_life.total_seconds(),
             )
         )
         visitor_ids = [row[0] for row in rows]

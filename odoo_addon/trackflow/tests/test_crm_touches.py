@@ -1,7 +1,7 @@
 from datetime import datetime, timedelta, timezone
 
 from odoo import fields
-from odoo.exceptions import AccessError
+from odoo.exceptions import AccessError, ValidationError
 from odoo.tests import tagged
 from odoo.tools import mute_logger
 from psycopg2 import IntegrityError
@@ -239,12 +239,36 @@ class TestEngagement(TrackflowCase):
         record = lead.trackflow_visitor_id
         store = build_engine(self.env)._store
         touches = store.touches([f"crm.lead/{lead.id}"])[f"crm.lead/{lead.id}"]
-        expected = engagement.score(touches, datetime.now(timezone.utc))
+        expected = engagement.Formula().score(touches, datetime.now(timezone.utc))
         self.assertGreater(expected, 6)
         self.assertAlmostEqual(record.engagement_score, expected, places=1)
         self.assertAlmostEqual(partner.trackflow_engagement_score, expected, places=1)
         self.assertEqual(partner.trackflow_visitor_id, record)
         self.assertEqual(partner.trackflow_last_campaign, "TrackFlow Spring")
+
+    def test_weights_and_half_life_are_settings(self):
+        visitor = self.journey(1)
+        self.drain()
+        self.score()
+        record = self.env["trackflow.visitor"].search([("visitor_key", "=", visitor)])
+        before = record.engagement_score
+        self.assertGreater(before, 0)
+        settings = self.env["res.config.settings"]
+        settings.create({"trackflow_engagement_click": 4}).execute()
+        self.score()
+        self.assertAlmostEqual(record.engagement_score, 4 * before, places=1)
+        settings.create({"trackflow_engagement_click": 0}).execute()
+        self.score()
+        self.assertEqual(record.engagement_score, 0)
+        scored = record.engagement_date
+        settings.create({}).execute()
+        self.assertEqual(record.engagement_date, scored)
+        with self.assertRaises(ValidationError):
+            settings.create({"trackflow_engagement_half_life": 0})
+        self.env["ir.config_parameter"].set_param("trackflow.engagement_half_life", "often")
+        with self.assertLogs("odoo.addons.trackflow.models", "ERROR"):
+            formula = self.env["trackflow.visitor"]._engagement_formula()
+        self.assertEqual(formula, engagement.Formula())
 
     def test_a_returning_visitor_is_scored_anew(self):
         visitor = self.journey(1)

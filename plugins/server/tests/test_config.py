@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
@@ -45,6 +46,9 @@ def test_the_environment_outweighs_the_file_and_the_command_line_both(tmp_path: 
         ("webhooks = ['webhook/shop']", {}, "set TRACKFLOW_WEBHOOK_SECRET_WEBHOOK_SHOP"),
         ("base_url = 'shop.example'", {}, "must begin with http"),
         ("cookie_days = 0", {}, "above zero"),
+        ("engagement_weights = ['meeting']", {}, "write 'kind=points'"),
+        ("engagement_weights = ['meeting=-1']", {}, "zero or more"),
+        ("engagement_half_life_days = 0", {}, "half-life"),
         ("", {"SECRET": "short-geheim"}, "shorter than 16"),
         ("store = 'postgresql://me:geheim@db/x'", {}, "TRACKFLOW_STORE"),
     ],
@@ -55,6 +59,15 @@ def test_what_is_wrong_is_said(
     with pytest.raises(ConfigError, match=said) as caught:
         _load(tmp_path, text, **environment)
     assert "geheim" not in str(caught.value)
+
+
+def test_engagement_is_scored_by_the_servers_weights(tmp_path: Path) -> None:
+    found = _load(
+        tmp_path, "engagement_half_life_days = 7", SECRET=SECRET, ENGAGEMENT_WEIGHTS="a=2"
+    )
+    formula = found.settings(RULES).engagement
+    assert (formula.weight("a"), formula.weight("call")) == (2.0, 5.0)
+    assert formula.half_life == timedelta(days=7)
 
 
 def test_a_missing_file_is_said(tmp_path: Path) -> None:

@@ -22,6 +22,7 @@ from trackflow_core.config import Settings
 from trackflow_core.errors import ConfigError
 from trackflow_core.model import Context, Tier, zone_named
 from trackflow_core.tracking.consent import IpPolicy, Policy
+from trackflow_core.tracking.engagement import Formula
 from trackflow_server import keys
 from trackflow_server.store.database import parse
 
@@ -65,6 +66,10 @@ class ServerConfig:
     )
     model: str = _setting("The rule that splits deals with no model of their own.", "linear")
     lookback_days: int = _setting("Days before a deal in which touches count.", 90)
+    engagement_weights: tuple[str, ...] = _setting(
+        "Points of a touch by its kind, such as 'meeting=20'; kinds left out keep their points.", ()
+    )
+    engagement_half_life_days: int = _setting("Days after which a touch's points are halved.", 14)
     cookie_days: int = _setting("Days that a visitor is remembered.", 365)
     consent_cookie: str = _setting(
         "Cookie by which your consent dialogue says 'granted' or 'denied'.", "trackflow_consent"
@@ -117,6 +122,7 @@ class ServerConfig:
         for name in ("internal_networks", "trusted_proxies", "webhook_networks"):
             for network in getattr(self, name):
                 _check_network(name, network)
+        self._engagement()
         for name in ("session_minutes", "cookie_days", "lookback_days"):
             if getattr(self, name) <= 0:
                 raise ConfigError(f"{name} is {getattr(self, name)}: use a number above zero.")
@@ -176,10 +182,23 @@ class ServerConfig:
             session_gap=timedelta(minutes=self.session_minutes),
             zone=self.zone,
             account_journeys=self.account_journeys,
+            engagement=self._engagement(),
             own_hosts=frozenset({*self.own_hosts, urlsplit(self.public_url).hostname or ""}),
             keys=self.visitor_keys,
             context=Context(host="server"),
         )
+
+    def _engagement(self) -> Formula:
+        weights = {}
+        for told in self.engagement_weights:
+            kind, _, points = told.partition("=")
+            try:
+                weights[kind.strip()] = float(points)
+            except ValueError:
+                raise ConfigError(
+                    f"engagement_weights has {told!r}: write 'kind=points', such as 'meeting=20'."
+                ) from None
+        return Formula(weights, timedelta(days=self.engagement_half_life_days))
 
 
 def load(

@@ -56,6 +56,7 @@ WORKSPACE = {
     "paid_touch",
     "engagement",
     "receipts",
+    "slack",
     "warehouse",
     "webhook",
     "colleagues",

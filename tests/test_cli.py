@@ -227,3 +227,8 @@ def test_a_connector_describes_its_options(run: Run, monkeypatch: pytest.MonkeyP
         1,
         "trackflow: There is no connector 'none'; there are: fake.\n",
     )
+
+
+def test_the_command_starts_without_the_kits() -> None:
+    told = "import sys, trackflow_core.cli; sys.exit('trackflow_core.testing' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", told], check=False).returncode == 0

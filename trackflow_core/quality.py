@@ -28,8 +28,6 @@ from urllib.request import url2pathname
 
 from trackflow_core import hooks
 from trackflow_core.errors import ConfigError
-from trackflow_core.testing import AttributionModelContract, ClassifierContract
-from trackflow_core.testing.classifiers import DECISIONS
 
 _TIMEOUT = 600
 # These prove that a connector's own tests include the kit.
@@ -238,6 +236,9 @@ def _requires(subject: _Subject) -> Finding:
 # -- silver --------------------------------------------------------------------------------
 
 
+# The kits are imported where they run: every start of `trackflow` would pay for them.
+
+
 def _keeps_contracts(subject: _Subject) -> Finding:
     if subject.problem:
         return Outcome.UNKNOWN, "it must load first"
@@ -252,6 +253,8 @@ def _keeps_contracts(subject: _Subject) -> Finding:
 
 
 def _rules(subject: _Subject) -> Iterator[Finding]:
+    from trackflow_core.testing import AttributionModelContract
+
     for name in sorted(subject.hooks.rules.keys() - hooks.Hooks().rules.keys()):
         case = type(
             "Rule",
@@ -262,6 +265,9 @@ def _rules(subject: _Subject) -> Iterator[Finding]:
 
 
 def _classifiers(subject: _Subject) -> Iterator[Finding]:
+    from trackflow_core.testing import ClassifierContract
+    from trackflow_core.testing.classifiers import DECISIONS
+
     if not set(DECISIONS) & set(subject.hooks.implemented_by(subject.point.name)):
         return
     kit = (ClassifierContract, unittest.TestCase)

@@ -6,9 +6,11 @@ from datetime import datetime, timezone
 
 from odoo import http
 from odoo.http import request
+from odoo.tools import config
 
 from trackflow_core.errors import TrackFlowError
 from trackflow_core.ports import IncomingRequest
+from trackflow_core.tracking import networks
 
 _logger = logging.getLogger(__name__)
 
@@ -31,6 +33,7 @@ class WebhookController(http.Controller):
         incoming = IncomingRequest(
             httprequest.get_data(),
             {name.lower(): value for name, value in httprequest.headers.items()},
+            networks.contains(_trusted_proxies(), _peer(httprequest.environ)),
         )
         try:
             request.env["trackflow.connector"].sudo()._receive(
@@ -49,6 +52,18 @@ class WebhookController(http.Controller):
                 "application/problem+json",
             )
         return _json({"status": "accepted"}, 202, "application/json")
+
+
+def _trusted_proxies():
+    """The networks of odoo.conf whose proxies may tell what only they know."""
+    told = config.get("trackflow_trusted_proxies") or ""
+    return [networks.parse(text) for text in told.split(",") if text.strip()]
+
+
+def _peer(environ):
+    """Who is at the other end of the connection, whatever a forwarding header says."""
+    forwarded = environ.get("werkzeug.proxy_fix.orig") or {}
+    return forwarded.get("REMOTE_ADDR") or environ.get("REMOTE_ADDR") or ""
 
 
 def _json(content, status, content_type):

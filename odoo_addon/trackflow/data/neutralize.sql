@@ -1,2 +1,3 @@
--- A copy of the database must not accept the calls of the real CRMs.
-UPDATE trackflow_connector SET secret_encrypted = NULL;
+-- A copy of the database must neither accept the calls of the real CRMs nor call them.
+UPDATE trackflow_connector
+   SET secret_encrypted = NULL, option_secrets_encrypted = NULL, polling = FALSE, write_back = FALSE;

@@ -5,7 +5,7 @@ from odoo import api, fields, models
 from odoo.exceptions import UserError
 from odoo.tools import SQL
 
-from trackflow_core.errors import ConfigError, TrackFlowError
+from trackflow_core.errors import TrackFlowError
 from trackflow_core.model import Deal, Lead
 from trackflow_core.tracking import identity
 
@@ -13,6 +13,7 @@ from ..engine import build_engine
 from ..guard import guard
 from ..keys import visitor_keys
 from ..store import OdooStore
+from ..store.values import fact_from_json
 
 DONE_DAYS = 30
 GC_LIMIT = 10_000
@@ -31,9 +32,22 @@ class TrackflowConnectorEvent(models.Model):
     )
     event_id = fields.Char(required=True, readonly=True)
     received_at = fields.Datetime("Received", required=True, readonly=True)
-    payload = fields.Text(readonly=True)
+    origin = fields.Selection(
+        [("webhook", "Webhook"), ("poll", "Read")], readonly=True, default="webhook"
+    )
+    payload = fields.Text(
+        readonly=True, help="Of what was read from a CRM, it is kept of failures alone."
+    )
+    kind = fields.Selection([("lead", "Lead"), ("deal", "Deal")], "Told", readonly=True)
+    ref = fields.Char("Reference", readonly=True)
+    lead_id = fields.Many2one("crm.lead", "Lead or Deal", compute="_compute_lead_id")
     state = fields.Selection(
-        [("queued", "Waiting"), ("done", "Taken In"), ("failed", "Failed")],
+        [
+            ("queued", "Waiting"),
+            ("done", "Taken In"),
+            ("failed", "Failed"),
+            ("dismissed", "Dismissed"),
+        ],
         required=True,
         readonly=True,
         default="queued",
@@ -47,15 +61,34 @@ class TrackflowConnectorEvent(models.Model):
         "(connector_id, event_id)", "This event has already been received."
     )
     _queued_idx = models.Index("(id) WHERE state = 'queued'")
-    _processed_idx = models.Index("(processed_at) WHERE state = 'done'")
+    _processed_idx = models.Index("(processed_at) WHERE state IN ('done', 'dismissed')")
+    _failed_idx = models.Index("(connector_id) WHERE state = 'failed'")
 
-    @api.depends("payload")
+    @api.depends("payload", "kind")
     def _compute_event_type(self):
-        """What the sender calls the event, where its payload says so as the generic one does."""
+        """What the sender calls the event, or what it told."""
         for event in self:
             payload = json.loads(event.payload or "null")
             kind = payload.get("type") if isinstance(payload, dict) else None
-            event.event_type = kind if isinstance(kind, str) else False
+            event.event_type = kind if isinstance(kind, str) else event.kind
+
+    @api.depends("ref", "kind")
+    def _compute_lead_id(self):
+        """The record that keeps what each event told, also after a merge."""
+        leads = self.env["crm.lead"].sudo().with_context(active_test=False)
+        merged = self.env["trackflow.merged.ref"].sudo()
+        for kind in ("lead", "deal"):
+            events = self.filtered(lambda event, kind=kind: event.kind == kind)
+            refs = [ref for ref in events.mapped("ref") if ref]
+            field = f"trackflow_{kind}_ref"
+            found = {
+                row.ref: row.lead_id
+                for row in merged.search([("kind", "=", kind), ("ref", "in", refs)])
+            }
+            found |= {lead[field]: lead for lead in leads.search([(field, "in", refs)])}
+            for event in events:
+                event.lead_id = found.get(event.ref, False)
+        self.filtered(lambda event: not event.kind).lead_id = False
 
     def action_retry(self):
         """Let the job take in failed events once more."""
@@ -65,36 +98,44 @@ class TrackflowConnectorEvent(models.Model):
         )
         self.env.ref("trackflow.ir_cron_process_events").sudo()._trigger()
 
+    def action_dismiss(self):
+        """Put failed events away that nobody needs any more."""
+        self.check_access("read")
+        self.sudo().filtered(lambda event: event.state == "failed").write(
+            {"state": "dismissed", "processed_at": fields.Datetime.now()}
+        )
+
     def action_open_lead(self):
         """Open the lead or opportunity that the event told of."""
-        self.ensure_one()
-        self.check_access("read")
-        lead = self.sudo()._lead()
-        if not lead:
-            raise UserError(self.env._("The lead that this event told of is no longer there."))
         return {
             "type": "ir.actions.act_window",
             "res_model": "crm.lead",
-            "res_id": lead.id,
+            "res_id": self._known_lead().id,
             "views": [[False, "form"]],
         }
 
-    def _lead(self):
-        """The record that keeps what this event told, also after a merge."""
-        leads = self.env["crm.lead"].with_context(active_test=False)
-        try:
-            told = self._told()
-        except TrackFlowError:
-            return leads
-        for fact in told:
-            kind = "deal" if isinstance(fact, Deal) else "lead"
-            merged = self.env["trackflow.merged.ref"].search(
-                [("kind", "=", kind), ("ref", "=", fact.ref)]
-            )
-            found = leads.search([(f"trackflow_{kind}_ref", "=", fact.ref)]) or merged.lead_id
-            if found:
-                return found
-        return leads
+    def action_open_credits(self):
+        """Show how the deal that the event told of was split."""
+        action = self.env["ir.actions.act_window"]._for_xml_id(
+            "trackflow.trackflow_deal_attribution_action"
+        )
+        return {**action, "domain": [("lead_id", "=", self._known_lead().id)], "context": {}}
+
+    def action_open_messages(self):
+        """Show what of this lead or deal was told to others."""
+        action = self.env["ir.actions.act_window"]._for_xml_id(
+            "trackflow.trackflow_outbox_message_action"
+        )
+        lead = self._known_lead()
+        refs = {self.ref, lead.sudo().trackflow_lead_ref, lead.sudo().trackflow_deal_ref}
+        return {**action, "domain": [("ref", "in", [ref for ref in refs if ref])]}
+
+    def _known_lead(self):
+        self.ensure_one()
+        self.check_access("read")
+        if not self.lead_id:
+            raise UserError(self.env._("The lead that this event told of is no longer there."))
+        return self.lead_id
 
     @api.model
     def _cron_process_events(self, limit=100):
@@ -139,27 +180,27 @@ class TrackflowConnectorEvent(models.Model):
 
         with guard(self.env, "taking in events", self.id, on_failure=fail):
             try:
-                problems = self._apply()
+                told = self._told()
+                problems = self._apply(told)
             except TrackFlowError as error:
                 fail(error)
             else:
-                self.write({**done, "state": "done", "error_message": problems})
+                self.write({**done, "state": "done", "error_message": problems, **_about(told)})
+                if not told:
+                    # A call that tells nothing is a hint that there is something to read.
+                    self.connector_id._poll_soon()
 
     def _told(self):
         """The facts in the payload, as its connector reads them."""
-        connector = self.connector_id
-        kind = connector._webhook_connectors().get(connector.connector)
-        if kind is None:
-            raise ConfigError(
-                f"No plugin that is switched on brings the connector {connector.connector!r}."
-            )
-        return kind.map_events(json.loads(self.payload), connector._namespace)
+        payload = json.loads(self.payload)
+        if self.origin == "poll" and self.kind:
+            return (fact_from_json(payload),)
+        return self.connector_id._map_events(payload)
 
-    def _apply(self):
+    def _apply(self, told):
         """Tell the engine; returns in words why a lead was kept without its visitor, or False."""
         store = OdooStore(self.with_company(self.connector_id.company_id).env)
         with store.atomic():
-            told = self._told()
             leads = [event for event in told if isinstance(event, Lead)]
             build_engine(store.env, store).apply(
                 leads, [event for event in told if isinstance(event, Deal)]
@@ -179,7 +220,17 @@ class TrackflowConnectorEvent(models.Model):
     def _gc_done(self):
         """Remove what has been taken in, long after any sender repeats it."""
         limit = fields.Datetime.now() - timedelta(days=DONE_DAYS)
-        old = self.search([("state", "=", "done"), ("processed_at", "<", limit)], limit=GC_LIMIT)
+        old = self.search(
+            [("state", "in", ("done", "dismissed")), ("processed_at", "<", limit)], limit=GC_LIMIT
+        )
         removed = len(old)
         old.unlink()
         return removed, removed == GC_LIMIT
+
+
+def _about(told):
+    """What an event is remembered by: its deal, or else its lead."""
+    facts = sorted(told, key=lambda fact: not isinstance(fact, Deal))
+    if not facts:
+        return {}
+    return {"kind": "deal" if isinstance(facts[0], Deal) else "lead", "ref": facts[0].ref}

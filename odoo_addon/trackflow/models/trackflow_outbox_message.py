@@ -1,11 +1,13 @@
 from datetime import datetime, timedelta, timezone
+from functools import cache, partial
 from ipaddress import ip_network
 
 from odoo import api, fields, models
 from odoo.tools import SQL
 
+from trackflow_core.errors import ConfigError
 from trackflow_core.model import Context
-from trackflow_core.outbox import WEBHOOK, Courier, WebhookSender
+from trackflow_core.outbox import CONNECTOR, WEBHOOK, Courier, WebhookSender, WriteBackSender
 from trackflow_http.guarded import GuardedPost
 
 from ..engine import plugin_hooks
@@ -28,6 +30,8 @@ class TrackflowOutboxMessage(models.Model):
     endpoint_id = fields.Many2one(
         "trackflow.webhook.endpoint", compute="_compute_endpoint_id", search="_search_endpoint_id"
     )
+    connector_id = fields.Many2one("trackflow.connector", compute="_compute_connector_id")
+    receiver = fields.Char("To", compute="_compute_receiver")
     event = fields.Char(required=True, readonly=True)
     ref = fields.Char("Reference", readonly=True)
     body = fields.Text("Data", required=True, readonly=True)
@@ -53,6 +57,22 @@ class TrackflowOutboxMessage(models.Model):
     def _compute_endpoint_id(self):
         for message in self:
             message.endpoint_id = self.env["trackflow.webhook.endpoint"]._of_target(message.target)
+
+    @api.depends("target")
+    def _compute_connector_id(self):
+        connectors = self.env["trackflow.connector"]
+        by_target = {}
+        for target in set(self.mapped("target")):
+            kind, _, namespace = (target or "").partition("/")
+            if kind == CONNECTOR:
+                by_target[target] = connectors._of_namespace(namespace).id
+        for message in self:
+            message.connector_id = by_target.get(message.target, False)
+
+    @api.depends("connector_id", "endpoint_id")
+    def _compute_receiver(self):
+        for message in self:
+            message.receiver = (message.connector_id or message.endpoint_id).display_name
 
     def _search_endpoint_id(self, operator, value):
         if operator != "in":
@@ -85,14 +105,31 @@ class TrackflowOutboxMessage(models.Model):
         allowed = self.env["ir.config_parameter"].sudo().get_param("trackflow.allowed_networks")
         networks = [ip_network(text, strict=False) for text in (allowed or "").split()]
         endpoints = self.env["trackflow.webhook.endpoint"].sudo()
+        # One connection for all messages of a run: it knows the CRM's fields by then.
+        connection_of = cache(self.env["trackflow.connector"].sudo()._writing_back)
         return Courier(
             outbox=OdooOutbox(self.env),
-            senders={WEBHOOK: WebhookSender(endpoints._core_endpoint, GuardedPost(networks))},
+            senders={
+                WEBHOOK: WebhookSender(endpoints._core_endpoint, GuardedPost(networks)),
+                CONNECTOR: partial(self._write_back, WriteBackSender(connection_of)),
+            },
             commit=commit,
             clock=lambda: datetime.now(timezone.utc),
             hooks=plugin_hooks(self.env),
             context=Context(host="odoo", tenant=self.env.cr.dbname),
         )
+
+    @api.model
+    def _write_back(self, send, message, now):
+        """Write attribution back into a CRM, and tell its connector how that went."""
+        namespace = message.outgoing.target.partition("/")[2]
+        connector = self.env["trackflow.connector"].sudo()._of_namespace(namespace)
+        try:
+            send(message, now)
+        except ConfigError as error:
+            connector._write_back_failed(str(error))
+            raise
+        connector._wrote_back()
 
     @api.model
     def _count_due(self):

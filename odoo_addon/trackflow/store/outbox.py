@@ -7,6 +7,7 @@ from secrets import token_hex
 from odoo.tools import SQL
 
 from trackflow_core.model import Message, Outgoing, Subscription
+from trackflow_core.outbox import CONNECTOR, WRITE_BACKS
 
 from .values import aware, naive
 
@@ -20,10 +21,16 @@ class OdooOutbox:
         self.env = env(su=True)
 
     def subscriptions(self):
-        return [
+        endpoints = [
             Subscription(target, events)
             for target, events in self.env["trackflow.webhook.endpoint"]._subscribed()
         ]
+        # A CRM is told where its own records stand now; what they were before is of no use.
+        connectors = [
+            Subscription(target, WRITE_BACKS, namespace, latest=True)
+            for target, namespace in self.env["trackflow.connector"]._subscribed()
+        ]
+        return endpoints + connectors
 
     def post(self, told):
         now = datetime.now(timezone.utc)
@@ -111,6 +118,7 @@ class OdooOutbox:
 
     def claim(self, now, until, limit):
         self.env["trackflow.webhook.endpoint"].flush_model(["active"])
+        self.env["trackflow.connector"].flush_model(["active", "write_back"])
         self.env.cr.execute(
             SQL(
                 """
@@ -122,6 +130,10 @@ class OdooOutbox:
                               SELECT FROM trackflow_webhook_endpoint endpoint
                                WHERE m.target = 'webhook/' || endpoint.id
                                  AND NOT endpoint.active)
+                          AND NOT EXISTS (
+                              SELECT FROM trackflow_connector c
+                               WHERE m.target = 'connector/' || c.connector || '/' || c.instance
+                                 AND NOT (c.active AND c.write_back))
                         ORDER BY m.due_at, m.id LIMIT %(limit)s
                           FOR UPDATE SKIP LOCKED)
                 RETURNING %(read)s
@@ -186,7 +198,11 @@ class OdooOutbox:
         return aware(moment) if moment else None
 
     def disable(self, target, reason):
-        self.env["trackflow.webhook.endpoint"]._of_target(target)._disable(reason)
+        kind, _, name = target.partition("/")
+        if kind == CONNECTOR:
+            self.env["trackflow.connector"]._of_namespace(name)._stop_writing_back(reason)
+        else:
+            self.env["trackflow.webhook.endpoint"]._of_target(target)._disable(reason)
 
 
 def _message(row):

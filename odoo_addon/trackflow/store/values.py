@@ -1,7 +1,11 @@
 """Between the core's values and the database's: times, texts and references."""
 
 import re
+from dataclasses import asdict
 from datetime import datetime, timezone
+
+from trackflow_core.errors import InvalidEvent
+from trackflow_core.model import Deal, DealStatus, Lead
 
 NAMESPACE = "crm.lead"
 LOCAL_REF = re.compile(rf"{re.escape(NAMESPACE)}/([0-9]{{1,9}})\Z")
@@ -60,3 +64,33 @@ def touch_columns(touch):
         "content": touch.content,
         "term": touch.term,
     }
+
+
+def fact_json(fact):
+    """A lead or deal as plain JSON; `fact_from_json` is the inverse."""
+    told = {
+        name: sorted(value)
+        if isinstance(value, frozenset)
+        else value.isoformat()
+        if isinstance(value, datetime)
+        else value
+        for name, value in asdict(fact).items()
+    }
+    return {**told, "fact": "deal" if isinstance(fact, Deal) else "lead"}
+
+
+def fact_from_json(payload):
+    """The fact that `fact_json` was given. Raises InvalidEvent when `payload` is something else."""
+    told = {name: value for name, value in payload.items() if name != "fact"}
+    try:
+        for name in ("occurred_at", "created_at", "closed_at"):
+            if told.get(name):
+                told[name] = datetime.fromisoformat(told[name])
+        for name in ("visitor_ids", "email_visitor_ids"):
+            if name in told:
+                told[name] = frozenset(told[name])
+        if payload.get("fact") == "deal":
+            return Deal(**{**told, "status": DealStatus(told["status"])})
+        return Lead(**told)
+    except (KeyError, TypeError, ValueError) as error:
+        raise InvalidEvent("The payload is no lead or deal that was kept.") from error

@@ -225,10 +225,18 @@ class TestSettings(TrackflowCase):
 
     def test_a_copy_of_the_database_forgets_the_secrets(self):
         connector = self.env["trackflow.connector"].create(
-            {"name": "Shop", "connector": "webhook", "instance": "shop", "secret": "whsec_x"}
+            {
+                "name": "Shop",
+                "connector": "odoo",
+                "instance": "shop",
+                "secret": "whsec_x",
+                "settings": {"url": "https://crm.example", "database": "x", "api_key": "y"},
+            }
         )
         self.env.flush_all()
         for query in get_neutralization_queries(["trackflow"]):
             self.env.cr.execute(query)
         self.env.invalidate_all()
         self.assertFalse(connector.has_secret)
+        self.assertFalse(connector.option_secrets_encrypted)
+        self.assertFalse(connector.polling or connector.write_back, "it is left alone")

@@ -144,6 +144,58 @@ class TestWebhooks(EndpointCase):
         allowed = courier.senders["webhook"].post.allowed
         self.assertEqual([str(network) for network in allowed], ["10.0.0.0/8", "fd00::/8"])
 
+    def told_of_links(self, endpoint):
+        """What the transaction will have told at its end."""
+        self.env.cr.flush()
+        return [(message.event, json.loads(message.body)) for message in self._held(endpoint)]
+
+    def test_links_that_people_make_change_and_archive_are_told(self):
+        endpoint = self._endpoint("link.created", "link.changed", "link.deleted")
+        links = self.env["link.tracker"].with_user(self.marketer)
+        made = links.create([{"url": f"https://shop.example/{n}"} for n in range(3)])
+        made[0].title = "Poster"
+        told = self.told_of_links(endpoint)
+        self.assertEqual([event for event, _body in told], ["link.created"] * 3)
+        self.assertEqual(told[0][1]["code"], made[0].code)
+        self.assertEqual(told[0][1]["title"], "Poster", "told as it was at the end")
+        made[:2].trackflow_paused = True
+        made[2].active = False
+        told = self.told_of_links(endpoint)[3:]
+        self.assertEqual(
+            [(event, body["status"]) for event, body in told],
+            [("link.changed", "paused")] * 2 + [("link.deleted", "archived")],
+        )
+        made[0].title = "Poster"
+        self.assertEqual(len(self.told_of_links(endpoint)), 6, "nothing of it was news")
+        code = made[1].code
+        made[1].sudo().unlink()
+        event, body = self.told_of_links(endpoint)[-1]
+        self.assertEqual((event, body["code"]), ("link.deleted", code))
+
+    def test_many_links_are_told_by_as_many_queries_as_few(self):
+        endpoint = self._endpoint("link.changed")
+        links = self.env["link.tracker"].create(
+            [{"url": f"https://shop.example/{n}"} for n in range(45)]
+        )
+        self.env.cr.flush()
+        counts = []
+        for number, some in enumerate((links[:2], links[2:5], links[5:])):
+            some.trackflow_term = f"shoes {number}"
+            self.env.flush_all()
+            self.env.invalidate_all()
+            before = self.env.cr.sql_log_count
+            self.env.cr.flush()
+            counts.append(self.env.cr.sql_log_count - before)
+        self.assertEqual(len(self._held(endpoint)), 45)
+        self.assertEqual(counts[1], counts[2])
+
+    def test_links_that_nobody_wants_to_know_of_cost_nothing(self):
+        self._endpoint("link.created")
+        self.links._trackflow_wanted("link.changed")
+        with self.assertQueryCount(0):
+            self.links._trackflow_changed("link.changed")
+        self.assertFalse(self.env.cr.precommit.data.get("trackflow.links"))
+
     def test_an_endpoint_has_a_secret_an_address_and_events(self):
         self.assertEqual(self._endpoint().secret_count, 1)
         with self.assertRaises(ValidationError):
@@ -168,8 +220,8 @@ class TestWebhooks(EndpointCase):
                 self.env[model].search([])
 
     def test_no_subscriber_costs_no_query(self):
-        self.env["trackflow.webhook.endpoint"]._subscribed()
         outbox = OdooOutbox(self.env)
+        outbox.subscriptions()
         with self.assertQueryCount(0):
             outbox.subscriptions()
             outbox.post([])

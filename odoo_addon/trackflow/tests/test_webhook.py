@@ -1,22 +1,19 @@
 import json
-from dataclasses import replace
 from datetime import datetime, timedelta, timezone
-from unittest.mock import Mock, patch
+from unittest.mock import patch
 
+from odoo.addons.trackflow.controllers.webhook import _peer
 from odoo.addons.trackflow.keys import visitor_keys
 from odoo.exceptions import AccessError, UserError, ValidationError
 from odoo.tests import HttpCase, tagged
-from odoo.tools import mute_logger
+from odoo.tools import config, mute_logger
 
-from trackflow_core.connectors import Webhooks
 from trackflow_core.errors import ConfigError
-from trackflow_core.testing import FakeConnector
 from trackflow_core.tracking.identity import new_visitor_id, sign_cookie
-from trackflow_webhook import GenericWebhook, new_secret, sign
+from trackflow_webhook import new_secret, sign
 
 from .common import TrackflowCase
 
-CONNECTOR = "odoo.addons.trackflow.models.trackflow_connector"
 CONTROLLER = "odoo.addons.trackflow.controllers.webhook"
 
 
@@ -175,6 +172,37 @@ class TestWebhook(WebhookCase, HttpCase):
         self.connector.write({"active": True, "secret_encrypted": False})
         self.assertEqual(self.post(body).status_code, 401)
 
+    @mute_logger(CONTROLLER)
+    def test_a_certificate_is_believed_from_a_trusted_proxy_alone(self):
+        fingerprint = "ab" * 32
+        self.connector.write(
+            {
+                "secret": fingerprint,
+                "settings": {"verification": "mtls", "header": "x-client-fingerprint"},
+            }
+        )
+        self.env.flush_all()
+        body = json.dumps(self.body("lead.created", 0, id="1", name="Asks"))
+
+        def post():
+            return self.url_open(
+                "/trackflow/hooks/webhook/shop",
+                data=body,
+                headers={"Content-Type": "application/json", "x-client-fingerprint": fingerprint},
+            ).status_code
+
+        self.assertEqual(post(), 401)
+        for proxies, status in (("192.0.2.0/24", 401), ("192.0.2.0/24, 127.0.0.1", 202)):
+            with patch.dict(config.options, {"trackflow_trusted_proxies": proxies}):
+                self.assertEqual(post(), status)
+        self.assertEqual(len(self.events()), 1)
+
+    def test_the_peer_is_who_is_connected_whatever_is_forwarded(self):
+        behind = {"REMOTE_ADDR": "203.0.113.9"}
+        self.assertEqual(_peer(behind), "203.0.113.9")
+        behind["werkzeug.proxy_fix.orig"] = {"REMOTE_ADDR": "10.0.0.2"}
+        self.assertEqual(_peer(behind), "10.0.0.2")
+
     def test_only_post_is_answered(self):
         self.assertEqual(self.url_open("/trackflow/hooks/webhook/shop").status_code, 405)
 
@@ -193,16 +221,6 @@ class TestConnectorEvents(WebhookCase):
             )
         self.run_job()
 
-    def test_a_crm_that_only_hints_is_not_offered(self):
-        connectors = {"webhook": GenericWebhook(), "fake": FakeConnector()}
-        hints = replace(FakeConnector.capabilities, webhooks=Webhooks.HINTS)
-        with (
-            patch(f"{CONNECTOR}.plugin_hooks", lambda env: Mock(connectors=connectors)),
-            patch.object(FakeConnector, "capabilities", hints),
-        ):
-            offered = self.env["trackflow.connector"]._selection_connector()
-        self.assertEqual(offered, [("webhook", "Webhook")])
-
     def test_an_event_names_its_type_and_opens_its_lead(self):
         visitor = self.journey()
         self.receive(self.story(visitor).items())
@@ -216,7 +234,7 @@ class TestConnectorEvents(WebhookCase):
         with self.assertRaises(UserError):
             self.events()[0].action_open_lead()
         self.events().payload = "[]"
-        self.assertFalse(self.events()[0].event_type)
+        self.assertEqual(self.events()[0].event_type, "deal", "what it told")
 
     def test_the_order_of_arrival_leaves_no_trace(self):
         visitor = self.journey()

@@ -1,6 +1,7 @@
 from . import (
     privacy_lookup_wizard,
     trackflow_comparison,
+    trackflow_connector_provision,
     trackflow_sheet_import,
     trackflow_visitor_merge,
 )

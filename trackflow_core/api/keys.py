@@ -34,6 +34,9 @@ RESOURCES = (
 SCOPES = frozenset(f"{resource}:{verb}" for resource in RESOURCES for verb in ("read", "write"))
 """What a key may be allowed; plugins that add routes add scopes of their own."""
 
+EDGE = "edge:read"
+"""What an edge's key needs. It shows the keys of visitor ids, so that no key has it unasked."""
+
 OVERLAP = timedelta(hours=24)
 """How long the old secret is good after a rotation, where nothing else is asked for."""
 

@@ -21,6 +21,7 @@ _HIDDEN = frozenset(
         "secret",
         "token",
         "visitor_cookie",
+        "visitor_keys",
         "visitor_token",
     }
 )

@@ -16,7 +16,7 @@ from typing import Any
 from pydantic import BaseModel, Field, ValidationError, create_model
 from pydantic.fields import FieldInfo
 
-from trackflow_core.api import schemas, shapes, storage
+from trackflow_core.api import keys, schemas, shapes, storage
 from trackflow_core.api.calls import Call, etag_of
 from trackflow_core.api.messages import Fault, Problem, Response, invalid, json_response
 from trackflow_core.api.storage import Query
@@ -401,6 +401,22 @@ def _tell_events(call: Call) -> BaseModel:
         raise Problem(422, "A click has a link, and nothing else has.", "See each.", faults=faults)
     call.engine.record_events([shapes.event_record(event, call.now) for _, event in told])
     return schemas.EventsAccepted(accepted=len(told))
+
+
+def _edge_settings(call: Call) -> BaseModel:
+    settings = call.engine.settings
+    return schemas.EdgeSettings(
+        visitor_keys=list(settings.keys), own_hosts=sorted(settings.own_hosts)
+    )
+
+
+def _edge_links(call: Call) -> BaseModel:
+    found = call.catalog.changed_links(call.query.cursor, call.query.limit)
+    return schemas.EdgeLinks.model_construct(
+        items=[shapes.link_copy(link) for link in found.links],
+        next=found.cursor,
+        more=found.more,
+    )
 
 
 def _visitor(call: Call) -> storage.Visitor:
@@ -792,6 +808,25 @@ def routes() -> Sequence[ApiRoute]:
             body=schemas.Events,
             answer=schemas.EventsAccepted,
             status=202,
+        ),
+        ApiRoute(
+            "get_edge_settings",
+            "GET",
+            "/edge",
+            keys.EDGE,
+            "Read what a server that answers in this one's stead must know",
+            _edge_settings,
+            answer=schemas.EdgeSettings,
+        ),
+        ApiRoute(
+            "list_edge_links",
+            "GET",
+            "/edge/links",
+            keys.EDGE,
+            "List the links that changed since a cursor, in the order of their changes",
+            _edge_links,
+            query=schemas.EdgeQuery,
+            answer=schemas.EdgeLinks,
         ),
         ApiRoute(
             "list_conversions",

@@ -420,16 +420,65 @@ class Event(Body):
         description="The visitor's IP address; it is anonymised before it is kept.",
         examples=["198.51.100.7"],
     )
+    internal: bool = Field(
+        False, description="Whether it came from your own networks.", examples=[False]
+    )
+    prefetch: bool = Field(
+        False, description="Whether a browser asked ahead of a person.", examples=[False]
+    )
     consent: Literal["full", "session", "aggregate"] = Field(
         "full", description="How much may be kept of this visitor.", examples=["full"]
     )
     data: dict[Line, Any] = Field(
-        {}, max_length=50, description="Its own properties.", examples=[{"plan": "team"}]
+        {}, max_length=500, description="Its own properties.", examples=[{"plan": "team"}]
     )
 
 
 class Events(Body):
     events: list[Event] = Field(min_length=1, max_length=500, description="In any order.")
+
+
+class EdgeSettings(Answer):
+    visitor_keys: list[str] = Field(
+        description="What signs visitor ids, the current key last. Keep them secret.",
+        examples=[["bm90IGEga2V5"]],
+    )
+    own_hosts: list[str] = Field(
+        description="Hosts of your own, which are no referrers.", examples=[["shop.example"]]
+    )
+
+
+class EdgeQuery(QueryOf):
+    limit: int = Field(500, ge=1, le=1000, description="About how many links to tell.")
+    cursor: str = Field(
+        "", max_length=200, pattern=_LINE, description="`next` of the answer before."
+    )
+
+
+class LinkCopy(Answer):
+    """A link with all that decides where a click goes."""
+
+    code: str = Field(examples=["spr2026"])
+    destination: str = Field(examples=["https://shop.example/offer"])
+    source: str = Field(examples=["newsletter"])
+    medium: str = Field(examples=["email"])
+    campaign: str = Field(examples=["spring"])
+    content: str = Field(examples=["header"])
+    term: str = Field(examples=["shoes"])
+    status: str = Field(examples=["active"])
+    starts: str | None = Field(description="The first day, or a moment.", examples=["2026-03-01"])
+    ends: str | None = Field(description="The last day, or a moment.", examples=["2026-12-31"])
+    zone: str = Field(description="Whose midnight counts for days.", examples=["Europe/Berlin"])
+    fallback: str = Field(examples=["https://shop.example/"])
+    language: str = Field(examples=["en"])
+    variants: list[Variant]
+    rules: list[Rule]
+
+
+class EdgeLinks(Answer):
+    items: list[LinkCopy]
+    next: str = Field(description="The cursor to go on with.", examples=["17.41"])
+    more: bool = Field(description="Whether the next part is ready now.", examples=[False])
 
 
 class EventsAccepted(Answer):

@@ -142,6 +142,38 @@ def _rule(body: schemas.Rule) -> LinkRule:
     return LinkRule(**values)
 
 
+def link_copy(link: Link) -> schemas.LinkCopy:
+    """A link for whoever keeps a copy; `link_of_copy` is the inverse."""
+    state = link_state(storage.TrackedLink(link))
+    del state["title"]
+    return schemas.LinkCopy.model_construct(code=link.code, zone=link.zone, **state)
+
+
+def link_of_copy(told: Mapping[str, Any]) -> Link:
+    """The link that the JSON of a `schemas.LinkCopy` tells."""
+    return Link(
+        **{
+            **told,
+            "status": LinkStatus(told["status"]),
+            "starts": _day_of(told["starts"]),
+            "ends": _day_of(told["ends"]),
+            "variants": tuple(Variant(**item) for item in told["variants"]),
+            "rules": tuple(
+                LinkRule(
+                    **{
+                        **item,
+                        "countries": frozenset(item["countries"]),
+                        "query": tuple(item["query"].items()),
+                        "since": _day_of(item["since"]),
+                        "until": _day_of(item["until"]),
+                    }
+                )
+                for item in told["rules"]
+            ),
+        }
+    )
+
+
 def stats_answer(stats: storage.Stats) -> schemas.StatsAnswer:
     return schemas.StatsAnswer(
         clicks=stats.clicks,
@@ -265,6 +297,8 @@ def event_record(body: schemas.Event, now: datetime) -> Click:
         ip=anonymise(body.address),
         user_agent=body.user_agent,
         referrer=body.referrer,
+        internal=body.internal,
+        prefetch=body.prefetch,
         tier=Tier(body.consent) if body.visitor else Tier.AGGREGATE,
         kind=body.type,
         data=json.dumps(body.data, ensure_ascii=False) if body.data else "",
@@ -415,6 +449,12 @@ def model_answer(model: Model) -> schemas.ModelAnswer:
 
 def receipt_answer(receipt: Mapping[str, Any]) -> schemas.AttributionAnswer:
     return schemas.AttributionAnswer.model_validate(receipt)
+
+
+def _day_of(text: str | None) -> date | datetime | None:
+    if text is None:
+        return None
+    return datetime.fromisoformat(text) if "T" in text else date.fromisoformat(text)
 
 
 def _day(when: date | None) -> str | None:

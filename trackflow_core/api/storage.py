@@ -253,6 +253,18 @@ class Page(Generic[Record]):
     next: str = ""
 
 
+@dataclass(frozen=True, slots=True)
+class Changes:
+    """Links that changed, in the order of their changes.
+
+    `cursor` is where to go on, `more` says that the next part is ready now.
+    """
+
+    links: tuple[Link, ...]
+    cursor: str
+    more: bool
+
+
 class Catalog(Protocol):
     """The API's records in the host's own transaction: it never commits.
 
@@ -300,6 +312,14 @@ class Catalog(Protocol):
     def stats(self, query: Query) -> Stats:
         """The clicks (no other events) on links of `query.campaign` or `query.link_code`, between `since` and
         `until`; of all links where neither is given."""
+
+    def changed_links(self, cursor: str, limit: int) -> Changes:
+        """About `limit` links that were made or changed since `cursor`; "" for all that there are.
+
+        For whoever keeps a copy: a link may come twice, never not at all; each of its codes is a
+        link. One that is deleted for good does not come any more. Raises InvalidEvent when `cursor`
+        is none.
+        """
 
     def log(self, entries: Sequence[LoggedRequest]) -> None:
         """Keep these entries, and count them on their keys: usage, and when it was last used."""

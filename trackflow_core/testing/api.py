@@ -535,6 +535,38 @@ class ApiContract:
         reply = self.send("POST", "/events", {"events": wrong})
         self.refused(reply, 422, "events[0].link", "events[1].link")
 
+    def test_an_edge_copies_links_and_hands_in_events(self) -> None:
+        token = self.new_key(["edge:read", "events:write"])
+        self.refused(self.send("GET", "/edge"), 403, "edge:read")
+        settings = self.send("GET", "/edge", token=token).json
+        assert all(settings["visitor_keys"])
+        link = self.make_link(campaign=self.name("spring"), language="de")
+        cursor = ""
+        found: dict[str, Any] = {}
+        for _ in range(1000):
+            part = self.send("GET", f"/edge/links?limit=100&cursor={quote(cursor)}", token=token)
+            assert part.status == 200, part.body
+            cursor = part.json["next"]
+            found.update((item["code"], item) for item in part.json["items"])
+            if not part.json["more"]:
+                break
+        copy = found[link["code"]]
+        assert {key: copy[key] for key in copy if key != "zone"} == {
+            key: link[key] for key in copy if key != "zone"
+        }
+        self.send("PATCH", f"/links/{link['code']}", {"destination": "https://new.example/"})
+        part = self.send("GET", f"/edge/links?cursor={quote(cursor)}", token=token).json
+        changed = {item["code"]: item["destination"] for item in part["items"]}
+        assert changed[link["code"]] == "https://new.example/"
+        self.refused(self.send("GET", "/edge/links?cursor=nonsense", token=token), 422)
+        event = {"type": "click", "link": link["code"], "visitor": uuid4().hex, "internal": True}
+        told = {"events": [{**event, "id": uuid4().hex, "user_agent": BROWSER}]}
+        for _ in range(2):
+            assert self.send("POST", "/events", told, token=token).status == 202
+        self.visit([])
+        stats = self.send("GET", f"/links/{link['code']}/stats").json
+        assert (stats["clicks"], stats["ignored"]) == (0, 1)
+
     def test_a_person_is_exported_and_erased(self) -> None:
         visitor, link, lead = uuid4().hex, self.make_link(), self.name("L")
         click = self.click(link, visitor)

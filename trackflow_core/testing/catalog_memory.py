@@ -13,6 +13,7 @@ from trackflow_core.api.storage import (
     MANAGED,
     ApiKey,
     Campaign,
+    Changes,
     Conflict,
     LinkTemplate,
     LoggedRequest,
@@ -48,6 +49,8 @@ class MemoryCatalog:
         self._base_url = base_url
         self._numbers = count(1)
         self._places: dict[tuple[type, str], int] = {}
+        self._changes = 0
+        self._seen: dict[str, tuple[int, Link]] = {}
 
     @property
     def _state(self) -> Any:
@@ -117,6 +120,23 @@ class MemoryCatalog:
             devices=Counter(event.agent.device for event in people),
             browsers=Counter(event.agent.browser for event in people),
         )
+
+    def changed_links(self, cursor: str, limit: int) -> Changes:
+        if cursor and not cursor.isdecimal():
+            raise InvalidEvent(f"{cursor!r} is no cursor: begin at the first link.")
+        for code, link in self._state.links.items():
+            if self._seen.get(code, (0, None))[1] != link:
+                self._changes += 1
+                self._seen[code] = (self._changes, link)
+        since = int(cursor) if cursor else -1
+        changed = sorted(entry for entry in self._numbered() if entry[0] > since)
+        told = changed[:limit]
+        last = told[-1][0] if told else since
+        links = tuple(self._state.links[code] for _, code in told)
+        return Changes(links, str(last) if last >= 0 else "", len(changed) > len(told))
+
+    def _numbered(self) -> Iterable[tuple[int, str]]:
+        return ((number, code) for code, (number, _) in self._seen.items())
 
     def log(self, entries: Sequence[LoggedRequest]) -> None:
         for entry in entries:

@@ -445,6 +445,37 @@ class CatalogContract:
         anna = catalog.read(Visitor, [ANNA])[ANNA]
         assert (anna.clicks, anna.last_seen) == (3, at(4))
 
+    def test_an_edge_is_told_of_links_as_they_change(self) -> None:
+        catalog, _ = self.new_host(LINKS)
+        rich = replace(RICH_LINK, content="a copy")
+        made = catalog.create([TrackedLink(rich), TrackedLink(replace(rich, code="", content=""))])
+        told, cursor = self._changes(catalog, "")
+        assert told.keys() >= {link.code for link in LINKS}
+        for record in made:
+            assert told[record.id] == catalog.read(TrackedLink, [record.id])[record.id].link
+        moved = replace(made[0].link, destination="https://new.example/")
+        catalog.update([replace(made[0], link=moved)])
+        told, cursor = self._changes(catalog, cursor)
+        assert told[moved.code].destination == "https://new.example/"
+        self._changes(catalog, cursor)
+        try:
+            catalog.changed_links("nonsense", 10)
+        except InvalidEvent as error:
+            assert "cursor" in str(error)
+        else:
+            raise AssertionError("changes since nothing")
+
+    def _changes(self, catalog: Catalog, cursor: str) -> tuple[dict[str, Link], str]:
+        """All that changed since `cursor`, two at a time, and where to go on."""
+        found: dict[str, Link] = {}
+        for _ in range(1000):
+            told = catalog.changed_links(cursor, 2)
+            found.update((link.code, link) for link in told.links)
+            cursor = told.cursor
+            if not told.more:
+                return found, cursor
+        raise AssertionError("the changes have no end")
+
     def test_stats_count_people(self) -> None:
         catalog, _ = self._told()
         all_, one = catalog.stats(Query()), catalog.stats(Query(link_code="adsGogl"))

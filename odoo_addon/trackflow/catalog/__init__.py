@@ -78,6 +78,10 @@ class OdooCatalog:
         with _in_words(self.env):
             return statistics(self.env, query)
 
+    def changed_links(self, cursor, limit):
+        with _in_words(self.env):
+            return Links(self.env).changed(cursor, limit)
+
     def log(self, entries):
         self.env["trackflow.api.request.log"].sudo()._log(entries)
 

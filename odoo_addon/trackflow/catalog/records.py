@@ -4,9 +4,13 @@
 # pylint: disable=method-required-super
 
 from collections import Counter
+from dataclasses import replace
+from datetime import datetime, timedelta
 from urllib.parse import quote_plus
 
+from odoo import fields
 from odoo.fields import Domain
+from odoo.tools import SQL
 
 from trackflow_core.api import storage
 from trackflow_core.api.storage import Conflict
@@ -18,6 +22,9 @@ from trackflow_core.tracking.urls import query_pairs
 
 from ..store.values import aware
 from .base import Records, like
+
+# How long a transaction that changes links may be at work before others see what it wrote.
+_AT_WORK = timedelta(seconds=20)
 
 
 class Campaigns(Records):
@@ -165,6 +172,59 @@ class Links(Records):
                 if item.active
             ),
         )
+
+    def changed(self, cursor, limit):
+        """Links in the order in which they, or what belongs to them, were last written."""
+        since, last = _moment_of(cursor)
+        self.env.flush_all()
+        self.env.cr.execute(
+            SQL(
+                """
+                SELECT id, max(moment) AS moment FROM (
+                    SELECT id, write_date AS moment FROM link_tracker
+                     WHERE write_date >= %(since)s
+                    UNION ALL SELECT link_id, write_date FROM link_tracker_code
+                     WHERE write_date >= %(since)s
+                    UNION ALL SELECT link_id, write_date FROM trackflow_link_variant
+                     WHERE write_date >= %(since)s
+                    UNION ALL SELECT link_id, write_date FROM trackflow_link_rule
+                     WHERE write_date >= %(since)s
+                    UNION ALL SELECT link.id, utm.write_date FROM utm_campaign utm
+                      JOIN link_tracker link ON link.campaign_id = utm.id
+                     WHERE utm.write_date >= %(since)s
+                    UNION ALL SELECT link.id, utm.write_date FROM utm_medium utm
+                      JOIN link_tracker link ON link.medium_id = utm.id
+                     WHERE utm.write_date >= %(since)s
+                    UNION ALL SELECT link.id, utm.write_date FROM utm_source utm
+                      JOIN link_tracker link ON link.source_id = utm.id
+                     WHERE utm.write_date >= %(since)s
+                ) changed
+                GROUP BY id HAVING (max(moment), id) > (%(since)s, %(last)s)
+                ORDER BY max(moment), id LIMIT %(limit)s
+                """,
+                since=since,
+                last=last,
+                limit=limit,
+            )
+        )
+        found = self.env.cr.fetchall()
+        known = {
+            record.id: record for record in self.records.search([("id", "in", [*dict(found)])])
+        }
+        links = tuple(
+            replace(self._link(known[number]), code=code)
+            for number, _moment in found
+            if number in known
+            for code in known[number].link_code_ids.mapped("code")
+        )
+        more = len(found) == limit
+        if found:
+            last, since = found[-1]
+        # A transaction that is still at work will have written before now.
+        recent = fields.Datetime.now() - _AT_WORK
+        if not more and since > recent:
+            since, last = recent, 0
+        return storage.Changes(links, f"{since.isoformat()}~{last}", more)
 
     def create(self, links):
         codes = [tracked.id for tracked in links]
@@ -431,3 +491,16 @@ def _currency(env, code):
 def _kept(record, name):
     """The value of a field that not every version of the addon has."""
     return record[name] if name in record._fields else False
+
+
+def _moment_of(cursor):
+    """The moment, naive and in UTC, and the id that a cursor of changes holds."""
+    moment, _, last = (cursor or "1970-01-01~0").partition("~")
+    try:
+        if len(last) > 9:
+            raise ValueError(last)
+        return datetime.fromisoformat(moment).replace(tzinfo=None), int(last)
+    except ValueError:
+        raise InvalidEvent(
+            f"{cursor[:40]!r} is the cursor of no change: begin at the first link."
+        ) from None

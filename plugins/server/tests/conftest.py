@@ -104,6 +104,15 @@ class Served:
         assert len(rows) == number, self.log.read_text()
         return rows
 
+    def health(self) -> dict[str, Any]:
+        found: dict[str, Any] = self.get("/trackflow/health").json()
+        return found
+
+    def kill(self) -> None:
+        """As a power cut would."""
+        os.killpg(self.process.pid, signal.SIGKILL)
+        self.process.wait()
+
     def stop(self) -> int:
         self.process.terminate()
         return self.process.wait(30)
@@ -113,10 +122,11 @@ ServerFactory = Callable[..., AbstractContextManager[Served]]
 
 
 @contextmanager
-def _serving(folder: Path, store: str = "", **settings: str) -> Iterator[Served]:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
+def _serving(folder: Path, store: str = "", port: int = 0, **settings: str) -> Iterator[Served]:
+    if not port:
+        with socket.socket() as probe:
+            probe.bind(("127.0.0.1", 0))
+            port = probe.getsockname()[1]
     folder.mkdir(exist_ok=True)
     store = store or str(folder / "trackflow.sqlite")
     kept = {name: value for name, value in os.environ.items() if not name.startswith("TRACKFLOW_")}

@@ -1,18 +1,13 @@
-"""The ASGI application of one worker: redirects first, all other pages by Starlette."""
+"""The ASGI application of one worker: what visitors, machines and CRMs ask."""
 
 from __future__ import annotations
 
-import asyncio
-import gc
 import json
 import logging
-from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Mapping
-from contextlib import asynccontextmanager
 from datetime import datetime, timezone
 from typing import Any
 
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
-from starlette.applications import Starlette
 from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
@@ -21,81 +16,45 @@ from starlette.routing import Route
 from trackflow_core import __version__, hooks
 from trackflow_core.engine import Engine
 from trackflow_core.errors import RetriableError, TrackFlowError
-from trackflow_core.model import Lead, Link
+from trackflow_core.model import Lead
 from trackflow_core.ports import IncomingRequest, WebhookConnector
 from trackflow_server import config as configuration
-from trackflow_server import logs, metrics, pages
+from trackflow_server import logs, metrics, spool
 from trackflow_server.config import ServerConfig
 from trackflow_server.dashboard import Dashboard
-from trackflow_server.redirect import PREFIX, Redirects
+from trackflow_server.edge_app import EdgeApplication
+from trackflow_server.front import Front
 from trackflow_server.rest import Rest
-from trackflow_server.spool import SpoolReader, SpoolWriter
 from trackflow_server.store import Database
 from trackflow_server.store.outbox import DEAD, WAITING, SqlOutbox
-from trackflow_server.targets import Targets
-from trackflow_server.tracker import Tracker
+from trackflow_server.visits import Visits
 
 _log = logging.getLogger("trackflow.server")
 _MAX_BODY = 1024 * 1024
-Receive = Callable[[], Awaitable[Any]]
-Send = Callable[[Any], Awaitable[None]]
 
 
-class Application:
-    """One server over one configuration."""
+class Application(Front):
+    """A server over one configuration, with everything."""
 
     def __init__(self, config: ServerConfig) -> None:
         self.config = config
         self.hooks = hooks.load()
         self.settings = config.settings(self.hooks.rules)
-        self.database = Database(config.store, self.hooks.rules)
-        self.targets = Targets(self._load_links, self._links_revision)
-        self._writer = SpoolWriter(config.spool_path)
-        self._redirects = Redirects(
+        database = Database(config.store, self.hooks.rules)
+        super().__init__(
             config,
-            self.targets,
-            self._writer,
             self.hooks,
-            {404: pages.unknown_link(), 410: pages.link_out_of_use()},
-        )
-        self._pages = Starlette(
-            routes=[
+            database,
+            Visits(config, config.visitor_keys),
+            [
                 Route("/trackflow/health", self._health),
                 Route("/metrics", self._metrics),
-                Rest(config, self.hooks, self.settings, self.database).route,
-                *Dashboard(config, self.hooks, self.settings, self.database).routes,
-                *Tracker(config, self._writer).routes,
+                Rest(config, self.hooks, self.settings, database).route,
+                *Dashboard(config, self.hooks, self.settings, database).routes,
                 Route("/trackflow/hooks/{connector}/{instance}", self._webhook, methods=["POST"]),
             ],
-            lifespan=self._lifespan,
+            own_hosts=config.own_hosts,
         )
-
-    async def __call__(self, scope: Mapping[str, Any], receive: Receive, send: Send) -> None:
-        if scope["type"] == "http" and scope["path"].startswith(PREFIX):
-            await self._redirects(scope, send)
-        else:
-            await self._pages(scope, receive, send)  # type: ignore[arg-type]
-
-    @asynccontextmanager
-    async def _lifespan(self, _app: Starlette) -> AsyncIterator[None]:
-        self._writer.start()
-        # What is loaded by now stays: the garbage collector need not look at it again.
-        gc.freeze()
-        watching = asyncio.create_task(self.targets.watch())
-        try:
-            yield
-        finally:
-            watching.cancel()
-            await self._writer.stop()
-            self.database.close()
-
-    def _load_links(self, codes: Collection[str]) -> Mapping[str, Link]:
-        with self.database.reading() as store:
-            return store.links(codes)
-
-    def _links_revision(self) -> int:
-        with self.database.reading() as store:
-            return store.links_revision()
 
     # -- what machines ask -------------------------------------------------------------------
 
@@ -106,23 +65,22 @@ class Application:
         except TrackFlowError as error:
             _log.warning("The health check failed: %s", error)
             return JSONResponse({"status": "failing", "version": __version__}, 503)
-        return JSONResponse({"status": "ok", "version": __version__, **state})
+        problem = self.writer.problem
+        told = {"version": __version__, **state, "problem": problem}
+        return JSONResponse(
+            {"status": "failing" if problem else "ok", **told}, 503 if problem else 200
+        )
 
     def _look(self) -> dict[str, Any]:
         with self.database.reading() as store:
             queued, rejected = store.queue_lengths()
             unsent = SqlOutbox(lambda: store).unsent()
-        reader = SpoolReader(self.config.spool_path)
-        try:
-            spooled = len(reader)
-        finally:
-            reader.close()
-        metrics.SPOOLED.set(spooled)
+        spooled = spool.room(self.config)
         metrics.REJECTED.set(rejected)
         for state, number in unsent.items():
             metrics.OUTBOX.labels(state).set(number)
         return {
-            "spooled": spooled,
+            **spooled,
             "queued": queued,
             "rejected": rejected,
             "outbox": unsent[WAITING],
@@ -183,8 +141,8 @@ def _problem(status: int, title: str, detail: str) -> Response:
     return Response(json.dumps(problem), status, media_type="application/problem+json")
 
 
-def create() -> Application:
+def create() -> Front:
     """The application that a worker serves, configured by the environment it was given."""
     config = configuration.load()
     logs.configure(config)
-    return Application(config)
+    return EdgeApplication(config) if config.upstream else Application(config)

@@ -27,6 +27,18 @@ def serve(
     store: Store = None,
     host: Annotated[str | None, typer.Option(help="Address to listen on.")] = None,
     port: Annotated[int | None, typer.Option(help="Port to listen on.")] = None,
+    upstream: Annotated[
+        str | None,
+        typer.Option(help="Answer in the stead of the Odoo or TrackFlow at this address."),
+    ] = None,
+    key: Annotated[
+        str | None,
+        typer.Option(
+            help="Its API key, with edge:read and events:write.",
+            envvar="TRACKFLOW_UPSTREAM_KEY",
+            show_envvar=True,
+        ),
+    ] = None,
 ) -> None:
     """Serve redirects, tracking, REST and the dashboard until Ctrl-C."""
     from trackflow_server import config as configuration
@@ -34,7 +46,9 @@ def serve(
 
     if config is not None:
         os.environ[configuration.FILE] = str(config.resolve())
-    server.serve(configuration.load(store=store, host=host, port=port))
+    server.serve(
+        configuration.load(store=store, host=host, port=port, upstream=upstream, upstream_key=key)
+    )
 
 
 def demo(
@@ -63,6 +77,9 @@ def keys_create(
         typer.Option("--network", help="Network (CIDR) it may be used from; may be repeated."),
     ] = None,
     days: Annotated[int | None, typer.Option("--days", min=1, help="Days it is good for.")] = None,
+    hourly_limit: Annotated[
+        int, typer.Option(min=0, help="Requests it may make in an hour; 0 for the server's own.")
+    ] = 0,
     as_json: AsJson = False,
     config: ConfigFile = None,
     store: Store = None,
@@ -71,7 +88,7 @@ def keys_create(
     from trackflow_server import keyring
 
     with keyring.opened(config, store) as ring:
-        issued = ring.create(name, scope or [], network or [], days)
+        issued = ring.create(name, scope or [], network or [], days, hourly_limit)
     _print_token(issued.key.id, issued.token, as_json)
 
 

@@ -35,6 +35,7 @@ PREFIX = "TRACKFLOW_"
 FILE = "TRACKFLOW_CONFIG"
 SECRET = "TRACKFLOW_SECRET"  # noqa: S105 - the variable's name
 PASSWORD = "TRACKFLOW_PASSWORD"  # noqa: S105
+UPSTREAM_KEY = "TRACKFLOW_UPSTREAM_KEY"
 WEBHOOK_SECRET = "TRACKFLOW_WEBHOOK_SECRET"  # noqa: S105
 _MIN_SECRET = 16
 
@@ -55,6 +56,13 @@ class ServerConfig:
         "store's with '.spool' appended.",
         "",
     )
+    spool_megabytes: int = _setting(
+        "Most megabytes that the spool may take on the disk; 0 for all that there are.", 0
+    )
+    upstream: str = _setting(
+        "Address of the Odoo or TrackFlow in whose stead this server answers; see Edge.", ""
+    )
+    upstream_seconds: int = _setting("Seconds between two looks for changed links upstream.", 2)
     host: str = _setting("Address to listen on.", "127.0.0.1")
     port: int = _setting("Port to listen on.", 8060)
     base_url: str = _setting("How the outside reaches this server: short links begin with it.", "")
@@ -107,6 +115,7 @@ class ServerConfig:
     log_level: str = _setting("debug, info, warning or error.", "info")
 
     secrets: tuple[str, ...] = field(default=(), repr=False, metadata={"secret": SECRET})
+    upstream_key: str = field(default="", repr=False, metadata={"secret": UPSTREAM_KEY})
     password: str = field(default="", repr=False, metadata={"secret": PASSWORD})
     webhook_secrets: Mapping[str, tuple[str, ...]] = field(
         default_factory=dict, repr=False, metadata={"secret": WEBHOOK_SECRET}
@@ -123,12 +132,20 @@ class ServerConfig:
             for network in getattr(self, name):
                 _check_network(name, network)
         self._engagement()
-        for name in ("session_minutes", "cookie_days", "lookback_days"):
+        for name in ("session_minutes", "cookie_days", "lookback_days", "upstream_seconds"):
             if getattr(self, name) <= 0:
                 raise ConfigError(f"{name} is {getattr(self, name)}: use a number above zero.")
+        if self.spool_megabytes < 0:
+            raise ConfigError(f"spool_megabytes is {self.spool_megabytes}: use 0 or more.")
         if not 0 <= self.port <= 65535:
             raise ConfigError(f"port is {self.port}: use a number from 0 to 65535.")
         _check_url("base_url", self.base_url)
+        _check_url("upstream", self.upstream)
+        if self.upstream and not self.upstream_key:
+            raise ConfigError(
+                f"{UPSTREAM_KEY} is not set: make a key upstream with the scopes edge:read and "
+                "events:write."
+            )
         for webhook in self.webhooks:
             if webhook.count("/") != 1 or not all(webhook.split("/")):
                 raise ConfigError(f"webhooks has {webhook!r}: write 'connector/instance'.")
@@ -214,7 +231,7 @@ def load(
     path = path or (Path(environment[FILE]) if environment.get(FILE) else None)
     values = {**_from_file(path), **_from_environment(environment)}
     values.update({name: value for name, value in given.items() if value is not None})
-    config = ServerConfig(**values, **_secrets(environment))
+    config = ServerConfig(**{**_secrets(environment), **values})
     missing = [name for name in config.webhooks if not _webhook_secrets(name, environment)]
     if missing:
         raise ConfigError(
@@ -304,6 +321,7 @@ def _listed(text: str) -> tuple[str, ...]:
 def _secrets(environment: Mapping[str, str]) -> dict[str, Any]:
     return {
         "secrets": _listed(environment.get(SECRET, "")),
+        "upstream_key": environment.get(UPSTREAM_KEY, ""),
         "password": environment.get(PASSWORD, ""),
     }
 

@@ -26,12 +26,22 @@ class Keyring:
         self._now = datetime.now(timezone.utc)
 
     def create(
-        self, name: str, scopes: Sequence[str], networks: Sequence[str], days: int | None
+        self,
+        name: str,
+        scopes: Sequence[str],
+        networks: Sequence[str],
+        days: int | None,
+        hourly_limit: int,
     ) -> keys.Issued:
         """A new key with these scopes, or every scope."""
         expires = self._now + timedelta(days=days) if days else None
         issued = keys.issue(
-            name, scopes or keys.SCOPES, self._now, allowed=networks, expires_at=expires
+            name,
+            scopes or keys.SCOPES,
+            self._now,
+            allowed=networks,
+            expires_at=expires,
+            hourly_limit=hourly_limit,
         )
         self._catalog.create([issued.key])
         return issued

@@ -15,6 +15,7 @@ clicks = {"recorded": 0, "lost": 0}
 WEBHOOKS = Counter("trackflow_webhooks", "Incoming webhooks.", ["connector", "outcome"])
 SPOOLED = Gauge("trackflow_spooled_facts", "Facts in the spool that are not in the store yet.")
 OUTBOX = Gauge("trackflow_outbox_messages", "Outgoing messages that are not sent.", ["state"])
+SPOOL_ROOM = Gauge("trackflow_spool_room_bytes", "Bytes that the spool may still take.")
 REJECTED = Gauge("trackflow_rejected_clicks", "Clicks that were set aside with a reason.")
 
 

@@ -15,7 +15,6 @@ from trackflow_core.tracking import agents, consent, links
 from trackflow_core.tracking.urls import build_destination, header_safe, raw_query
 from trackflow_server import facts, metrics
 from trackflow_server.client import Client, Scope
-from trackflow_server.config import ServerConfig
 from trackflow_server.spool import SpoolWriter
 from trackflow_server.targets import Target, Targets
 from trackflow_server.visits import Visits
@@ -35,10 +34,10 @@ class Redirects:
 
     def __init__(
         self,
-        config: ServerConfig,
         targets: Targets,
         spool: SpoolWriter,
         hooks: Hooks,
+        visits: Visits,
         pages: MutableMapping[int, bytes],
     ) -> None:
         self._targets = targets
@@ -46,7 +45,7 @@ class Redirects:
         self._hooks = hooks
         self._pages = pages
         self._chooses = hooks.listens("trackflow_choose_destination")
-        self._visits = Visits(config)
+        self._visits = visits
         # Unique for ever without asking the system for randomness at each click.
         self._run = secrets.token_hex(8)
         self._number = itertools.count(1)

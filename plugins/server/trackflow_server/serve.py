@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from typing import Protocol
 
 from granian import Granian
 from granian.constants import Interfaces
 from granian.log import LogLevels
 
 from trackflow_core import hooks
-from trackflow_server import logs
+from trackflow_server import logs, spool
 from trackflow_server.config import PREFIX, ServerConfig
 from trackflow_server.dispatcher import Dispatcher
+from trackflow_server.edge import Edge, check_store
 from trackflow_server.job import Job
 from trackflow_server.store import Database
 
@@ -24,18 +26,17 @@ _log = logging.getLogger("trackflow.server")
 def serve(config: ServerConfig) -> None:
     """Serve until SIGTERM or SIGINT, then answer what has begun and leave nothing behind.
 
-    This process runs the job and sends what waits in the outbox; the answers are given by another, so that neither waits for the
-    other's Python.
+    This process works behind the answers, which are given by another, so that neither waits for
+    the other's Python.
     """
     logs.configure(config)
     loaded = hooks.load()
-    settings = config.settings(loaded.rules)
     database = Database(config.store, loaded.rules)
     database.upgrade()
+    spool.make(config.spool_path)
+    workers = _edge(config, database) if config.upstream else _whole(config, database, loaded)
     # No connection may be carried over into the worker, which is a fork of this process.
     database.close()
-    job = Job(database, config.spool_path, loaded, settings)
-    dispatcher = Dispatcher(config, database, loaded)
     server = Granian(
         "trackflow_server.app:create",
         factory=True,
@@ -47,15 +48,36 @@ def serve(config: ServerConfig) -> None:
         log_dictconfig=logs.settings_of(config),
     )
     server.on_startup(lambda: _log.info("TrackFlow answers on %s", config.public_url))
-    job.start()
-    dispatcher.start()
+    for worker in workers:
+        worker.start()
     try:
         with _told_to_workers(config):
             server.serve()
     finally:
-        job.stop()
-        dispatcher.stop()
+        for worker in workers:
+            worker.stop()
         database.close()
+
+
+class _Worker(Protocol):
+    """What works beside the answers."""
+
+    def start(self) -> None: ...
+
+    def stop(self) -> None: ...
+
+
+def _whole(config: ServerConfig, database: Database, loaded: hooks.Hooks) -> Sequence[_Worker]:
+    check_store(database, is_edge=False)
+    settings = config.settings(loaded.rules)
+    job = Job(database, config.spool_path, loaded, settings)
+    return [job, Dispatcher(config, database, loaded)]
+
+
+def _edge(config: ServerConfig, database: Database) -> Sequence[_Worker]:
+    edge = Edge(config, database)
+    edge.prepare()
+    return [edge]
 
 
 @contextmanager
@@ -66,6 +88,8 @@ def _told_to_workers(config: ServerConfig) -> Iterator[None]:
         "SPOOL": str(config.spool_path),
         "HOST": config.host,
         "PORT": str(config.port),
+        "UPSTREAM": config.upstream,
+        "UPSTREAM_KEY": config.upstream_key,
     }
     before = dict(os.environ)
     os.environ.update({f"{PREFIX}{name}": value for name, value in changed.items()})

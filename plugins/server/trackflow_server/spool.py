@@ -10,23 +10,36 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
+import shutil
 import sqlite3
 import threading
+import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from queue import SimpleQueue
 from typing import Any
 
+from trackflow_server import metrics
+from trackflow_server.config import ServerConfig
+
 _log = logging.getLogger("trackflow.spool")
 _BUSY_SECONDS = 10
+_MEGABYTE = 1024 * 1024
+# How often it is said again that clicks are lost: a full disk needs no long log.
+_REMINDER_SECONDS = 60.0
 # A row is what was written at once: one statement, one flush, and the GIL is given up once.
-_TABLE = """
+_TABLES = """
 CREATE TABLE IF NOT EXISTS spool (
     place INTEGER PRIMARY KEY AUTOINCREMENT,
     number INTEGER NOT NULL,
     facts TEXT NOT NULL
-)
+);
+CREATE TABLE IF NOT EXISTS set_aside (
+    place INTEGER PRIMARY KEY AUTOINCREMENT,
+    fact TEXT NOT NULL,
+    reason TEXT NOT NULL
+);
 """
 
 Fact = Mapping[str, Any]
@@ -40,15 +53,28 @@ def _open(path: Path) -> sqlite3.Connection:
     )
     connection.execute("PRAGMA journal_mode = WAL")
     connection.execute("PRAGMA synchronous = FULL")
-    connection.execute(_TABLE)
+    connection.executescript(_TABLES)
     return connection
 
 
-class SpoolWriter:
-    """Appends facts for coroutines of one event loop; `start` before, `stop` after."""
+def make(path: Path) -> None:
+    """Make the file where there is none: two that make it at once stand in each other's way."""
+    _open(path).close()
 
-    def __init__(self, path: Path) -> None:
+
+class SpoolWriter:
+    """Appends facts for coroutines of one event loop; `start` before, `stop` after.
+
+    The file takes at most `megabytes`, 0 for all that the disk has.
+    """
+
+    def __init__(self, path: Path, megabytes: int = 0) -> None:
+        self.problem = ""
+        """Why facts are being lost; "" while they are kept."""
         self._path = path
+        self._megabytes = megabytes
+        self._lost = 0
+        self._reminded = 0.0
         self._waiting: _Waiting = []
         self._writing = False
         self._batches: SimpleQueue[_Waiting] = SimpleQueue()
@@ -57,6 +83,10 @@ class SpoolWriter:
     def start(self) -> None:
         self._loop = asyncio.get_running_loop()
         self._connection = _open(self._path)
+        if self._megabytes:
+            [(size,)] = self._connection.execute("PRAGMA page_size")
+            pages = self._megabytes * _MEGABYTE // size
+            self._connection.execute(f"PRAGMA max_page_count = {pages}")
         self._thread.start()
 
     async def stop(self) -> None:
@@ -94,10 +124,21 @@ class SpoolWriter:
                 "INSERT INTO spool (number, facts) VALUES (?, ?)",
                 (len(facts), json.dumps(facts)),
             )
-        except sqlite3.Error:
-            _log.exception("%d clicks are lost: %s cannot be written", len(facts), self._path)
+        except sqlite3.Error as error:
+            self._say_lost(len(facts), error)
             return False
+        if self.problem:
+            _log.warning("%s can be written again; %d clicks are lost.", self._path, self._lost)
+            self.problem, self._lost = "", 0
         return True
+
+    def _say_lost(self, number: int, error: sqlite3.Error) -> None:
+        first = not self.problem
+        self.problem = f"Clicks are being lost: {self._path} cannot be written ({error})."
+        self._lost += number
+        if first or time.monotonic() - self._reminded > _REMINDER_SECONDS:
+            self._reminded = time.monotonic()
+            _log.error("%s So far %d of them; redirects go on.", self.problem, self._lost)
 
     def _settle(self, batch: _Waiting, kept: bool) -> None:
         self._hand_over()
@@ -145,3 +186,36 @@ class SpoolReader:
         """Forget facts that somebody else has safe now."""
         if spooled.facts:
             self._connection.execute("DELETE FROM spool WHERE place <= ?", (spooled.last,))
+
+    def set_aside(self, fact: Fact, reason: str) -> None:
+        """Keep a fact that nobody takes, for people to see."""
+        self._connection.execute(
+            "INSERT INTO set_aside (fact, reason) VALUES (?, ?)", (json.dumps(fact), reason)
+        )
+
+    def aside(self) -> int:
+        """How many facts nobody takes."""
+        [(count,)] = self._connection.execute("SELECT count(*) FROM set_aside")
+        return int(count)
+
+    def used(self) -> int:
+        """The bytes that facts take in the file."""
+        [(pages,)] = self._connection.execute("PRAGMA page_count")
+        [(free,)] = self._connection.execute("PRAGMA freelist_count")
+        [(size,)] = self._connection.execute("PRAGMA page_size")
+        return int((pages - free) * size)
+
+
+def room(config: ServerConfig) -> dict[str, int]:
+    """How many facts are in the spool and set aside, and how many bytes there is room for."""
+    reader = SpoolReader(config.spool_path)
+    try:
+        spooled, aside, used = len(reader), reader.aside(), reader.used()
+    finally:
+        reader.close()
+    left = shutil.disk_usage(config.spool_path.parent).free
+    if config.spool_megabytes:
+        left = max(0, min(left, config.spool_megabytes * _MEGABYTE - used))
+    metrics.SPOOLED.set(spooled)
+    metrics.SPOOL_ROOM.set(left)
+    return {"spooled": spooled, "set_aside": aside, "room_bytes": left}

@@ -51,12 +51,15 @@ class Targets:
     """The links that were asked for, until the store's links change.
 
     `load` reads links and `revision` tells a number that grows when any of them changes; both may
-    wait for the store, so they run beside the event loop.
+    wait for the store, so they run beside the event loop, as does `changed`, which is told of it.
     """
 
-    def __init__(self, load: Load, revision: Callable[[], int]) -> None:
+    def __init__(
+        self, load: Load, revision: Callable[[], int], changed: Callable[[], None]
+    ) -> None:
         self._load = load
         self._revision = revision
+        self._changed = changed
         self._known: dict[str, Target | None] = {}
         self._seen = -1
 
@@ -87,6 +90,7 @@ class Targets:
             with suppress(TrackFlowError):
                 revision = await asyncio.to_thread(self._revision)
                 if revision != self._seen:
+                    await asyncio.to_thread(self._changed)
                     self._known.clear()
                     self._seen = revision
             await asyncio.sleep(_CHECK_SECONDS)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import secrets
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime, timezone
 from typing import Any
 
@@ -17,7 +17,6 @@ from trackflow_core.model import Click
 from trackflow_core.tracking import collect, consent, identity
 from trackflow_server import facts, metrics
 from trackflow_server.client import Client
-from trackflow_server.config import ServerConfig
 from trackflow_server.spool import SpoolWriter
 from trackflow_server.visits import Visits
 
@@ -25,10 +24,10 @@ from trackflow_server.visits import Visits
 class Tracker:
     """The pages `t.js`, `collect` and `pixel.gif`."""
 
-    def __init__(self, config: ServerConfig, spool: SpoolWriter) -> None:
-        self._domains = frozenset(config.own_hosts)
+    def __init__(self, own_hosts: Collection[str], spool: SpoolWriter, visits: Visits) -> None:
+        self._domains = frozenset(own_hosts)
         self._spool = spool
-        self._visits = Visits(config)
+        self._visits = visits
         self.routes = (
             Route("/trackflow/t.js", self._script),
             Route("/trackflow/collect", self._collect, methods=["POST", "OPTIONS"]),

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from trackflow_core.model import Tier
 from trackflow_core.tracking import consent, identity
 from trackflow_core.tracking.consent import Consent, IpPolicy
@@ -14,8 +16,9 @@ _DAY = 24 * 3600
 class Visits:
     """What one configuration lets the server know of visitors."""
 
-    def __init__(self, config: ServerConfig) -> None:
-        self.keys = config.visitor_keys
+    def __init__(self, config: ServerConfig, keys: Sequence[str]) -> None:
+        # Whoever gets others puts them here.
+        self.keys = keys
         self.proxies = Networks(config.trusted_proxies)
         self._policy = config.consent_policy
         self._consent_cookie = config.consent_cookie

@@ -19,12 +19,14 @@ from sqlalchemy import (
     not_,
     or_,
     select,
+    tuple_,
     update,
 )
 
 from trackflow_core.api.storage import (
     ApiKey,
     Campaign,
+    Changes,
     Conflict,
     Idempotency,
     LinkTemplate,
@@ -246,6 +248,8 @@ class SqlCatalog:
         if shelf.values is None:
             raise TypeError(f"{kind.__name__} is read only")
         values = shelf.values(record)
+        if kind is TrackedLink:
+            values["revision"] = self._store.count_change("link")
         if is_new:
             insert = table.insert().values(**values).returning(table.c[shelf.key])
             name = str(self._connection.execute(insert).scalar_one())
@@ -255,7 +259,6 @@ class SqlCatalog:
             self._connection.execute(table.update().where(of_record).values(**values))
         if kind is TrackedLink:
             self._make_campaign(record.link.campaign)
-            self._store.count_change("link")
         return self.read(kind, {name})[name]
 
     def _check_name(self, shelf: _Shelf, record: Any, name: str) -> None:
@@ -286,6 +289,23 @@ class SqlCatalog:
         self._connection.execute(
             delete(table).where(table.c.place.in_([int(name) for name in held]))
         )
+
+    def changed_links(self, cursor: str, limit: int) -> Changes:
+        link = schema.link.c
+        since, _, last = (cursor or "0.0").partition(".")
+        if not all(part.isdecimal() and len(part) < 19 for part in (since, last)):
+            raise InvalidEvent(f"{cursor!r} is the cursor of no change: begin at the first link.")
+        after = (int(since), int(last))
+        found = self._store.rows(
+            select(schema.link)
+            .where(tuple_(link.revision, link.place) > after)
+            .order_by(link.revision, link.place)
+            .limit(limit + 1)
+        )
+        told = found[:limit]
+        end = f"{told[-1]['revision']}.{told[-1]['place']}" if told else cursor
+        links = tuple(rows.link_of(row) for row in told)
+        return Changes(links, end, len(found) > len(told))
 
     def log(self, entries: Sequence[LoggedRequest]) -> None:
         if not entries:

@@ -77,22 +77,28 @@ class ClickStore(BaseStore):
 
     def save_links(self, links: Sequence[Link]) -> None:
         """Keep links, replacing what is held of their codes."""
-        self._put(link, [rows.link_values(item) for item in links])
-        self.count_change("link")
+        number = self.count_change("link")
+        self._put(link, [{**rows.link_values(item), "revision": number} for item in links])
+
+    def drop_links(self, kept: Collection[str]) -> None:
+        """Delete all links but these."""
+        gone = set(self.connection.scalars(select(link.c.code))) - set(kept)
+        if gone:
+            self.connection.execute(delete(link).where(self.among(link.c.code, gone)))
+            self.count_change("link")
 
     def links_revision(self) -> int:
         """A number that grows whenever links change."""
         query = select(revision.c.number).where(revision.c.name == "link")
         return self.connection.scalar(query) or 0
 
-    def count_change(self, name: str) -> None:
-        """Tell whoever keeps copies of what goes by `name` that it has changed."""
+    def count_change(self, name: str) -> int:
+        """Tell whoever keeps copies of what goes by `name` that it has changed; the new number."""
         statement = self._insert(revision).values(name=name, number=1)
-        self.connection.execute(
-            statement.on_conflict_do_update(
-                index_elements=["name"], set_={"number": revision.c.number + 1}
-            )
-        )
+        counted = statement.on_conflict_do_update(
+            index_elements=["name"], set_={"number": revision.c.number + 1}
+        ).returning(revision.c.number)
+        return int(self.connection.execute(counted).scalar_one())
 
     def links(self, codes: Collection[str]) -> Mapping[str, Link]:
         if not codes:

@@ -45,6 +45,11 @@ class Database:
         self.engine = _engine(self.url)
 
     @property
+    def shown(self) -> str:
+        """The address for people, without a password."""
+        return self.url.render_as_string(hide_password=True)
+
+    @property
     def is_sqlite(self) -> bool:
         return self.url.get_backend_name() == "sqlite"
 
@@ -54,8 +59,9 @@ class Database:
         try:
             connection = self.engine.connect()
         except OperationalError as error:
-            shown = self.url.render_as_string(hide_password=True)
-            raise RetriableError(f"The store {shown} cannot be opened: {error.orig}") from error
+            raise RetriableError(
+                f"The store {self.shown} cannot be opened: {error.orig}"
+            ) from error
         with connection:
             yield connection
 

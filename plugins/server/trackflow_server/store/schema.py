@@ -123,6 +123,8 @@ link = Table(
     _text("language"),
     Column("variants", JSON, nullable=False, server_default="[]"),
     Column("rules", JSON, nullable=False, server_default="[]"),
+    # What `revision` counted when the link was last changed.
+    Column("revision", BigInteger, nullable=False, server_default="0", index=True),
 )
 
 # Numbers that grow with every change, by what changes: whoever keeps copies compares them.
@@ -131,6 +133,14 @@ revision = Table(
     metadata,
     Column("name", String, primary_key=True),
     Column("number", BigInteger, nullable=False),
+)
+
+# What an edge knows of itself and its upstream; `value` is encrypted where it is secret.
+edge_state = Table(
+    "edge_state",
+    metadata,
+    Column("name", String, primary_key=True),
+    Column("value", String, nullable=False),
 )
 
 # A click waits while `rejected` is null; one that was set aside keeps the reason there.

@@ -1,0 +1,229 @@
+"""An edge answers in its upstream's stead, and every click arrives there exactly once."""
+
+from __future__ import annotations
+
+import shutil
+import socket
+import time
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from datetime import datetime, timezone
+from pathlib import Path
+from secrets import token_hex
+from typing import Any
+
+import pytest
+import requests
+from sqlalchemy import func, select
+
+from trackflow_core.api import keys as api_keys
+from trackflow_core.errors import ConfigError, RetriableError
+from trackflow_core.model import Link
+from trackflow_core.testing.facts import BROWSER
+from trackflow_core.tracking import identity
+from trackflow_server import config, keys
+from trackflow_server.edge import Edge, check_store
+from trackflow_server.store import Database, schema
+from trackflow_server.store.catalog import SqlCatalog
+
+SECRET = "a secret of this test run"
+OFFER = Link("offer22", "https://shop.example/offer?a=1", "google", "cpc", "spring")
+
+
+def _key(database: Database) -> str:
+    issued = api_keys.issue(
+        "Edge", [api_keys.EDGE, "events:write", "links:write"], datetime.now(timezone.utc),
+        hourly_limit=1_000_000,
+    )  # fmt: skip
+    with database.transaction() as store:
+        SqlCatalog(store, "", ()).create([issued.key])
+    return issued.token
+
+
+def _until(true: Callable[[], object], what: str, seconds: float = 40) -> None:
+    end = time.monotonic() + seconds
+    while not true():
+        assert time.monotonic() < end, what
+        time.sleep(0.1)
+
+
+class Pair:
+    """An upstream that can be stopped and started at one address, and settings of its edges."""
+
+    def __init__(self, serving: Any, folder: Path) -> None:
+        self.serving, self.folder = serving, folder
+        self.store = folder / "upstream.sqlite"
+        self.database = Database(str(self.store))
+        self.database.upgrade()
+        with self.database.transaction() as store:
+            store.save_links([OFFER])
+        self.key = _key(self.database)
+        with socket.socket() as probe:
+            probe.bind(("127.0.0.1", 0))
+            self.port = probe.getsockname()[1]
+
+    def upstream(self) -> Any:
+        return self.serving(self.folder / "upstream", store=str(self.store), port=self.port)
+
+    def edge(self, name: str, **settings: str) -> Any:
+        """An edge in a folder of its own, which begins with a copy that an earlier one made."""
+        folder, first = self.folder / name, self.folder / "follows"
+        if not folder.exists() and first.exists():
+            folder.mkdir()
+            for file in first.glob("trackflow.sqlite*"):
+                shutil.copy(file, folder)
+        return self.serving(
+            self.folder / name,
+            upstream=f"http://127.0.0.1:{self.port}",
+            upstream_key=self.key,
+            upstream_seconds="1",
+            secret="",
+            without_consent="full",
+            **settings,
+        )
+
+    def recorded(self) -> int:
+        """The clicks that have arrived, all of them distinct."""
+        click = schema.click.c
+        with self.database.reading() as store:
+            query = select(func.count(), func.count(click.event_id.distinct()))
+            number, distinct = store.connection.execute(query).one()
+        assert number == distinct
+        return int(number)
+
+
+@pytest.fixture(scope="module")
+def pair(serving: Any, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Pair]:
+    made = Pair(serving, tmp_path_factory.mktemp("edge"))
+    yield made
+    made.database.close()
+
+
+def _click(edge: Any, number: int, **headers: str) -> Sequence[int]:
+    """The answers to so many clicks, several at a time."""
+    with ThreadPoolExecutor(8) as pool:
+        answers = pool.map(lambda _: edge.get("/r/offer22", headers=headers), range(number))
+        return [answer.status_code for answer in answers]
+
+
+@pytest.mark.slow
+def test_links_follow_and_visitors_are_known_upstream(pair: Pair) -> None:
+    before = pair.recorded()
+    with pair.upstream() as upstream, pair.edge("follows") as edge:
+        _until(lambda: edge.get("/r/offer22").status_code == 302, "no copy of the links")
+        answer = edge.get("/r/offer22?gclid=X")
+        assert answer.headers["Location"].startswith("https://shop.example/offer?a=1&utm_source")
+        visitor_keys = [keys.derive(SECRET, "visitor")]
+        cookie = answer.cookies[identity.COOKIE_NAME]
+        visitor = identity.read_cookie(cookie, visitor_keys)
+        assert visitor
+        changed = requests.patch(
+            f"{upstream.url}/trackflow/api/v1/links/offer22",
+            json={"source": "bing"},
+            headers={"Authorization": f"Bearer {pair.key}"},
+            timeout=20,
+        )
+        assert changed.ok, changed.text
+        _until(lambda: "bing" in edge.get("/r/offer22").headers["Location"], "no change", 10)
+        viewed = {"id": token_hex(16), "type": "page_view", "url": "https://shop.example/p"}
+        nested: dict[str, Any] = {}
+        for _ in range(15):
+            nested = {"in": nested}
+        refused = {**viewed, "id": token_hex(16), "data": nested}
+        page = requests.post(
+            f"{edge.url}/trackflow/collect",
+            json={"events": [viewed, refused]},
+            headers={"User-Agent": BROWSER},
+            timeout=20,
+        )
+        assert page.ok, page.text
+        _until(lambda: edge.health()["spooled"] == 0, "facts stay in the spool")
+        _until(lambda: pair.recorded() > before, "no click arrived")
+        _until(lambda: upstream.health()["queued"] == 0, "clicks wait upstream")
+        with pair.database.reading() as store:
+            click = schema.click.c
+            known = store.connection.scalar(select(click.place).where(click.visitor_id == visitor))
+        assert known
+        told = edge.health()
+        assert (told["status"], told["links"], told["set_aside"]) == ("ok", 1, 1)
+
+
+@pytest.mark.slow
+def test_hours_without_upstream_cost_no_click_and_count_none_twice(pair: Pair) -> None:
+    before = pair.recorded()
+    spool = pair.folder / "outage" / "spool"
+    with pair.edge("outage") as edge:
+        assert _click(edge, 40) == [302] * 40
+        _until(lambda: edge.health()["status"] == "degraded", "the outage is not told")
+        edge.kill()
+    with pair.edge("outage") as edge:
+        assert _click(edge, 40) == [302] * 40
+        assert edge.health()["spooled"] == 80
+        edge.kill()
+    # What was handed in once more than the upstream needs, say after a restored backup.
+    for name in (spool, Path(f"{spool}-wal")):
+        shutil.copy(name, name.with_name(f"copy-{name.name}"))
+    with pair.upstream() as upstream:
+        with pair.edge("outage") as edge:
+            _until(lambda: edge.health()["spooled"] == 0, "facts stay in the spool")
+            _until(lambda: pair.recorded() - before >= 80, "clicks are missing")
+        for name in (spool, Path(f"{spool}-wal")):
+            shutil.copy(name.with_name(f"copy-{name.name}"), name)
+        Path(f"{spool}-shm").unlink(missing_ok=True)
+        with pair.edge("outage") as edge:
+            assert edge.health()["spooled"] in (0, 80)
+            assert _click(edge, 5) == [302] * 5
+            _until(lambda: edge.health()["spooled"] == 0, "facts stay in the spool")
+            _until(lambda: pair.recorded() - before >= 85, "clicks are missing")
+            _until(lambda: upstream.health()["queued"] == 0, "clicks wait upstream")
+            assert pair.recorded() - before == 85
+
+
+@pytest.mark.slow
+def test_a_full_spool_is_told_and_visitors_go_on(pair: Pair) -> None:
+    before = pair.recorded()
+    long = {"User-Agent": "Mozilla/5.0 " + "x" * 2000}
+    answered, states = 0, []
+    with pair.edge("small", spool_megabytes="1") as edge:
+        while not states or (states[-1] != "failing" and answered < 3000):
+            assert _click(edge, 20, **long) == [302] * 20
+            answered += 20
+            states.append(edge.health()["status"])
+        told = edge.health()
+        assert edge.get("/trackflow/health").status_code == 503
+        assert "Clicks are being lost" in told["problem"]
+        assert told["lost"] > 0
+        assert told["spooled"] + told["lost"] == answered
+        assert "degraded" in states
+        with pair.upstream():
+            _until(lambda: edge.health()["spooled"] == 0, "facts stay in the spool")
+            assert _click(edge, 1) == [302]
+            _until(lambda: edge.health()["status"] == "ok", "the shortage is told after its end")
+            kept = answered - edge.health()["lost"] + 1
+            _until(lambda: pair.recorded() - before >= kept, "clicks are missing")
+            assert pair.recorded() - before == kept
+
+
+def _settings(folder: Path, **environment: str) -> config.ServerConfig:
+    told = {"STORE": str(folder / "trackflow.sqlite"), **environment}
+    return config.load(None, {f"TRACKFLOW_{name}": value for name, value in told.items()})
+
+
+def test_an_edge_never_takes_the_store_of_a_server(tmp_path: Path) -> None:
+    edge = {"UPSTREAM": "http://127.0.0.1:9", "UPSTREAM_KEY": "tf_a_b"}
+    settings = _settings(tmp_path, **edge)
+    database = Database(settings.store)
+    database.upgrade()
+    with pytest.raises(RetriableError, match="no connection"):
+        Edge(settings, database).prepare()
+    with database.transaction() as store:
+        store.save_links([OFFER])
+    with pytest.raises(ConfigError, match="holds links of its own"):
+        Edge(settings, database).prepare()
+    with database.transaction() as store:
+        store.add(schema.edge_state, [{"name": "cursor", "value": "1.1"}])
+    with pytest.raises(ConfigError, match="is the copy of an edge"):
+        check_store(database, is_edge=False)
+    database.close()
+    with pytest.raises(ConfigError, match="TRACKFLOW_UPSTREAM_KEY is not set"):
+        _settings(tmp_path, UPSTREAM=edge["UPSTREAM"])

@@ -1,0 +1,334 @@
+"""An edge answers visitors in the stead of an upstream, an Odoo or another TrackFlow.
+
+It keeps a copy of the upstream's links, so that it answers while the upstream is down, and hands
+in by the REST API what it has spooled. Facts carry ids by which the upstream knows repetitions, so
+that each counts once however often it arrives.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import re
+import sqlite3
+import threading
+import time
+from collections.abc import Callable, Mapping, Sequence
+from datetime import datetime, timezone
+from typing import Any
+
+from sqlalchemy import delete, func, select
+from sqlalchemy.exc import DBAPIError
+
+from trackflow_core.api import shapes
+from trackflow_core.api.routes import BASE
+from trackflow_core.errors import ConfigError, RetriableError, TerminalError, TrackFlowError
+from trackflow_core.model import Link
+from trackflow_http import Answer, Client, Pace, refusal
+from trackflow_server import keys
+from trackflow_server.config import ServerConfig
+from trackflow_server.spool import Fact, SpoolReader
+from trackflow_server.store import Database, SqlStore, schema
+
+_log = logging.getLogger("trackflow.edge")
+_BATCH = 500
+_LINKS = 500
+# A whole copy now and then finds what no change tells: links that were deleted for good.
+_WHOLE_SECONDS = 3600.0
+_IDLE_SECONDS = 0.5
+_LONGEST_WAIT = 10.0
+_HEAD_START = 1.0
+_CURSOR, _KEYS, _HOSTS, _SYNCED, _PROBLEM = "cursor", "keys", "own_hosts", "synced_at", "problem"
+# What no header of a visitor needs, and no upstream takes.
+_CONTROLS = re.compile(r"[\x00-\x1f\x7f]")
+
+
+class EdgeState:
+    """What an edge remembers in its store. The upstream's secrets are encrypted under its key."""
+
+    def __init__(self, store: SqlStore, upstream_key: str) -> None:
+        self._store = store
+        self._secrets = (upstream_key,)
+
+    def read(self, name: str) -> str:
+        """What is remembered under `name`, "" for nothing."""
+        state = schema.edge_state.c
+        return self._store.connection.scalar(select(state.value).where(state.name == name)) or ""
+
+    def write(self, name: str, value: str) -> None:
+        """Remember `value` under `name`."""
+        if self.read(name) == value:
+            return
+        state = schema.edge_state
+        self._store.connection.execute(delete(state).where(state.c.name == name))
+        self._store.add(state, [{"name": name, "value": value}])
+
+    @property
+    def visitor_keys(self) -> tuple[str, ...]:
+        """What signs visitor ids upstream; () before the upstream was ever reached.
+
+        Raises ConfigError where they were kept under another key of the API.
+        """
+        held = self.read(_KEYS)
+        return tuple(json.loads(keys.decrypt(held, self._secrets))) if held else ()
+
+    def keep_visitor_keys(self, visitor_keys: Sequence[str]) -> bool:
+        """Remember the upstream's keys; whether they are new."""
+        try:
+            same = self.visitor_keys == tuple(visitor_keys)
+        except ConfigError:
+            same = False
+        if not same:
+            self.write(_KEYS, keys.encrypt(json.dumps([*visitor_keys]), self._secrets))
+        return not same
+
+    def told(self) -> dict[str, Any]:
+        """For people and programs: when the links were last compared, and what is wrong."""
+        links = self._store.connection.scalar(select(func.count()).select_from(schema.link))
+        return {
+            "links": links or 0,
+            "synced_at": self.read(_SYNCED) or None,
+            "upstream_problem": self.read(_PROBLEM),
+        }
+
+    def own_hosts(self) -> tuple[str, ...]:
+        """The upstream's own hosts, whose pages may tell what visitors do."""
+        return tuple(filter(None, self.read(_HOSTS).split(",")))
+
+
+def check_store(database: Database, *, is_edge: bool) -> None:
+    """Raises ConfigError where a store belongs to a server of the other kind: an edge deletes what
+    its upstream does not have."""
+    with database.reading() as store:
+        state = schema.edge_state.c.name
+        of_edge = store.connection.scalar(select(func.count(state))) or 0
+        links = store.connection.scalar(select(func.count(schema.link.c.code))) or 0
+    if is_edge and links and not of_edge:
+        raise ConfigError(
+            f"{database.shown} holds links of its own: name another store for the edge."
+        )
+    if not is_edge and of_edge:
+        raise ConfigError(
+            f"{database.shown} is the copy of an edge: name another store, or the upstream."
+        )
+
+
+class Edge:
+    """Copies links and hands in facts, in a thread for each, from `start` to `stop`."""
+
+    def __init__(self, config: ServerConfig, database: Database) -> None:
+        self._config = config
+        self._database = database
+        self._stopping = threading.Event()
+        self._compared_whole: float | None = None
+        self._threads = [
+            threading.Thread(target=self._copy_links, name="trackflow-links", daemon=True),
+            threading.Thread(target=self._hand_in_facts, name="trackflow-facts", daemon=True),
+        ]
+
+    def prepare(self) -> None:
+        """Make sure that visitors can be recognised: by what is remembered, or by asking upstream.
+
+        Raises ConfigError or RetriableError where neither helps.
+        """
+        check_store(self._database, is_edge=True)
+        try:
+            self._learn_settings(self._client())
+        except TrackFlowError as error:
+            with self._database.reading() as store:
+                if not EdgeState(store, self._config.upstream_key).visitor_keys:
+                    raise
+            _log.warning("The upstream does not answer; its copy does: %s", error)
+
+    def start(self) -> None:
+        for thread in self._threads:
+            thread.start()
+
+    def stop(self) -> None:
+        """Finish what is at hand; the rest waits in the spool for the next start."""
+        self._stopping.set()
+        for thread in self._threads:
+            thread.join(_LONGEST_WAIT)
+
+    def _client(self) -> Client:
+        return Client(
+            f"{self._config.upstream.rstrip('/')}{BASE}",
+            {"Authorization": f"Bearer {self._config.upstream_key}"},
+            # How often to ask is decided here.
+            Pace(per_second=0, attempts=1, read_timeout=30),
+            _explained,
+        )
+
+    def _repeat(self, work: Callable[[], float]) -> None:
+        """Do `work`, which says in how many seconds it is wanted again, until `stop`."""
+        self._stopping.wait(_HEAD_START)
+        wait = _IDLE_SECONDS
+        while not self._stopping.is_set():
+            try:
+                pause = work()
+            except (TrackFlowError, DBAPIError, sqlite3.Error) as error:
+                asked = error.retry_after if isinstance(error, RetriableError) else None
+                wait = max(min(wait * 2, _LONGEST_WAIT), asked or 0)
+                cause = error.orig if isinstance(error, DBAPIError) else error
+                _log.warning("Next try in %.0f s: %s", wait, cause)
+                self._stopping.wait(wait)
+            else:
+                wait = _IDLE_SECONDS
+                self._stopping.wait(pause)
+
+    # -- links down -------------------------------------------------------------------------------
+
+    def _copy_links(self) -> None:
+        client = self._client()
+        self._repeat(lambda: self._compare(client))
+
+    def _compare(self, client: Client) -> float:
+        started = time.monotonic()
+        try:
+            whole = self._compared_whole is None or started - self._compared_whole > _WHOLE_SECONDS
+            if whole:
+                self._learn_settings(client)
+                self._copy_whole(client)
+                self._compared_whole = started
+            else:
+                self._copy_changes(client)
+        except TrackFlowError as error:
+            self._say(str(error))
+            raise
+        self._say("")
+        # An upstream that needs long is asked less often.
+        return max(self._config.upstream_seconds, 5 * (time.monotonic() - started))
+
+    def _learn_settings(self, client: Client) -> None:
+        told = client.get("/edge").json()
+        with self._database.transaction() as store:
+            state = EdgeState(store, self._config.upstream_key)
+            if state.keep_visitor_keys(told["visitor_keys"]):
+                # Workers look at the keys again when they are told of changed links.
+                store.count_change("link")
+            state.write(_HOSTS, ",".join(told["own_hosts"]))
+
+    def _copy_whole(self, client: Client) -> None:
+        seen: set[str] = set()
+        cursor, more = "", True
+        while more:
+            links, cursor, more = self._fetch(client, cursor)
+            seen.update(link.code for link in links)
+            with self._database.transaction() as store:
+                _save_changed(store, links)
+        with self._database.transaction() as store:
+            store.drop_links(seen)
+            EdgeState(store, "").write(_CURSOR, cursor)
+
+    def _copy_changes(self, client: Client) -> None:
+        with self._database.reading() as store:
+            cursor = EdgeState(store, "").read(_CURSOR)
+        more = True
+        while more:
+            before = cursor
+            links, cursor, more = self._fetch(client, cursor)
+            if not links and cursor == before:
+                return
+            with self._database.transaction() as store:
+                _save_changed(store, links)
+                EdgeState(store, "").write(_CURSOR, cursor)
+
+    def _fetch(self, client: Client, cursor: str) -> tuple[Sequence[Link], str, bool]:
+        told = client.get("/edge/links", {"cursor": cursor, "limit": _LINKS}).json()
+        return [shapes.link_of_copy(item) for item in told["items"]], told["next"], told["more"]
+
+    def _say(self, problem: str) -> None:
+        """Remember how the upstream is for the workers, which tell people."""
+        now = datetime.now(timezone.utc).replace(second=0, microsecond=0)
+        with self._database.reading() as store:
+            state = EdgeState(store, "")
+            known = state.read(_PROBLEM), state.read(_SYNCED)
+        wanted = problem, known[1] if problem else now.isoformat()
+        if wanted != known:
+            with self._database.transaction() as store:
+                state = EdgeState(store, "")
+                state.write(_PROBLEM, wanted[0])
+                state.write(_SYNCED, wanted[1])
+
+    # -- facts up ---------------------------------------------------------------------------------
+
+    def _hand_in_facts(self) -> None:
+        client, spool = self._client(), SpoolReader(self._config.spool_path)
+        self._repeat(lambda: self._hand_in(client, spool))
+        spool.close()
+
+    def _hand_in(self, client: Client, spool: SpoolReader) -> float:
+        """Hand in the oldest facts and forget them; a crash in between hands them in again."""
+        spooled = spool.first(_BATCH)
+        for start in range(0, len(spooled.facts), _BATCH):
+            self._send(client, spool, spooled.facts[start : start + _BATCH])
+        spool.drop(spooled)
+        return 0 if len(spooled.facts) >= _BATCH else _IDLE_SECONDS
+
+    def _send(self, client: Client, spool: SpoolReader, told: Sequence[Fact]) -> None:
+        try:
+            client.send("POST", "/events", json={"events": [event_of(fact) for fact in told]})
+        except _Refused as error:
+            if len(told) == 1:
+                _log.error("The upstream refuses the fact %s: %s", told[0]["event_id"], error)
+                spool.set_aside(told[0], str(error))
+                return
+            # Halving finds the one that is refused among the many that are not.
+            middle = len(told) // 2
+            self._send(client, spool, told[:middle])
+            self._send(client, spool, told[middle:])
+
+
+class _Refused(TerminalError):
+    """The upstream will never take these facts."""
+
+
+def _explained(answer: Answer) -> TrackFlowError | None:
+    if answer.status in (400, 413, 422):
+        return _Refused(f"{answer.where} answered {answer.status}: {_detail(answer)}")
+    if answer.status == 404:
+        return ConfigError(
+            f"{answer.where} is not there: give the address of an Odoo or TrackFlow."
+        )
+    if answer.status == 429:
+        return RetriableError(
+            "The upstream answers no more requests of this key within the hour: give the key a "
+            "higher limit.",
+            retry_after=answer.retry_after,
+        )
+    return refusal(answer)
+
+
+def _detail(answer: Answer) -> str:
+    try:
+        problem = json.loads(answer.body)
+    except ValueError:
+        return ""
+    return str(problem.get("detail", ""))[:300] if isinstance(problem, dict) else ""
+
+
+def _save_changed(store: SqlStore, links: Sequence[Link]) -> None:
+    """Keep those that differ from what is held: every change makes workers forget all links."""
+    held = store.links({link.code for link in links})
+    changed = [link for link in links if held.get(link.code) != link]
+    if changed:
+        store.save_links(changed)
+
+
+def event_of(fact: Mapping[str, Any]) -> dict[str, Any]:
+    """A fact of the spool as the REST API takes it."""
+    return {
+        "id": fact["event_id"],
+        "type": fact["kind"],
+        "occurred_at": fact["occurred_at"],
+        "visitor": fact["visitor_id"] or "",
+        "link": fact["link_code"],
+        "url": fact["destination"],
+        "referrer": _CONTROLS.sub(" ", fact["referrer"]),
+        "user_agent": _CONTROLS.sub(" ", fact["user_agent"]),
+        "address": fact["ip"],
+        "internal": fact["internal"],
+        "prefetch": fact["prefetch"],
+        "consent": fact["tier"],
+        "data": json.loads(fact["data"]) if fact["data"] else {},
+    }

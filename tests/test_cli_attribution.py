@@ -330,3 +330,48 @@ def test_without_pyarrow_its_extra_is_named(run: Run, monkeypatch: pytest.Monkey
     monkeypatch.setitem(sys.modules, "pyarrow", None)
     code, _, error = call(run)
     assert code == 1 and "pip install 'trackflow-core[tables]'" in error
+
+
+FIT = {
+    "trackflow_fit": 1,
+    "rule": "markov",
+    "version": 3,
+    "fitted_at": "2026-01-01T00:00:00+00:00",
+    "journeys": 9,
+    "conversions": 4,
+    "weights": {"Direct": 0, "Email": 3, "Paid Search": 1},
+    "unseen": 1,
+    "enough": True,
+    "note": "",
+    "parameters": {"order": "1", "prior_conversions": "0"},
+    "draws": [],
+}
+
+
+def test_a_fit_splits_by_what_was_learned(run: Run) -> None:
+    Path("fit.json").write_text(json.dumps(FIT))
+    code, output, _ = call(run, "--model", "fit.json", "--json")
+    assert code == 0
+    values = {row["touch_id"]: row["value"] for row in json.loads(output)}
+    assert values == {"1": 75.0, "2": 0.0, "3": 25.0, None: -50.0}
+    files = ("--touches", "touches.csv", "--conversions", "conversions.csv")
+    code, output, _ = run("explain", "a", *files, "--model", "fit.json")
+    assert code == 0 and "Fit 3 of 2026-01-01: Direct=0, Email=3, Paid Search=1" in output
+
+
+@pytest.mark.parametrize(
+    ("text", "options", "code", "reason"),
+    [
+        (None, [], 2, "There is no file fit.json"),
+        ("{}", [], 1, "fit.json: This is not a fitted model"),
+        (json.dumps({**FIT, "rule": "linear"}), [], 2, "is one of 'linear'"),
+        (json.dumps(FIT), ["--set", "order=2"], 2, "fit again to change 'order=2'"),
+    ],
+)
+def test_a_fit_that_cannot_be_used(
+    run: Run, text: str | None, options: list[str], code: int, reason: str
+) -> None:
+    if text is not None:
+        Path("fit.json").write_text(text)
+    found = call(run, "--model", "fit.json", *options)
+    assert found[0] == code and reason in found[2] and found[2].count("\n") == 1

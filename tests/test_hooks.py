@@ -145,7 +145,7 @@ def test_hook_trackflow_register_api_routes() -> None:
 
 
 def test_hook_trackflow_register_table_engines() -> None:
-    engine = SimpleNamespace(name="far", schemes=("far",), split=print, write=print)
+    engine = SimpleNamespace(name="far", schemes=("far",), split=print, paths=print, write=print)
 
     def trackflow_register_table_engines() -> Sequence[object]:
         return [engine]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import csv
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from datetime import timedelta
 from decimal import Decimal, InvalidOperation
@@ -12,20 +12,17 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 from trackflow_core import hooks
-from trackflow_core.attribution import Attribution, ChannelRule, Model, Rule, attribute
+from trackflow_core.attribution import Attribution, ChannelRule, Fit, Model, Rule, attribute
 from trackflow_core.attribution.allocation import currency_digits, from_minor_units
 from trackflow_core.attribution.fits import no_progress
 from trackflow_core.errors import ConfigError, InvalidEvent
 from trackflow_core.model import Deal, DealStatus, Touch, zone_named
-from trackflow_core.ports import CreditRows, TableEngine
+from trackflow_core.ports import CreditRows, PathRows, TableEngine
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
     from trackflow_core.attribution.files import Conversions
-
-
-_SHARES = ("weight", "conversions")
 
 
 class Misuse(ConfigError):
@@ -36,23 +33,44 @@ def model_of(
     name: str, settings: Iterable[str], lookback_days: float, channel_rules: Path | None
 ) -> Model:
     """The model that the options describe: any installed rule, its parameters (`half_life_days=3`),
-    its window and a file of channel rules.
+    its window and a file of channel rules; or the file of a fit (`.json`), with the rule and the
+    parameters that it was learned with.
 
-    Raises Misuse when there is no such rule or parameter, ConfigError when the file is wrong.
+    Raises Misuse when there is no such rule, parameter or file, ConfigError when a file is wrong.
     """
-    rules = hooks.load().rules
-    rule = rules.get(name.replace("-", "_")) or rules.get(name)
-    if rule is None:
-        raise Misuse(f"There is no model {name!r}; there are: {', '.join(sorted(rules))}.")
-    parameters = dict(_setting(rule, text) for text in settings)
+    fit = _read_fit(Path(name)) if name.endswith(".json") else None
+    rule = _rule_named(fit.rule if fit else name)
+    texts = list(settings)
+    if fit and texts:
+        raise Misuse(f"{name} was learned with its parameters: fit again to change {texts[0]!r}.")
+    parameters = dict(_setting(rule, text) for text in texts)
     rules_of_channels = _read_channel_rules(channel_rules) if channel_rules else ()
     try:
         lookback = timedelta(days=lookback_days)
-        return Model(rule, parameters, lookback, channel_rules=rules_of_channels)
+        return Model(rule, parameters, lookback, channel_rules=rules_of_channels, fit=fit)
     except ConfigError as error:
         raise Misuse(str(error)) from error
     except OverflowError:
         raise Misuse(f"A look-back of {lookback_days} days is longer than time.") from None
+
+
+def _rule_named(name: str) -> Rule:
+    rules = hooks.load().rules
+    rule = rules.get(name.replace("-", "_")) or rules.get(name)
+    if rule is None:
+        raise Misuse(f"There is no model {name!r}; there are: {', '.join(sorted(rules))}.")
+    return rule
+
+
+def _read_fit(path: Path) -> Fit:
+    try:
+        return Fit.from_json(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise Misuse(f"There is no file {path}.") from None
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{path} cannot be read: {error}.") from error
+    except ConfigError as error:
+        raise ConfigError(f"{path}: {error}") from error
 
 
 def _setting(rule: Rule, text: str) -> tuple[str, Decimal]:
@@ -120,10 +138,37 @@ def split(
             touches, conversions, model, zone=zone, currency=currency, summary=summary
         )
     read_touches, told = read(touches, conversions, zone, currency)
-    if model.rule.learn:
-        model = _fitted(model, read_touches, told)
+    model = _fitted(model, read_touches, told)
     table = (_summary_of if summary else _credits_of)(read_touches, told, model)
     return CreditRows(table.to_reader(), len(told.table), _notes_on(model, told))
+
+
+def paths(
+    touches: str,
+    conversions: str,
+    lookback_days: float,
+    *,
+    engine: str = "auto",
+    zone: str = "UTC",
+    currency: str | None = None,
+) -> PathRows:
+    """What rules that learn take from the same tables as `split`; raises as it does."""
+    lookback = timedelta(days=lookback_days)
+    chosen = _engine(engine, touches, conversions)
+    if chosen is not None:
+        _check_zone(zone)
+        return chosen.paths(touches, conversions, lookback, zone=zone, currency=currency)
+    return _paths(*read(touches, conversions, zone, currency), lookback)
+
+
+def _paths(touches: pa.Table, conversions: Conversions, lookback: timedelta) -> PathRows:
+    import pyarrow.compute as pc
+
+    from trackflow_core.attribution import tables
+
+    found = tables.paths(touches, conversions.table, lookback)
+    latest = pc.max(conversions.table.column("occurred_at")).as_py()
+    return PathRows(found, conversions.currencies, latest)
 
 
 def _engine(name: str, *sources: str) -> TableEngine | None:
@@ -198,18 +243,21 @@ def _files() -> Any:
 
 
 def _fitted(model: Model, touches: pa.Table, conversions: Conversions) -> Model:
-    """`model` with what its rule learns from all journeys, dated by the last of the conversions."""
-    import pyarrow.compute as pc
-
-    from trackflow_core.attribution.tables import paths
-
-    if not len(conversions.table):
-        raise InvalidEvent(f"The rule {model.rule.name!r} learns from conversions: there is none.")
-    if not model.rule.learn:
+    if not model.rule.learn or model.fit is not None:
         return model
-    found = paths(touches, conversions.table, model.lookback)
-    fitted_at = pc.max(conversions.table.column("occurred_at")).as_py()
-    fit = model.rule.learn(found, model.parameters, fitted_at, no_progress)
+    return fitted(model, _paths(touches, conversions, model.lookback))
+
+
+def fitted(model: Model, found: PathRows) -> Model:
+    """`model` with what its rule learns from all journeys, dated by the last of the conversions.
+
+    Raises InvalidEvent when there is no conversion, ConfigError when the rule does not learn.
+    """
+    if model.rule.learn is None:
+        raise ConfigError(f"The rule {model.rule.name!r} does not learn: choose another rule.")
+    if found.latest is None:
+        raise InvalidEvent(f"The rule {model.rule.name!r} learns from conversions: there is none.")
+    fit = model.rule.learn(found.paths, model.parameters, found.latest, no_progress)
     return replace(model, fit=fit)
 
 
@@ -282,8 +330,7 @@ def explanation_of(
         Touch(id=row.pop("touch_id"), **{k: v for k, v in row.items() if k != "journey_id"})
         for row in found
     ]
-    if model.rule.learn:
-        model = _fitted(model, touches, conversions)
+    model = _fitted(model, touches, conversions)
     return attribute(items, deal, model, lead_created_at=told["lead_created_at"])
 
 
@@ -300,9 +347,28 @@ def rows_for_people(rows: pa.RecordBatchReader) -> Sequence[dict[str, str]]:
     """Rows as text: shares with four places, nothing as a dash."""
     return [
         {
-            name: "-" if value is None else f"{value:.4f}" if name in _SHARES else str(value)
+            name: "-"
+            if value in (None, "")
+            else f"{value:.4f}"
+            if type(value) is float
+            else str(value)
             for name, value in row.items()
         }
         for batch in rows
         for row in batch.to_pylist()
+    ]
+
+
+def lines_of(rows: Sequence[Mapping[str, str]]) -> Sequence[str]:
+    """Columns of plain text, as wide as they need: a pipe must not cut a name in two.
+
+    The first line has the names of the columns; of no rows there is no line.
+    """
+    if not rows:
+        return []
+    lines = [tuple(rows[0]), *(tuple(row.values()) for row in rows)]
+    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
+    return [
+        "  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip()
+        for line in lines
     ]

@@ -210,7 +210,12 @@ Conversions = Annotated[
     ),
 ]
 RuleName = Annotated[
-    str, typer.Option("--model", help="An attribution rule, ours or a plugin's.", metavar="NAME")
+    str,
+    typer.Option(
+        "--model",
+        help="An attribution rule, ours or a plugin's, or what trackflow fit wrote (.json).",
+        metavar="NAME",
+    ),
 ]
 Parameters = Annotated[
     list[str] | None,
@@ -332,15 +337,8 @@ def _print_json(value: object) -> None:
 
 
 def _print_table(rows: Sequence[Mapping[str, str]], empty: str) -> None:
-    """Columns of plain text, as wide as they need: a pipe must not cut a name in two."""
-    if not rows:
-        typer.echo(empty)
-        return
-    lines = [tuple(rows[0]), *(tuple(row.values()) for row in rows)]
-    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
-    for line in lines:
-        cells = (cell.ljust(width) for cell, width in zip(line, widths, strict=True))
-        typer.echo("  ".join(cells).rstrip())
+    for line in analysis.lines_of(rows) or [empty]:
+        typer.echo(line)
 
 
 def _extended() -> typer.Typer:

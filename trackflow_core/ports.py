@@ -9,10 +9,10 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
-from trackflow_core.attribution import Attribution, Model
+from trackflow_core.attribution import Attribution, Model, Path
 from trackflow_core.model import (
     Click,
     ClickEvent,
@@ -284,6 +284,19 @@ class CreditRows:
     notes: Sequence[str] = ()
 
 
+@dataclass(frozen=True, slots=True)
+class PathRows:
+    """What rules learn from: the paths of all journeys with a touch, those alike together.
+
+    Values are in minor units of `currencies`, the codes that occur. `latest` is the moment of the
+    last conversion; None without one.
+    """
+
+    paths: Sequence[Path]
+    currencies: Sequence[str]
+    latest: datetime | None
+
+
 @runtime_checkable
 class TableEngine(Protocol):
     """Splits the values of whole tables of conversions, where they lie."""
@@ -309,6 +322,20 @@ class TableEngine(Protocol):
         To the touch and the cent what `attribution.attribute` gives deal by deal, in any order.
         Raises InvalidEvent, naming table and column, and ConfigError where the model or the
         database cannot be used.
+        """
+
+    def paths(
+        self,
+        touches: str,
+        conversions: str,
+        lookback: timedelta,
+        *,
+        zone: str = "UTC",
+        currency: str | None = None,
+    ) -> PathRows:
+        """What rules that learn take from the same tables.
+
+        The same paths as `attribution.tables.paths` gives, in any order. Raises as `split`.
         """
 
     def write(self, url: str, rows: pa.RecordBatchReader) -> int:

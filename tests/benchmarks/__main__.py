@@ -14,6 +14,7 @@ NAMES = (
     "retention_odoo",
     "attribution",
     "markov",
+    "warehouse",
     "agents",
     "intake",
     "backfill",

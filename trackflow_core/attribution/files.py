@@ -118,7 +118,7 @@ def read_touches(path: Path, zone: str = "UTC") -> pa.Table:
         name: _text(table, name) for name in ("journey_id", "touch_id", "channel")
     }
     known = pc.not_equal(columns["journey_id"], "")
-    if not pc.all(pc.or_(pc.invert(known), pc.not_equal(columns["touch_id"], ""))).as_py():
+    if pc.any(pc.and_(known, pc.equal(columns["touch_id"], ""))).as_py():
         raise InvalidEvent(f"{path}: column 'touch_id' has empty rows: give every touch an id.")
     columns["occurred_at"] = _moments(path, table, "occurred_at", zone)
     # The order of columns is that of the file's description.

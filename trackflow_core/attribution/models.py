@@ -76,7 +76,9 @@ class Rule:
 
     `milestones` says that `weigh` reads the journey's milestones, which then go into every
     receipt. `positional` says that the weights depend on nothing but the number of touches and
-    the parameters, so that tables of journeys are weighed once for each length.
+    the parameters, so that tables of journeys are weighed once for each length. `by_channels` says
+    that they depend on nothing but the channels of the touches, in their order, the parameters and
+    the fit: engines of tables then weigh once for each different path.
 
     A rule with `learn` is fitted to past journeys. Its `weigh` finds the fit in the journey, and
     must do without one before the first fit.
@@ -91,6 +93,7 @@ class Rule:
     milestones: bool = False
     positional: bool = False
     learn: Learn | None = None
+    by_channels: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -243,11 +243,12 @@ def paths(touches: pa.Table, deals: pa.Table, lookback: timedelta) -> Sequence[P
     """What rules that learn take from tables as `Journeys` takes them: the channels of all
     journeys in order, those alike together.
 
-    Of a journey with a deal the touches in its window count, of another all.
+    A journey without a deal is looked back on from its last touch.
     """
     journey = _column(touches, "touches", "journey_id", pa.string())
     names = journey.unique()
-    anchor = np.full(len(names), np.iinfo(np.int64).max)
+    anchor = np.full(len(names), np.iinfo(np.int64).min)
+    np.maximum.at(anchor, _places(journey, names), _moments(touches, "touches"))
     value, converted = np.zeros(len(names), dtype=np.int64), np.zeros(len(names), dtype=bool)
     place = _places(_column(deals, "deals", "journey_id", pa.string()), names)
     known = place < len(names)
@@ -264,7 +265,7 @@ def paths(touches: pa.Table, deals: pa.Table, lookback: timedelta) -> Sequence[P
     table = Journeys(touches, every)
     rows, owner = table._row, table._deal
     inside = (table._time <= anchor[owner]) & (
-        ~converted[owner] | (table._time >= anchor[owner] - lookback // _MICROSECOND)
+        table._time >= anchor[owner] - lookback // _MICROSECOND
     )
     rows, owner = rows[inside], owner[inside]
     ends = np.flatnonzero(np.diff(owner, append=-1)) + 1

@@ -75,6 +75,19 @@ class AttributionModelContract:
             weights = list(self.rule.weigh(self._journey(touches)))
             assert weights == known.setdefault(len(touches), weights), "it is not positional"
 
+    def test_a_rule_by_channels_looks_at_nothing_else(self) -> None:
+        if not self.rule.by_channels:
+            return
+        for touches in self.journeys():
+            journey = self._journey(touches)
+            others = [
+                _touch(place, place / 100, touch.channel)
+                for place, touch in enumerate(journey.touches)
+            ]
+            assert list(self.rule.weigh(self._journey(others))) == list(self.rule.weigh(journey)), (
+                "it is not by channels"
+            )
+
     def test_only_a_rule_with_milestones_looks_at_them(self) -> None:
         if self.rule.milestones:
             return

@@ -117,6 +117,7 @@ MARKOV = Rule(
     weigh=_weigh_learned,
     parameters=_PARAMETERS,
     learn=_learner("markov", by_value=False),
+    by_channels=True,
 )
 
 MARKOV_VALUE = Rule(
@@ -128,6 +129,7 @@ MARKOV_VALUE = Rule(
     weigh=_weigh_learned,
     parameters=_PARAMETERS,
     learn=_learner("markov_value", by_value=True),
+    by_channels=True,
 )
 
 SHAPLEY = Rule(
@@ -138,4 +140,5 @@ SHAPLEY = Rule(
         "channel share its part."
     ),
     weigh=_weigh_shapley,
+    by_channels=True,
 )

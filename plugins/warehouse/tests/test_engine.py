@@ -73,6 +73,32 @@ def test_files_give_what_the_core_gives(run: Run, model: str) -> None:
     assert ours[2] == core[2]
 
 
+@pytest.mark.parametrize("model", ["markov", "markov_value", "shapley"])
+def test_rules_by_channels_learn_and_split_as_in_the_core(run: Run, model: str) -> None:
+    arguments = ("--model", model, "--currency", "EUR", "--json")
+    ours = call(run, *arguments)
+    files = ("--touches", "touches.csv", "--conversions", "conversions.csv")
+    core = run("attribute", *files, *arguments)
+    assert ours[0] == core[0] == 0
+    assert rows(ours[1]) == rows(core[1])
+    assert ours[2] == core[2]
+
+
+def test_a_fit_is_learned_once_and_applied_by_both_engines(run: Run) -> None:
+    files = ("--touches", "touches.csv", "--conversions", "conversions.csv")
+    found = {}
+    for engine in ("core", "warehouse"):
+        code, output, _ = run("fit", *files, "--out", f"{engine}.json", "--engine", engine)
+        assert (code, "3 conversions in 2 journeys" in output) == (0, False)
+        assert "1 conversions in 2 journeys" in output
+        fit = json.loads(Path(f"{engine}.json").read_text())
+        found[engine] = {**fit, "fitted_at": ""}
+    assert found["core"] == found["warehouse"]
+    arguments = ("--model", "core.json", "--json")
+    ours, core = call(run, *arguments), run("attribute", *files, *arguments)
+    assert ours[0] == core[0] == 0 and rows(ours[1]) == rows(core[1])
+
+
 def test_parquet_is_read_where_it_lies(run: Run) -> None:
     moment = [datetime(2026, 3, 1, tzinfo=timezone.utc)]
     Path("parts").mkdir()

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import datetime, timedelta
 from decimal import Decimal
 from random import Random
@@ -13,15 +15,21 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from trackflow_core import hooks
 from trackflow_core.attribution import BUILTIN_RULES, ChannelRule, Model, Rule, attribute
+from trackflow_core.attribution.fits import no_progress
+from trackflow_core.attribution.tables import paths
 from trackflow_core.errors import ConfigError, InvalidEvent
 from trackflow_core.model import Deal, DealStatus, Touch
 from trackflow_core.testing.facts import at, deal, touch
 from trackflow_warehouse.journeys import Journeys
+from trackflow_warehouse.paths import Paths
 from trackflow_warehouse.sources import source_of
 
 MOMENT = pa.timestamp("us", tz="UTC")
 RULES = {rule.name: rule for rule in BUILTIN_RULES}
+# Those of plugins, too, that look at nothing but channels, and perhaps learn from whole paths.
+LEARNING = {rule.name: rule for rule in hooks.load().rules.values() if rule.by_channels}
 CHANNEL_RULES = (
     ChannelRule(Decimal("0.35"), channel="email", campaign="spr*"),
     ChannelRule(Decimal(0), channel="Direct"),
@@ -30,7 +38,7 @@ COLUMNS = ("journey_id", "touch_id", "channel", "weight", "value")
 Told = dict[str, Sequence[Touch]]
 
 
-def loaded(connection: Any, told: Told, deals: Sequence[Deal], leads: dict[str, Any]) -> Journeys:
+def tables(told: Told, deals: Sequence[Deal], leads: dict[str, Any]) -> tuple[pa.Table, pa.Table]:
     rows = [(name, item) for name, touches in told.items() for item in touches]
     touches = pa.table(
         {
@@ -51,6 +59,11 @@ def loaded(connection: Any, told: Told, deals: Sequence[Deal], leads: dict[str, 
             "closed_at": pa.array([item.closed_at for item in deals], MOMENT),
         }
     )
+    return touches, conversions
+
+
+def loaded(connection: Any, told: Told, deals: Sequence[Deal], leads: dict[str, Any]) -> Journeys:
+    touches, conversions = tables(told, deals, leads)
     source = source_of(
         connection.create_table("touches", touches, overwrite=True),
         connection.create_table("conversions", conversions, overwrite=True),
@@ -125,10 +138,27 @@ def check(connection: Any, seed: int, journeys: int) -> None:
     told["without a deal"] = [touch("stray", 1)]
     if chance.random() < 0.5:
         told = {ref: [*own, *own[:2]] for ref, own in told.items()}
-    rules = chance.sample(BUILTIN_RULES, 4)
+    rules = [*chance.sample(BUILTIN_RULES, 4), *chance.sample([*LEARNING.values()], 1)]
     with loaded(connection, told, deals, leads) as found:
         for model in (drawn_model(chance, rule) for rule in rules):
-            assert rows_of(found, model) == expected(told, deals, leads, model), model
+            learned = fitted(found, model, told, deals) if model.rule.learn else model
+            assert rows_of(found, learned) == expected(told, deals, leads, learned), model
+
+
+def fitted(journeys: Journeys, model: Model, told: Told, deals: Sequence[Deal]) -> Model:
+    """`model` with what it learns from the engine's paths, which are those of the core."""
+    assert model.rule.learn is not None
+    with Paths(journeys.touches, journeys.conversions, model.lookback) as found:
+        rows = found.rows()
+    touches, conversions = tables(told, deals, {})
+    values = pa.array([item.value for item in deals], pa.int64())
+    minor = conversions.set_column(2, "value", values)
+    core = paths(touches, minor, model.lookback)
+    assert Counter(rows) == Counter(core)
+    # What a machine adds up in another order may differ by rounding; the fit does not.
+    learned = model.rule.learn(rows, model.parameters, at(0), no_progress)
+    assert learned == model.rule.learn(core, model.parameters, at(0), no_progress)
+    return replace(model, fit=learned)
 
 
 @pytest.mark.slow
@@ -200,6 +230,8 @@ def test_what_does_not_fit_into_64_bits_is_refused(duckdb_connection: Any) -> No
     fine = (ChannelRule(Decimal("1.000000001"), channel="Paid Search"),)
     with (
         loaded(duckdb_connection, long, DEALS[:1], {}) as found,
-        pytest.raises(InvalidEvent, match="too many touches, or its channel rules too many digits"),
+        pytest.raises(
+            InvalidEvent, match="too many touches, or its weights and channel rules too many digits"
+        ),
     ):
         found.credits(Model(RULES["time_decay"], channel_rules=fine))

@@ -28,6 +28,20 @@ def quotient(dividend: Any, divisor: Any) -> ir.IntegerValue:
     return ((dividend - dividend % divisor) / divisor).round().cast("int64")
 
 
+def check_room(largest_total: int) -> int:
+    """How many bits the weights of a journey leave for those of its value.
+
+    Raises InvalidEvent when they leave none.
+    """
+    room = _BITS - largest_total.bit_length()
+    if room < 2:
+        raise InvalidEvent(
+            "A journey has too many touches, or its weights and channel rules too many digits, to "
+            "be split in 64 bits: use --engine core."
+        )
+    return room
+
+
 def share(
     size: Any, weight: Any, total: Any, *, largest_weight: int, largest_total: int
 ) -> tuple[Any, Any]:
@@ -38,12 +52,7 @@ def share(
 
     Raises InvalidEvent when it leaves none.
     """
-    room = _BITS - largest_total.bit_length()
-    if room < 2:
-        raise InvalidEvent(
-            "A journey has too many touches, or its channel rules too many digits, to be split in "
-            "64 bits: use --engine core."
-        )
+    room = check_room(largest_total)
     digits = -(-largest_weight.bit_length() // room)
     base = 2**room
     whole, left = quotient(size, total) * weight, size % total

@@ -4,25 +4,29 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import ExitStack
+from datetime import datetime, timedelta, timezone
 from typing import Any
 
 import ibis.expr.types as ir
 import pyarrow as pa
 
+from trackflow_core.analysis import fitted
 from trackflow_core.attribution import Model
 from trackflow_core.attribution.files import (
     check_one_currency,
     in_major_units,
     notes_on_milestones,
 )
-from trackflow_core.errors import ConfigError
-from trackflow_core.ports import CreditRows
-from trackflow_warehouse import sources
+from trackflow_core.errors import ConfigError, InvalidEvent
+from trackflow_core.ports import CreditRows, PathRows
+from trackflow_warehouse import reports, sources
 from trackflow_warehouse.journeys import Journeys
+from trackflow_warehouse.paths import Paths
 
 _COLUMNS = ("journey_id", "touch_id", "channel", "weight", "value")
 _SUMMARY = ("channel", "conversions", "value")
 _BATCH = 100_000
+_EPOCH = datetime(1970, 1, 1, tzinfo=timezone.utc)
 
 
 def split(
@@ -39,14 +43,61 @@ def split(
         source = stack.enter_context(sources.opened(touches, conversions, zone, currency))
         if summary:
             check_one_currency(source.currencies)
+        if model.rule.learn and model.fit is None:
+            model = fitted(model, _paths_of(source, model.lookback))
         journeys = stack.enter_context(Journeys(source.touches, source.conversions))
         found = journeys.by_channel(model) if summary else journeys.credits(model)
         expression = found.select(*(_SUMMARY if summary else _COLUMNS))
         count = source.conversions.count().to_pyarrow().as_py()
-        notes = notes_on_milestones(model, source.milestones)
+        notes = [*notes_on_milestones(model, source.milestones)]
+        if model.fit is not None and model.fit.note:
+            notes.append(model.fit.note)
         # The connection lives as long as somebody reads.
         rows = _rows(expression, source.digits, stack.pop_all())
         return CreditRows(rows, count, notes)
+
+
+def paths(
+    touches: str,
+    conversions: str,
+    lookback: timedelta,
+    zone: str = "UTC",
+    currency: str | None = None,
+) -> PathRows:
+    """What rules learn from, of the same tables; see `ports.TableEngine`."""
+    with sources.opened(touches, conversions, zone, currency) as source:
+        return _paths_of(source, lookback)
+
+
+def report(
+    which: str,
+    touches: str,
+    conversions: str,
+    lookback: timedelta,
+    by: str = "channel",
+    *,
+    collapse: bool = False,
+    zone: str = "UTC",
+    currency: str | None = None,
+) -> pa.Table:
+    """The rows of a path report; `by` names the column that steps are told by.
+
+    Raises InvalidEvent, naming table and column, when there is no such column or the conversions
+    are in several currencies; ConfigError when the tables cannot be opened.
+    """
+    with sources.opened(touches, conversions, zone, currency) as source:
+        check_one_currency(source.currencies)
+        if by not in source.touches.columns:
+            raise InvalidEvent(f"The touches have no column {by!r}: add it, or leave out --by.")
+        with Paths(source.touches, source.conversions, lookback, by, collapse=collapse) as paths:
+            return reports.table(which, paths, source.digits)
+
+
+def _paths_of(source: sources.Source, lookback: timedelta) -> PathRows:
+    latest = source.conversions.anchor.max().to_pyarrow().as_py()
+    moment = None if latest is None else _EPOCH + timedelta(microseconds=latest)
+    with Paths(source.touches, source.conversions, lookback) as found:
+        return PathRows(found.rows(), source.currencies, moment)
 
 
 def _rows(expression: ir.Table, digits: int, open_until_read: ExitStack) -> pa.RecordBatchReader:

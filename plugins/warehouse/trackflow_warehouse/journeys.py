@@ -18,6 +18,7 @@ from trackflow_core.model import UNATTRIBUTED
 from trackflow_warehouse import allocation, rules
 
 _MICROSECOND = timedelta(microseconds=1)
+_OF_CONVERSIONS = (*MILESTONES, "converted")
 
 
 class Journeys:
@@ -83,7 +84,7 @@ class Journeys:
         columns = ["journey_id", "touch_id", "moment", "channel"]
         if details:
             columns += [name for name in TOUCH_DETAILS if name in touches.columns]
-        found = [name for name in MILESTONES if name in self.conversions.columns]
+        found = [name for name in _OF_CONVERSIONS if name in self.conversions.columns]
         conversions = self.conversions.select("journey_id", "anchor", "value", *found)
         joined = touches.select(columns).inner_join(conversions, "journey_id")
         start = joined.anchor - lookback // _MICROSECOND

@@ -7,7 +7,7 @@ tests hold them to what the core says.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timezone
 from math import lcm
@@ -20,6 +20,7 @@ import pyarrow as pa
 from trackflow_core.attribution import BUILTIN_RULES, Journey, Model
 from trackflow_core.errors import ConfigError
 from trackflow_core.model import Touch
+from trackflow_warehouse import allocation, steps
 from trackflow_warehouse.allocation import one_if
 
 _SCALE = 10**12
@@ -51,6 +52,8 @@ def weigh(window: ir.Table, model: Model, longest: int) -> Weighed:
     rule = model.rule
     if rule.positional:
         weighed = _by_length(window, model)
+    elif rule.by_channels:
+        weighed = _by_channels(window, model)
     elif rule in BUILTIN_RULES and rule.name in _EXPRESSIONS:
         weighed = _EXPRESSIONS[rule.name](window, model, longest)
     else:
@@ -93,6 +96,39 @@ _LENGTHS = pa.schema([("length", pa.int64()), ("place", pa.int64()), ("weight", 
 def _weights(model: Model, length: int) -> list[int]:
     touches = (Touch("", _EPOCH, ""),) * length
     return list(model.rule.weigh(Journey(touches, _EPOCH, model.parameters)))
+
+
+def _by_channels(window: ir.Table, model: Model) -> Weighed:
+    names, numbers = steps.numbered(window, "channel")
+    journeys = steps.gathered(numbers, "journey_id")
+    # Joined as text: not every engine joins arrays.
+    journeys = journeys.select("journey_id", "steps", path=_text(journeys.steps))
+    found = journeys.select("path", "steps").distinct().to_pyarrow()
+    rows: list[tuple[int, int, int]] = []
+    for number, way in enumerate(found.column("steps").to_pylist()):
+        touches = tuple(Touch("", _EPOCH, name) for name in steps.names_of(names, way))
+        weights = model.rule.weigh(Journey(touches, _EPOCH, model.parameters, fit=model.fit))
+        rows += [(number, place, weight) for place, weight in enumerate(weights, 1)]
+    largest = max((weight for *_, weight in rows), default=1)
+    allocation.check_room(largest)
+    columns = dict(zip(_ANSWERS.names, zip(*rows, strict=True), strict=True)) if rows else {}
+    paths = pa.table(
+        {"path": found.column("path"), "number": pa.array(range(len(found)), pa.int64())}
+    )
+    answers = pa.table({**_NO_ANSWERS, **columns}, schema=_ANSWERS)
+    ways = journeys.inner_join(ibis.memtable(paths), "path").select("journey_id", "number")
+    table = window.inner_join(ways, "journey_id").inner_join(
+        ibis.memtable(answers), ["number", "place"]
+    )
+    return Weighed(table.drop("number"), largest)
+
+
+_NO_ANSWERS: Mapping[str, Sequence[int]] = {"number": (), "place": (), "weight": ()}
+_ANSWERS = pa.schema([("number", pa.int64()), ("place", pa.int64()), ("weight", pa.int64())])
+
+
+def _text(numbers: Any) -> Any:
+    return numbers.cast("array<string>").join(",")
 
 
 def _last_non_direct(window: ir.Table, model: Model, longest: int) -> Weighed:

@@ -42,8 +42,6 @@ def test_the_environment_outweighs_the_file_and_the_command_line_both(tmp_path: 
         ("own_hosts = 'a'", {}, "must be a list of strings"),
         ("trusted_proxies = ['10.0.0.1/8']", {}, "no network"),
         ("without_consent = 'all'", {}, "full, session, aggregate or none"),
-        ("webhooks = ['shop']", {}, "write 'connector/instance'"),
-        ("webhooks = ['webhook/shop']", {}, "set TRACKFLOW_WEBHOOK_SECRET_WEBHOOK_SHOP"),
         ("base_url = 'shop.example'", {}, "must begin with http"),
         ("cookie_days = 0", {}, "above zero"),
         ("engagement_weights = ['meeting']", {}, "write 'kind=points'"),

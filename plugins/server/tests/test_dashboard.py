@@ -52,7 +52,8 @@ def _page(site: Any, person: requests.Session, path: str) -> str:
 @pytest.mark.parametrize(
     "path",
     ["/", "/campaigns", "/links", "/links/adWork2", "/links/adWork2/qr.png", "/visitors",
-     "/visitors/x", "/deals", "/deals/webhook/shop/deal/1", "/models"],
+     "/visitors/x", "/deals", "/deals/webhook/shop/deal/1", "/models", "/connectors",
+     "/connectors/webhook/shop", "/connectors/webhook/shop/events/1"],
 )  # fmt: skip
 def test_nothing_is_shown_without_a_login(site: Any, path: str) -> None:
     for cookies in ({}, {"trackflow_login": "ImFkbWluIg.aaaaaa.forged"}):

@@ -14,6 +14,9 @@ from trackflow_core.hooks import Hooks
 from trackflow_core.testing.facts import ANNA, LINKS, click
 from trackflow_core.tracking.sessions import always
 from trackflow_server import facts
+from trackflow_server.config import ServerConfig
+from trackflow_server.connections import Connections
+from trackflow_server.inbox import Inbox
 from trackflow_server.job import Job
 from trackflow_server.spool import SpoolReader, SpoolWriter
 from trackflow_server.store import Database
@@ -81,10 +84,11 @@ def test_a_job_that_is_cut_off_before_it_drops_tells_nothing_twice(tmp_path: Pat
     database.upgrade()
     with database.transaction() as store:
         store.save_links(LINKS)
-    job = Job(database, path, Hooks(), Settings())
+    told = Inbox(database, Hooks(), Settings(), Connections(ServerConfig(), Hooks()))
+    job = Job(database, path, Hooks(), Settings(), told)
     job._spool.drop = lambda spooled: None  # type: ignore[method-assign]
     assert job.step()
-    again = Job(database, path, Hooks(), Settings())
+    again = Job(database, path, Hooks(), Settings(), told)
     again.drain()
     assert len(again._spool) == 0
     with database.reading() as store:

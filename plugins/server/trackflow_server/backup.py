@@ -8,7 +8,7 @@ from pathlib import Path
 
 from trackflow_core.errors import ConfigError
 from trackflow_server.config import ServerConfig
-from trackflow_server.job import clicks_of
+from trackflow_server.job import take_in
 from trackflow_server.spool import SpoolReader
 from trackflow_server.store import Database
 
@@ -79,7 +79,7 @@ def _add_spooled(config: ServerConfig, copy: Path) -> None:
     try:
         spooled = reader.first(len(reader) or 1)
         with database.transaction() as store:
-            store.append_clicks(clicks_of(spooled.facts))
+            take_in(store, spooled.facts)
     finally:
         database.close()
         reader.close()

@@ -79,6 +79,10 @@ class Client:
                     break
         return address
 
+    def is_behind(self, proxies: Networks) -> bool:
+        """Whether one of `proxies` handed the request on, so that its headers may be believed."""
+        return proxies.hold(self._peer)
+
     def is_https(self, proxies: Networks) -> bool:
         """Whether the client came by https, as far as it is known."""
         if proxies.hold(self._peer):

@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, fields, replace
+from dataclasses import dataclass, field, fields
 from datetime import timedelta
 from functools import cached_property
 from ipaddress import ip_network
@@ -36,7 +36,7 @@ FILE = "TRACKFLOW_CONFIG"
 SECRET = "TRACKFLOW_SECRET"  # noqa: S105 - the variable's name
 PASSWORD = "TRACKFLOW_PASSWORD"  # noqa: S105
 UPSTREAM_KEY = "TRACKFLOW_UPSTREAM_KEY"
-WEBHOOK_SECRET = "TRACKFLOW_WEBHOOK_SECRET"  # noqa: S105
+CONNECTOR = "TRACKFLOW_CONNECTOR"
 _MIN_SECRET = 16
 
 
@@ -95,11 +95,6 @@ class ServerConfig:
     trusted_proxies: tuple[str, ...] = _setting(
         "Networks (CIDR) of proxies whose X-Forwarded-For and -Proto are believed.", ()
     )
-    webhooks: tuple[str, ...] = _setting(
-        "Incoming webhooks as 'connector/instance'; each has its secret in the variable "
-        f"{WEBHOOK_SECRET}_<CONNECTOR>_<INSTANCE>.",
-        (),
-    )
     webhook_networks: tuple[str, ...] = _setting(
         "Private networks (CIDR) to which outgoing webhooks may go.", ()
     )
@@ -117,8 +112,8 @@ class ServerConfig:
     secrets: tuple[str, ...] = field(default=(), repr=False, metadata={"secret": SECRET})
     upstream_key: str = field(default="", repr=False, metadata={"secret": UPSTREAM_KEY})
     password: str = field(default="", repr=False, metadata={"secret": PASSWORD})
-    webhook_secrets: Mapping[str, tuple[str, ...]] = field(
-        default_factory=dict, repr=False, metadata={"secret": WEBHOOK_SECRET}
+    connector_secrets: Mapping[str, str] = field(
+        default_factory=dict, repr=False, metadata={"secret": CONNECTOR}
     )
 
     def __post_init__(self) -> None:
@@ -146,9 +141,6 @@ class ServerConfig:
                 f"{UPSTREAM_KEY} is not set: make a key upstream with the scopes edge:read and "
                 "events:write."
             )
-        for webhook in self.webhooks:
-            if webhook.count("/") != 1 or not all(webhook.split("/")):
-                raise ConfigError(f"webhooks has {webhook!r}: write 'connector/instance'.")
         for secret in self.secrets:
             if len(secret) < _MIN_SECRET:
                 raise ConfigError(
@@ -231,14 +223,7 @@ def load(
     path = path or (Path(environment[FILE]) if environment.get(FILE) else None)
     values = {**_from_file(path), **_from_environment(environment)}
     values.update({name: value for name, value in given.items() if value is not None})
-    config = ServerConfig(**{**_secrets(environment), **values})
-    missing = [name for name in config.webhooks if not _webhook_secrets(name, environment)]
-    if missing:
-        raise ConfigError(
-            f"The webhook {missing[0]!r} has no secret: set {_webhook_variable(missing[0])}."
-        )
-    found = {name: _webhook_secrets(name, environment) for name in config.webhooks}
-    return replace(config, webhook_secrets=found)
+    return ServerConfig(**{**_secrets(environment), **values})
 
 
 def settings_help() -> Mapping[str, str]:
@@ -323,16 +308,12 @@ def _secrets(environment: Mapping[str, str]) -> dict[str, Any]:
         "secrets": _listed(environment.get(SECRET, "")),
         "upstream_key": environment.get(UPSTREAM_KEY, ""),
         "password": environment.get(PASSWORD, ""),
+        "connector_secrets": {
+            name: value
+            for name, value in environment.items()
+            if name.startswith(f"{CONNECTOR}_") and value
+        },
     }
-
-
-def _webhook_variable(webhook: str) -> str:
-    name = "".join(letter if letter.isalnum() else "_" for letter in webhook.upper())
-    return f"{WEBHOOK_SECRET}_{name}"
-
-
-def _webhook_secrets(webhook: str, environment: Mapping[str, str]) -> tuple[str, ...]:
-    return _listed(environment.get(_webhook_variable(webhook), ""))
 
 
 def _one_of(name: str, value: str, known: Sequence[str]) -> None:

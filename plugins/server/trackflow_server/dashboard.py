@@ -31,7 +31,7 @@ from trackflow_core.outbox import LINK_CREATED, WEBHOOK, of_record, trial
 from trackflow_core.tracking import qr
 from trackflow_core.tracking.sessions import always
 from trackflow_core.tracking.urls import safe_destination
-from trackflow_server import keys, pages
+from trackflow_server import connector_pages, keys, pages
 from trackflow_server.client import Client, Networks
 from trackflow_server.config import PASSWORD, ServerConfig
 from trackflow_server.store import Database, SqlStore
@@ -40,6 +40,7 @@ from trackflow_server.store.outbox import SqlOutbox
 from trackflow_server.store.reports import Reports
 
 COOKIE = "trackflow_login"
+_CONNECTOR = "/connectors/{connector}/{instance}"
 _LOGIN_SECONDS = 12 * 3600
 _ATTEMPTS = 30
 _CHART_DAYS = 30
@@ -94,6 +95,10 @@ class Dashboard:
             Route("/deals", self._page(_deals)),
             Route("/deals/{ref:path}", self._page(self._deal)),
             Route("/models", self._page(self._models)),
+            Route("/connectors", self._page(self._connectors)),
+            Route(_CONNECTOR, self._page(self._connector)),
+            Route(f"{_CONNECTOR}/events/{{place:int}}", self._page(_connector_event)),
+            Route(f"{_CONNECTOR}/{{action}}", self._act_on_connector, methods=["POST"]),
             Route("/webhooks", self._page(_webhooks)),
             Route("/webhooks/{id}", self._page(_webhook)),
             Route("/webhooks/{id}/{action}", self._act_on_webhook, methods=["POST"]),
@@ -195,7 +200,22 @@ class Dashboard:
             [attribution] = page.engine.attributions(deals, model)
             compared.append((model, [credit.value for credit in attribution.credits]))
         same = [item for item in compared if len(item[1]) == len(receipt["credits"])]
-        return "deal.html", {"deal": deals[0], "receipt": receipt, "compared": same}
+        facts = connector_pages.told_of_deal(page.store, ref, deals[0].lead_ref)
+        return "deal.html", {
+            "deal": deals[0],
+            "receipt": receipt,
+            "compared": same,
+            "facts": facts,
+        }
+
+    def _connectors(self, page: _Page) -> tuple[str, Mapping[str, Any]]:
+        return "connectors.html", connector_pages.overview(page.store, self._hooks)
+
+    def _connector(self, page: _Page) -> tuple[str, Mapping[str, Any]]:
+        found = connector_pages.one(page.store, self._hooks, _namespace(page.request))
+        if found is None:
+            raise NotFound
+        return "connector.html", {**found, "words": connector_pages.WORDS}
 
     def _models(self, page: _Page) -> tuple[str, Mapping[str, Any]]:
         models = self._rules()
@@ -226,6 +246,23 @@ class Dashboard:
                 self._render, request, lambda page: _links(page, problem, form)
             )
         return RedirectResponse(f"/links/{code}", 303)
+
+    async def _act_on_connector(self, request: Request) -> Response:
+        """The buttons of a connector's page."""
+        if not self._is_known(request):
+            return RedirectResponse("/login", 303)
+        if not _is_own_form(request):
+            return Response("The form was sent from another site.", 403)
+        namespace, action = _namespace(request), request.path_params["action"]
+        number = str((await request.form()).get("number", ""))
+
+        def do() -> bool:
+            with self._database.transaction() as store:
+                return connector_pages.act(store, namespace, action, number)
+
+        if not await run_in_threadpool(do):
+            return Response("", 404)
+        return RedirectResponse(f"/connectors/{namespace}", 303)
 
     async def _act_on_webhook(self, request: Request) -> Response:
         """The buttons of an endpoint's page."""
@@ -379,6 +416,18 @@ def _visitor(page: _Page) -> tuple[str, Mapping[str, Any]]:
         "leads": page.store.leads(refs),
         "deals": page.store.deals_of_leads(refs),
     }
+
+
+def _namespace(request: Request) -> str:
+    return f"{request.path_params['connector']}/{request.path_params['instance']}"
+
+
+def _connector_event(page: _Page) -> tuple[str, Mapping[str, Any]]:
+    place = page.request.path_params["place"]
+    found = connector_pages.event(page.store, _namespace(page.request), place)
+    if found is None:
+        raise NotFound
+    return "connector_event.html", {**found, "words": connector_pages.WORDS}
 
 
 def _webhooks(page: _Page) -> tuple[str, Mapping[str, Any]]:

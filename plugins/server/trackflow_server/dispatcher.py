@@ -12,12 +12,21 @@ from types import TracebackType
 from sqlalchemy.exc import DBAPIError
 
 from trackflow_core.api.storage import WebhookEndpoint
+from trackflow_core.connectors import WritingBack
 from trackflow_core.errors import TrackFlowError
 from trackflow_core.hooks import Hooks
 from trackflow_core.model import Context
-from trackflow_core.outbox import WEBHOOK, Courier, Endpoint, WebhookSender
+from trackflow_core.outbox import (
+    CONNECTOR,
+    WEBHOOK,
+    Courier,
+    Endpoint,
+    WebhookSender,
+    WriteBackSender,
+)
 from trackflow_http.guarded import GuardedPost
 from trackflow_server.config import ServerConfig
+from trackflow_server.connections import Connections, writing_back
 from trackflow_server.store import Database, SqlStore
 from trackflow_server.store.catalog import SqlCatalog
 from trackflow_server.store.outbox import SqlOutbox
@@ -40,6 +49,7 @@ class Dispatcher:
         self._config = config
         self._database = database
         self._hooks = hooks
+        self._connections = Connections(config, hooks)
         self._post = GuardedPost([ip_network(network) for network in config.webhook_networks])
         self._stopping = threading.Event()
         self._threads = [
@@ -82,7 +92,10 @@ class Dispatcher:
         with _Turns(self._database) as turns:
             courier = Courier(
                 outbox=SqlOutbox(turns.store),
-                senders={WEBHOOK: WebhookSender(self._endpoint_of, self._post)},
+                senders={
+                    WEBHOOK: WebhookSender(self._endpoint_of, self._post),
+                    CONNECTOR: WriteBackSender(self._connection_of),
+                },
                 commit=turns.commit,
                 clock=_now,
                 hooks=self._hooks,
@@ -95,6 +108,13 @@ class Dispatcher:
             catalog = SqlCatalog(store, self._config.public_url, self._config.secrets)
             found = catalog.read(WebhookEndpoint, [number]).get(number)
         return Endpoint(found.url, found.secrets) if found else None
+
+    def _connection_of(self, namespace: str) -> WritingBack | None:
+        with self._database.reading() as store:
+            configured = store.connector(namespace)
+            if configured is None or not configured.writes_back:
+                return None
+            return writing_back(self._connections.open(store, configured))
 
 
 class _Turns:

@@ -7,6 +7,7 @@ from datetime import datetime
 from typing import Any
 
 from trackflow_core.model import Click, Tier
+from trackflow_server.store.connectors import Received
 
 
 def of_click(click: Click) -> dict[str, Any]:
@@ -32,3 +33,23 @@ def click_of(fact: Mapping[str, Any]) -> Click:
     """The inverse of `of_click`."""
     moment = datetime.fromisoformat(fact["occurred_at"])
     return Click(**{**fact, "occurred_at": moment, "tier": Tier(fact["tier"])})
+
+
+def of_received(received: Received) -> dict[str, Any]:
+    """What a CRM told, as plain JSON values."""
+    return {
+        "namespace": received.namespace,
+        "event_id": received.event_id,
+        "received_at": received.received_at.isoformat(),
+        "payload": received.payload,
+    }
+
+
+def is_received(fact: Mapping[str, Any]) -> bool:
+    """Whether a fact is `of_received`, otherwise it is `of_click`."""
+    return "namespace" in fact
+
+
+def received_of(fact: Mapping[str, Any]) -> Received:
+    """The inverse of `of_received`."""
+    return Received(**{**fact, "received_at": datetime.fromisoformat(fact["received_at"])})

@@ -63,13 +63,17 @@ class Front:
         self.writer.start()
         # What is loaded by now stays: the garbage collector need not look at it again.
         gc.freeze()
-        watching = asyncio.create_task(self.targets.watch())
+        watching = asyncio.create_task(self.watch())
         try:
             yield
         finally:
             watching.cancel()
             await self.writer.stop()
             self.database.close()
+
+    async def watch(self) -> None:
+        """Keep what is in memory up to date; runs until it is cancelled."""
+        await self.targets.watch()
 
     def links_changed(self) -> None:
         """Called, beside the event loop, when the store's links have changed."""

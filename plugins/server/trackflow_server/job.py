@@ -19,8 +19,8 @@ from trackflow_core.config import Settings
 from trackflow_core.engine import Engine
 from trackflow_core.errors import InvalidEvent, TrackFlowError
 from trackflow_core.hooks import Hooks
-from trackflow_core.model import Click
-from trackflow_server import facts
+from trackflow_server import facts, inbox
+from trackflow_server.inbox import Inbox
 from trackflow_server.spool import Fact, SpoolReader
 from trackflow_server.store import Database, SqlStore
 from trackflow_server.store.catalog import SqlCatalog
@@ -31,7 +31,7 @@ _log = logging.getLogger("trackflow.job")
 _BATCH = 500
 _IDLE_SECONDS = 0.2
 _LONGEST_WAIT = 30.0
-_HEAD_START = 1.0
+HEAD_START = 1.0
 _NICENESS = 5
 _TIDY_SECONDS = 3600
 _KEPT_LOG = timedelta(days=30)
@@ -41,8 +41,11 @@ _KEPT_ANSWERS = timedelta(days=1)
 class Job:
     """Works in one thread from `start` to `stop`; what fails is tried again, later and later."""
 
-    def __init__(self, database: Database, spool: Path, hooks: Hooks, settings: Settings) -> None:
+    def __init__(
+        self, database: Database, spool: Path, hooks: Hooks, settings: Settings, told: Inbox
+    ) -> None:
         self._database = database
+        self._inbox = told
         self._path = spool
         self._hooks = hooks
         self._settings = settings
@@ -66,7 +69,7 @@ class Job:
         # Of this thread alone: redirects go first where the machine is busy.
         os.nice(_NICENESS)
         # Workers are forked first: none may get a copy of an open transaction.
-        self._stopping.wait(_HEAD_START)
+        self._stopping.wait(HEAD_START)
         wait = _IDLE_SECONDS
         while not self._stopping.is_set():
             try:
@@ -87,7 +90,7 @@ class Job:
         """Take in and process one batch; whether there was anything to do."""
         spooled = self._spool.first(_BATCH)
         with self._database.transaction() as store:
-            _take_in(store, spooled.facts)
+            take_in(store, spooled.facts)
             outbox = SqlOutbox(lambda: store)
             engine = Engine(store, self._hooks, self._settings, outbox)
             drained = engine.process_clicks(_BATCH)
@@ -95,7 +98,8 @@ class Job:
         self._spool.drop(spooled)
         if drained.rejected:
             _log.warning("%d clicks were set aside; see the dashboard for why.", drained.rejected)
-        return bool(spooled.facts or drained.claimed or drained.refreshed)
+        understood = self._inbox.step()
+        return bool(spooled.facts or drained.claimed or drained.refreshed or understood)
 
     def _tidy_at_times(self) -> None:
         now = time.monotonic()
@@ -105,12 +109,13 @@ class Job:
 
     def tidy(self, now: datetime) -> None:
         """Delete what nobody needs any more of the API's log, of its answers to be repeated, and
-        of webhooks that were sent."""
+        of webhooks that were sent or understood."""
         with self._database.transaction() as store:
             catalog = SqlCatalog(store, "", ())
             catalog.purge(LoggedRequest, now - _KEPT_LOG)
             catalog.purge(Idempotency, now - _KEPT_ANSWERS)
             SqlOutbox(lambda: store).purge(now - _KEPT_LOG)
+            store.forget_events(now - _KEPT_LOG)
 
     def drain(self) -> None:
         """Work until nothing is left."""
@@ -118,13 +123,12 @@ class Job:
             pass
 
 
-def clicks_of(told: Sequence[Fact]) -> Sequence[Click]:
-    """The clicks that facts of the spool tell."""
-    return [facts.click_of(fact) for fact in told]
-
-
-def _take_in(store: SqlStore, told: Sequence[Fact]) -> None:
-    clicks = clicks_of(told)
+def take_in(store: SqlStore, told: Sequence[Fact]) -> None:
+    """Take over what facts of the spool tell: clicks, and what CRMs sent."""
+    received = [facts.received_of(fact) for fact in told if facts.is_received(fact)]
+    if received:
+        inbox.keep(store, received)
+    clicks = [facts.click_of(fact) for fact in told if not facts.is_received(fact)]
     try:
         with store.atomic():
             store.append_clicks(clicks)

@@ -15,9 +15,12 @@ from granian.log import LogLevels
 from trackflow_core import hooks
 from trackflow_server import logs, spool
 from trackflow_server.config import PREFIX, ServerConfig
+from trackflow_server.connections import Connections
 from trackflow_server.dispatcher import Dispatcher
 from trackflow_server.edge import Edge, check_store
-from trackflow_server.job import Job
+from trackflow_server.inbox import Inbox
+from trackflow_server.job import HEAD_START, Job
+from trackflow_server.polling import Poller, Polls
 from trackflow_server.store import Database
 
 _log = logging.getLogger("trackflow.server")
@@ -70,8 +73,13 @@ class _Worker(Protocol):
 def _whole(config: ServerConfig, database: Database, loaded: hooks.Hooks) -> Sequence[_Worker]:
     check_store(database, is_edge=False)
     settings = config.settings(loaded.rules)
-    job = Job(database, config.spool_path, loaded, settings)
-    return [job, Dispatcher(config, database, loaded)]
+    connections = Connections(config, loaded)
+    told = Inbox(database, loaded, settings, connections)
+    return [
+        Job(database, config.spool_path, loaded, settings, told),
+        Poller(Polls(database, loaded, settings, connections), HEAD_START),
+        Dispatcher(config, database, loaded),
+    ]
 
 
 def _edge(config: ServerConfig, database: Database) -> Sequence[_Worker]:

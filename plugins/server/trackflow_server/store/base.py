@@ -46,7 +46,7 @@ class BaseStore:
         try:
             with self.connection.begin_nested():
                 yield
-        except (DataError, IntegrityError, UnicodeEncodeError) as error:
+        except (DataError, IntegrityError, UnicodeEncodeError, OverflowError) as error:
             cause = error.orig if isinstance(error, (DataError, IntegrityError)) else error
             raise InvalidEvent(f"The database refuses this: {cause}") from error
 
@@ -90,6 +90,22 @@ class BaseStore:
         self.connection.execute(
             statement.on_conflict_do_update(index_elements=keys, set_=changed), rows
         )
+
+    # -- what others keep copies of --------------------------------------------------------
+
+    def revision_of(self, name: str) -> int:
+        """A number that grows whenever what goes by `name` changes."""
+        query = select(schema.revision.c.number).where(schema.revision.c.name == name)
+        return self.connection.scalar(query) or 0
+
+    def count_change(self, name: str) -> int:
+        """Tell whoever keeps copies of what goes by `name` that it has changed; the new number."""
+        revision = schema.revision.c
+        statement = self._insert(schema.revision).values(name=name, number=1)
+        counted = statement.on_conflict_do_update(
+            index_elements=["name"], set_={"number": revision.number + 1}
+        ).returning(revision.number)
+        return int(self.connection.execute(counted).scalar_one())
 
     # -- merged ids ------------------------------------------------------------------------
 

@@ -11,7 +11,7 @@ from trackflow_core.tracking.sessions import Span
 from trackflow_server.store import rows
 from trackflow_server.store.base import BaseStore
 from trackflow_server.store.schema import click as click_table
-from trackflow_server.store.schema import click_queue, link, merged_visitor, revision, session
+from trackflow_server.store.schema import click_queue, link, merged_visitor, session
 
 
 class ClickStore(BaseStore):
@@ -89,16 +89,7 @@ class ClickStore(BaseStore):
 
     def links_revision(self) -> int:
         """A number that grows whenever links change."""
-        query = select(revision.c.number).where(revision.c.name == "link")
-        return self.connection.scalar(query) or 0
-
-    def count_change(self, name: str) -> int:
-        """Tell whoever keeps copies of what goes by `name` that it has changed; the new number."""
-        statement = self._insert(revision).values(name=name, number=1)
-        counted = statement.on_conflict_do_update(
-            index_elements=["name"], set_={"number": revision.c.number + 1}
-        ).returning(revision.c.number)
-        return int(self.connection.execute(counted).scalar_one())
+        return self.revision_of("link")
 
     def links(self, codes: Collection[str]) -> Mapping[str, Link]:
         if not codes:

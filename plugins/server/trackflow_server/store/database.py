@@ -18,6 +18,7 @@ from sqlalchemy.exc import ArgumentError, NoSuchModuleError, OperationalError
 from trackflow_core.attribution import BUILTIN_RULES, Rule
 from trackflow_core.errors import ConfigError, RetriableError
 from trackflow_server.store.clicks import ClickStore
+from trackflow_server.store.connectors import ConnectorStore
 from trackflow_server.store.deals import DealStore
 from trackflow_server.store.leads import LeadStore
 from trackflow_server.store.visitors import VisitorStore
@@ -28,7 +29,7 @@ _BUSY_SECONDS = 30
 _RULES = {rule.name: rule for rule in BUILTIN_RULES}
 
 
-class SqlStore(ClickStore, VisitorStore, LeadStore, DealStore):
+class SqlStore(ClickStore, VisitorStore, LeadStore, DealStore, ConnectorStore):
     """`trackflow_core.ports.Store` in a database of SQLAlchemy's."""
 
 

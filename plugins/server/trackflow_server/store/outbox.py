@@ -10,7 +10,7 @@ from typing import Any
 from sqlalchemy import ColumnElement, delete, func, not_, select, update
 
 from trackflow_core.model import Message, Outgoing, Subscription
-from trackflow_core.outbox import WEBHOOK
+from trackflow_core.outbox import CONNECTOR, WEBHOOK, WRITE_BACKS
 from trackflow_server.store.database import SqlStore
 from trackflow_server.store.schema import outbox_message, webhook_endpoint
 
@@ -32,7 +32,11 @@ class SqlOutbox:
             select(endpoint.place, endpoint.events).where(endpoint.enabled).order_by(endpoint.place)
         )
         return [
-            Subscription(f"{WEBHOOK}/{row['place']}", frozenset(row["events"])) for row in found
+            *(Subscription(f"{WEBHOOK}/{row['place']}", frozenset(row["events"])) for row in found),
+            *(
+                Subscription(f"{CONNECTOR}/{name}", WRITE_BACKS, name, latest=True)
+                for name in self._opened().connectors_that_write_back()
+            ),
         ]
 
     def post(self, told: Sequence[Outgoing]) -> None:
@@ -112,14 +116,20 @@ class SqlOutbox:
         return self._opened().connection.scalar(query) is not None
 
     def _due(self, now: datetime) -> list[ColumnElement[bool]]:
-        message, endpoint = outbox_message.c, webhook_endpoint.c
-        disabled = self._opened().connection.scalars(
-            select(endpoint.place).where(not_(endpoint.enabled))
-        )
+        message, endpoint, store = outbox_message.c, webhook_endpoint.c, self._opened()
+        endpoints = store.connection.scalars(select(endpoint.place).where(not_(endpoint.enabled)))
+        crms = {item.namespace for item in store.connectors()}
+        silent = [
+            *(f"{WEBHOOK}/{place}" for place in endpoints),
+            *(
+                f"{CONNECTOR}/{name}"
+                for name in crms.difference(store.connectors_that_write_back())
+            ),
+        ]
         return [
             message.state == WAITING,
             message.due_at <= now,
-            message.target.not_in([f"{WEBHOOK}/{place}" for place in disabled]),
+            message.target.not_in(silent),
         ]
 
     def sent(self, message: Message, now: datetime) -> None:
@@ -159,7 +169,9 @@ class SqlOutbox:
 
     def disable(self, target: str, reason: str) -> None:
         kind, _, place = target.partition("/")
-        if kind == WEBHOOK:
+        if kind == CONNECTOR:
+            self._opened().stop_writing_back(place, reason)
+        else:
             self._opened().connection.execute(
                 update(webhook_endpoint)
                 .where(webhook_endpoint.c.place == int(place))

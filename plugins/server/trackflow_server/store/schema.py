@@ -406,3 +406,65 @@ idempotency = Table(
     Column("headers", JSON, nullable=False),
     Column("body", String, nullable=False),
 )
+
+# -- connectors ----------------------------------------------------------------------------------
+
+# One CRM that leads and deals come from; `namespace` is "connector/instance", as in "frappe/acme".
+connector = Table(
+    "connector",
+    metadata,
+    Column("namespace", String, primary_key=True),
+    Column("settings", JSON, nullable=False),
+    Column("enabled", Boolean, nullable=False),
+    Column("writes_back", Boolean, nullable=False),
+    Column("poll_minutes", Integer, nullable=False),
+    _text("cursor"),
+    # When all that there was had been read, and when to ask again; null where nothing is polled.
+    Column("polled_at", Moment),
+    Column("due_at", Moment),
+    Column("attempts", Integer, nullable=False, server_default="0"),
+    _text("problem"),
+)
+
+# Apart from the settings, so that what is shown is never read together with them.
+connector_secret = Table(
+    "connector_secret",
+    metadata,
+    Column("namespace", String, primary_key=True),
+    # JSON, encrypted under a key of the installation.
+    Column("secrets", String, nullable=False),
+)
+
+# What a CRM told by a webhook, and what a poll found that cannot be understood.
+connector_event = Table(
+    "connector_event",
+    metadata,
+    *_placed("namespace", "event_id"),
+    Column("received_at", Moment, nullable=False),
+    Column("via", String, nullable=False),
+    # As text: a database's own JSON refuses characters that a CRM may send.
+    Column("payload", String, nullable=False),
+    Column("state", String, nullable=False),
+    _text("reason"),
+    Column("attempts", Integer, nullable=False, server_default="0"),
+    Column("settled_at", Moment, index=True),
+)
+Index("ix_connector_event_state", connector_event.c.state, connector_event.c.place)
+
+# Which facts came from where: `event` is the place of a `connector_event`, null for a poll.
+connector_fact = Table(
+    "connector_fact",
+    metadata,
+    Column("ref", String, primary_key=True),
+    Column("event_id", String, primary_key=True),
+    Column("namespace", String, nullable=False),
+    Column("kind", String, nullable=False),
+    Column("occurred_at", Moment, nullable=False),
+    Column("received_at", Moment, nullable=False),
+    Column("event", BigInteger, index=True),
+)
+Index(
+    "ix_connector_fact_namespace_received_at",
+    connector_fact.c.namespace,
+    connector_fact.c.received_at,
+)

@@ -1,0 +1,131 @@
+"""Incoming webhooks: verified, safe on disk, answered; what they mean is found out afterwards."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+from collections.abc import Awaitable, Callable, Mapping
+from datetime import datetime, timezone
+
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+from starlette.routing import Route
+
+from trackflow_core.connectors import Receiving
+from trackflow_core.errors import ConfigError, RetriableError, TrackFlowError
+from trackflow_core.hooks import Hooks
+from trackflow_core.ports import IncomingRequest
+from trackflow_server import facts, metrics
+from trackflow_server.client import Client, Networks
+from trackflow_server.config import ServerConfig
+from trackflow_server.connections import Connections, receiving
+from trackflow_server.spool import Fact
+from trackflow_server.store import Database
+from trackflow_server.store.connectors import Received
+
+_log = logging.getLogger("trackflow.intake")
+_MAX_BODY = 1024 * 1024
+_CHECK_SECONDS = 1.0
+
+
+class Intake:
+    """The endpoint of all connectors of one database."""
+
+    def __init__(
+        self,
+        config: ServerConfig,
+        hooks: Hooks,
+        database: Database,
+        append: Callable[[Fact], Awaitable[bool]],
+    ) -> None:
+        self._connections = Connections(config, hooks)
+        self._database = database
+        self._append = append
+        self._proxies = Networks(config.trusted_proxies)
+        self._receivers: Mapping[str, Receiving] = {}
+        self._seen = -1
+        self.route = Route(
+            "/trackflow/hooks/{connector}/{instance}", self._answer, methods=["POST"]
+        )
+
+    # -- connections in memory ---------------------------------------------------------------
+
+    async def watch(self) -> None:
+        """Take over connectors that were added or changed; runs until it is cancelled."""
+        while True:
+            try:
+                await asyncio.to_thread(self._look)
+            except TrackFlowError as error:
+                _log.warning("The connectors may be out of date: %s", error)
+            await asyncio.sleep(_CHECK_SECONDS)
+
+    def _look(self) -> None:
+        with self._database.reading() as store:
+            revision = store.connectors_revision()
+            if revision == self._seen:
+                return
+            found = {}
+            for configured in store.connectors():
+                if not configured.enabled:
+                    continue
+                try:
+                    found[configured.namespace] = receiving(
+                        self._connections.open(store, configured)
+                    )
+                except ConfigError as error:
+                    _log.warning("%s takes no webhooks: %s", configured.namespace, error)
+        self._receivers, self._seen = found, revision
+
+    # -- answering ---------------------------------------------------------------------------
+
+    async def _answer(self, request: Request) -> Response:
+        """202 for what is authentic and safe; why something is refused is told to the log alone."""
+        connector = request.path_params["connector"]
+        namespace = f"{connector}/{request.path_params['instance']}"
+        receiver = self._receivers.get(namespace)
+        if receiver is None:
+            _log.warning("A webhook to %.200r is refused: there is no such connector.", namespace)
+            return _refused("unknown")
+        body = b""
+        async for piece in request.stream():
+            body += piece
+            if len(body) > _MAX_BODY:
+                metrics.WEBHOOKS.labels(connector, "refused").inc()
+                return _problem(413, "The body is too long.", f"Send at most {_MAX_BODY} bytes.")
+        now = datetime.now(timezone.utc)
+        try:
+            delivery = receiver.verify(self._incoming(request, body), now)
+        except (ConfigError, RetriableError) as error:
+            # Nothing is wrong with the request: the sender should try again.
+            _log.warning("A webhook to %s cannot be checked: %s", namespace, error)
+            return _later()
+        except TrackFlowError as error:
+            _log.warning("A webhook to %s is refused: %s", namespace, error)
+            return _refused(connector)
+        told = Received(namespace, delivery.event_id, now, delivery.payload)
+        if not await self._append(facts.of_received(told)):
+            return _later()
+        metrics.WEBHOOKS.labels(connector, "accepted").inc()
+        return JSONResponse({"status": "accepted"}, 202)
+
+    def _incoming(self, request: Request, body: bytes) -> IncomingRequest:
+        headers: dict[str, str] = {}
+        for name, value in request.headers.items():
+            # Of a header that came twice nobody knows which one a proxy has set.
+            headers[name] = f"{headers[name]}, {value}" if name in headers else value
+        return IncomingRequest(body, headers, Client(request.scope).is_behind(self._proxies))
+
+
+def _refused(connector: str) -> Response:
+    metrics.WEBHOOKS.labels(connector, "refused").inc()
+    return _problem(401, "Unauthorized", "The request could not be authenticated.")
+
+
+def _later() -> Response:
+    return _problem(503, "Service unavailable", "Send it again later.")
+
+
+def _problem(status: int, title: str, detail: str) -> Response:
+    problem = {"type": "about:blank", "title": title, "status": status, "detail": detail}
+    return Response(json.dumps(problem), status, media_type="application/problem+json")

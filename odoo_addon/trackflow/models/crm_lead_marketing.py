@@ -284,7 +284,7 @@ class CrmLead(models.Model):
                 attribution = attribute(
                     touches,
                     deal,
-                    model._core_model(company.trackflow_window_days),
+                    self._trackflow_core_model(model, company),
                     lead_created_at=lead.came_in_at,
                 )
             except ConfigError as error:
@@ -307,6 +307,12 @@ class CrmLead(models.Model):
                 }
             )
         return split
+
+    def _trackflow_core_model(self, model, company):
+        """`model` as it split the deal: what it learned since has not done so yet."""
+        held = self.sudo().trackflow_attribution_ids[:1]
+        version = held.fit_version if held.attribution_model_id == model else None
+        return model._core_model(company.trackflow_window_days, version if model.learns else None)
 
     @api.model
     def _trackflow_credit(self, credit, clicks, digits):

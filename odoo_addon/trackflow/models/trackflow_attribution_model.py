@@ -125,14 +125,19 @@ class TrackflowAttributionModel(models.Model):
         """The rules that models may use, by name."""
         return plugin_hooks(self.env).rules
 
-    def _core_model(self, window_days):
-        """This model as the core knows it.
+    def _core_model(self, window_days, fit_version=None):
+        """This model as the core knows it, with the newest of what it learned.
+
+        `fit_version` takes an older fit in its place, 0 none.
 
         Raises ConfigError when its rule belongs to a plugin that is switched off.
         """
         name, rule_name, parameters, channel_rules, lookback_days, anchor, fit = self._parameters(
             self.id
         )
+        if fit_version is not None:
+            fits = self.sudo().fit_ids
+            fit = fits.filtered(lambda fit: fit.version == fit_version)._core_fit()
         rule = plugin_hooks(self.env).rules.get(rule_name)
         if rule is None:
             raise ConfigError(

@@ -7,6 +7,7 @@ from . import (
     test_crm_history,
     test_crm_lead,
     test_crm_touches,
+    test_export,
     test_link_tracker,
     test_links,
     test_marketing_data,

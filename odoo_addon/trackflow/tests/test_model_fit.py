@@ -99,6 +99,27 @@ class TestModelFit(TrackflowCase):
         self.assertEqual(set(deal.trackflow_attribution_ids.mapped("fit_version")), {1})
         self.assertEqual(receipt["digest"], deal.trackflow_attribution_ids[0].digest)
 
+    def test_the_receipt_is_that_of_the_ledger(self):
+        self.world()
+        deal = self.env["crm.lead"].search([("name", "=", "Deal")], limit=1)
+        deal.trackflow_attribution_model_id = self.model
+        self.drain()
+        for frozen in (0, 1, 2):
+            # Whatever was learned since, the receipt explains the credits that stand.
+            self.click(new_visitor_id(), 4, self.links[frozen])
+            self.drain()
+            self.model.action_fit()
+            self.run_job()
+            receipt = self.receipt(deal)
+            self.assertEqual(receipt["digest"], deal.trackflow_attribution_ids[0].digest)
+            words = f"Fit {frozen} of" if frozen else "Not fitted yet."
+            self.assertIn(words, receipt["receipt"])
+            self.model.action_recompute()
+
+    def receipt(self, deal):
+        models = deal.with_user(self.manager).trackflow_marketing_data()["models"]
+        return next(model for model in models if model["id"] == self.model.id)
+
     def test_fitting_again_is_a_new_version(self):
         self.world()
         for version in (1, 2):

@@ -119,19 +119,26 @@ def export(url: str, folder: Path, progress: Callable[[str], None]) -> Sequence[
     TrackFlow, or when `folder` cannot be written or holds an export of another database.
     """
     with _connected(url) as select:
-        queries = _queries(select)
-        try:
-            folder.mkdir(parents=True, exist_ok=True)
-            state = _read_state(folder)
-            found = []
-            for table in SCHEMAS:
-                progress(table)
-                rows = select(queries[table]) if table in queries else iter(())
-                found.append(_write(folder, table, rows, state.setdefault(table, {})))
-                # After each table: an export that is interrupted goes on with the next.
-                (folder / _STATE).write_text(json.dumps({"format": _FORMAT, "months": state}))
-        except OSError as error:
-            raise ConfigError(f"{folder} cannot be written: {error.strerror or error}.") from error
+        return export_rows(select, folder, progress)
+
+
+def export_rows(
+    select: Select, folder: Path, progress: Callable[[str], None]
+) -> Sequence[Exported]:
+    """As `export`, from a database that is read already."""
+    queries = _queries(select)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        state = _read_state(folder)
+        found = []
+        for table in SCHEMAS:
+            progress(table)
+            rows = select(queries[table]) if table in queries else iter(())
+            found.append(_write(folder, table, rows, state.setdefault(table, {})))
+            # After each table: an export that is interrupted goes on with the next.
+            (folder / _STATE).write_text(json.dumps({"format": _FORMAT, "months": state}))
+    except OSError as error:
+        raise ConfigError(f"{folder} cannot be written: {error.strerror or error}.") from error
     return found
 
 

@@ -7,6 +7,7 @@ from datetime import datetime
 from typing import Any
 
 from trackflow_core.model import Click, Tier
+from trackflow_core.tracking import consent
 from trackflow_server.store.connectors import Received
 
 
@@ -27,6 +28,12 @@ def of_click(click: Click) -> dict[str, Any]:
         "kind": click.kind,
         "data": click.data,
     }
+
+
+def limited(fact: Mapping[str, Any]) -> dict[str, Any] | None:
+    """What the tier of a click allows to keep of it; None for nothing."""
+    kept = consent.limit(click_of(fact))
+    return of_click(kept) if kept else None
 
 
 def click_of(fact: Mapping[str, Any]) -> Click:

@@ -10,18 +10,19 @@ from datetime import datetime, timezone
 from typing import Any
 
 from trackflow_core.hooks import Hooks
-from trackflow_core.model import Click, Context
-from trackflow_core.tracking import agents, consent, links
+from trackflow_core.model import CLICK, Context, Tier
+from trackflow_core.tracking import agents, links
 from trackflow_core.tracking.urls import build_destination, header_safe, raw_query
 from trackflow_server import facts, metrics
 from trackflow_server.client import Client, Scope
-from trackflow_server.spool import SpoolWriter
+from trackflow_server.spool import Fact, SpoolWriter
 from trackflow_server.targets import Target, Targets
 from trackflow_server.visits import Visits
 
 _log = logging.getLogger("trackflow.redirect")
 PREFIX = "/r/"
 _CONTEXT = Context(host="server")
+_WHOLE = (Tier.FULL, Tier.SESSION)
 Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 Headers = list[tuple[bytes, bytes]]
 
@@ -85,33 +86,36 @@ class Redirects:
         if target.always and not query and not self._chooses:
             return target.always, True
         link = target.link
-        destination, in_use = link.destination, True
+        destination = link.destination
         if not target.always or self._chooses:
             request = self._asked(target, client, query)
-            choice = links.choose(link, request, now)
-            in_use = choice.reason in links.IN_USE
-            if in_use and self._chooses:
+            choice = target.choice or links.choose(link, request, now)
+            if choice.reason not in links.IN_USE:
+                return header_safe(choice.destination or ""), False
+            if self._chooses:
                 choice = self._hooks.choose_destination(choice, link, request, _CONTEXT)
-            if choice.destination is None or not in_use:
-                return header_safe(choice.destination or ""), in_use
+            if choice.destination is None:
+                return "", True
             destination = choice.destination
-        return header_safe(build_destination(destination, target.utm, query)), in_use
+        if target.always and not query and destination == link.destination:
+            return target.always, True
+        return header_safe(build_destination(destination, target.utm, query)), True
 
     def _asked(self, target: Target, client: Client, query: str) -> links.Request:
-        rules = target.link.rules
         device = country = ""
-        if any(rule.device for rule in rules):
-            device = agents.classify(client.header("user-agent")).device
-        if any(rule.countries for rule in rules):
-            address = client.address(self._visits.proxies)
-            country = self._hooks.geolocate(address, _CONTEXT)
+        for rule in target.link.rules:
+            if rule.device and not device:
+                device = agents.classify(client.header("user-agent")).device
+            if rule.countries and not country:
+                address = client.address(self._visits.proxies)
+                country = self._hooks.geolocate(address, _CONTEXT)
         return links.Request(
             device=device,
             languages=client.header("accept-language"),
             country=country,
             query=query,
             visitor_id=self._visits.known(client),
-            draw=secrets.randbits(32),
+            draw=secrets.randbits(32) if target.link.variants else 0,
         )
 
     async def _record(
@@ -122,24 +126,26 @@ class Redirects:
         visitor_id, cookie = self._visits.identify(client, tier)
         if cookie:
             headers.append((b"set-cookie", cookie.encode("ascii")))
-        kept = consent.limit(
-            Click(
-                event_id=f"{self._run}{next(self._number):016x}",
-                occurred_at=now,
-                link_code=target.link.code,
-                destination=location,
-                visitor_id=visitor_id,
-                ip=self._visits.address(client),
-                user_agent=client.header("user-agent"),
-                referrer=client.header("referer"),
-                internal=self._visits.is_internal(client),
-                prefetch=client.is_prefetch,
-                tier=tier,
-            )
-        )
+        # As `facts.of_click` has it, without building the click: this is done for every visitor.
+        fact: Fact = {
+            "event_id": f"{self._run}{next(self._number):016x}",
+            "occurred_at": now.isoformat(),
+            "link_code": target.link.code,
+            "destination": location,
+            "visitor_id": visitor_id,
+            "ip": self._visits.address(client),
+            "user_agent": client.header("user-agent"),
+            "referrer": client.header("referer"),
+            "internal": self._visits.is_internal(client),
+            "prefetch": client.is_prefetch,
+            "tier": tier.value,
+            "kind": CLICK,
+            "data": "",
+        }
+        kept = fact if tier in _WHOLE else facts.limited(fact)
         if kept is None:
             return
-        if await self._spool.append(facts.of_click(kept)):
+        if await self._spool.append(kept):
             metrics.clicks["recorded"] += 1
         else:
             metrics.clicks["lost"] += 1
@@ -153,6 +159,6 @@ class Redirects:
 
 
 async def _answer(send: Send, status: int, headers: Headers, body: bytes = b"") -> None:
-    headers.append((b"content-length", str(len(body)).encode()))
+    headers.append((b"content-length", str(len(body)).encode() if body else b"0"))
     await send({"type": "http.response.start", "status": status, "headers": headers})
     await send({"type": "http.response.body", "body": body})

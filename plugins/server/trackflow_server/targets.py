@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 from trackflow_core.errors import TrackFlowError
 from trackflow_core.model import Link, LinkStatus
+from trackflow_core.tracking.links import Choice
 from trackflow_core.tracking.urls import build_destination, header_safe
 
 _log = logging.getLogger("trackflow.links")
@@ -24,12 +25,14 @@ Load = Callable[[Collection[str]], Mapping[str, Link]]
 class Target:
     """A link with what can be said of it beforehand.
 
-    `always` is where every click without a query goes; "" where that depends on the click.
+    `always` is where every click without a query goes, and `choice` what is chosen for it; "" and
+    None where that depends on the click.
     """
 
     link: Link
     utm: Mapping[str, str]
     always: str
+    choice: Choice | None = None
 
 
 def target_of(link: Link) -> Target:
@@ -43,8 +46,10 @@ def target_of(link: Link) -> Target:
         or link.rules
         or link.variants
     )
-    always = "" if depends else header_safe(build_destination(link.destination, utm))
-    return Target(link, utm, always)
+    if depends:
+        return Target(link, utm, "")
+    always = header_safe(build_destination(link.destination, utm))
+    return Target(link, utm, always, Choice(link.destination, "destination"))
 
 
 class Targets:

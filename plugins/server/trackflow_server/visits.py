@@ -21,6 +21,9 @@ class Visits:
         self.keys = keys
         self.proxies = Networks(config.trusted_proxies)
         self._policy = config.consent_policy
+        self._unsignalled = {
+            answer: consent.tier(answer, policy=config.consent_policy) for answer in Consent
+        }
         self._consent_cookie = config.consent_cookie
         self._ip_policy = IpPolicy(config.ip_policy)
         self._internal = Networks(config.internal_networks)
@@ -30,14 +33,12 @@ class Visits:
         """How much may be kept, by the consent cookie or else by what the page `said`; a refusal
         by either counts."""
         answer = client.consent(self._consent_cookie)
+        gpc, dnt = client.header("sec-gpc"), client.header("dnt")
+        if not gpc and not dnt and said is Consent.UNKNOWN:
+            return self._unsignalled[answer]
         if answer is Consent.UNKNOWN or said is Consent.DENIED:
             answer = said
-        return consent.tier(
-            answer,
-            gpc=client.header("sec-gpc"),
-            dnt=client.header("dnt"),
-            policy=self._policy,
-        )
+        return consent.tier(answer, gpc=gpc, dnt=dnt, policy=self._policy)
 
     def is_internal(self, client: Client) -> bool:
         """Whether the request comes from our own networks."""

@@ -7,10 +7,17 @@ from dataclasses import replace
 from datetime import timedelta
 from decimal import Decimal
 
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from trackflow_core.attribution import BUILTIN_RULES, ChannelRule, Model, Rule, attribute
+from trackflow_core.attribution import (
+    BUILTIN_RULES,
+    ChannelRule,
+    Model,
+    Rule,
+    Splitting,
+    attribute,
+)
 from trackflow_core.model import DealStatus, Touch
 from trackflow_core.testing.facts import at, deal, touch
 
@@ -165,3 +172,23 @@ def test_credits_are_those_of_the_window_and_of_nothing_else(
     assert abs(sum(credit.weight for credit in told.credits) - 1) < 1e-9
     alone = attribute(inside, won, model, lead_created_at=lead_created_at)
     assert (alone.credits, alone.digest) == (told.credits, told.digest)
+
+
+@settings(max_examples=50, deadline=None)
+@given(journeys, st.none() | st.integers(-150_000, 20_000), st.integers(-(10**6), 10**6))
+def test_many_models_split_a_deal_as_each_does_alone(
+    touches: list[Touch], lead_minutes: int | None, value: int
+) -> None:
+    won = deal(days=14, status=DealStatus.WON, value=value)
+    lead_created_at = None if lead_minutes is None else at(0, lead_minutes)
+    splitting = Splitting(touches, won, lead_created_at)
+    for model in (
+        *(Model(rule, anchor=anchor) for rule in BUILTIN_RULES for anchor in ("created", "won")),
+        Model(RULES["linear"], lookback=timedelta(days=20)),
+        DOUBLED,
+    ):
+        alone = attribute(touches, won, model, lead_created_at=lead_created_at)
+        told = splitting.attribute(model)
+        assert (told.credits, told.digest) == (alone.credits, alone.digest)
+        parts = [(credit.touch, credit.value) for credit in alone.credits]
+        assert list(splitting.parts(model)) == parts

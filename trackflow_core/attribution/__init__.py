@@ -7,7 +7,7 @@ True
 
 from trackflow_core.attribution.compare import CampaignComparison, Comparison, compare
 from trackflow_core.attribution.fits import Fit, Path
-from trackflow_core.attribution.ledger import Attribution, attribute
+from trackflow_core.attribution.ledger import Attribution, Splitting, attribute
 from trackflow_core.attribution.models import BUILTIN_RULES, ChannelRule, Journey, Model, Rule
 
 __all__ = [
@@ -21,6 +21,7 @@ __all__ = [
     "Model",
     "Path",
     "Rule",
+    "Splitting",
     "attribute",
     "compare",
 ]

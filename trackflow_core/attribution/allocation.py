@@ -56,12 +56,15 @@ def allocate(value: int, weights: Sequence[int]) -> list[int]:
         raise ValueError("weights must be non-negative integers, not all zero")
     if value < 0:
         return [-part for part in allocate(-value, weights)]
-    parts = []
+    parts = [0] * len(weights)
     remainders = []
+    left = value
     for place, weight in enumerate(weights):
-        part, remainder = divmod(value * weight, total)
-        parts.append(part)
-        remainders.append((-remainder, place))
-    for _, place in sorted(remainders)[: value - sum(parts)]:
-        parts[place] += 1
+        if weight:
+            parts[place], remainder = divmod(value * weight, total)
+            left -= parts[place]
+            remainders.append((-remainder, place))
+    if left:
+        for _, place in sorted(remainders)[:left]:
+            parts[place] += 1
     return parts

@@ -12,7 +12,7 @@ from typing import Any
 
 from trackflow_core.attribution.allocation import from_minor_units
 from trackflow_core.attribution.fits import Progress, no_progress
-from trackflow_core.attribution.ledger import Attribution, attribute, journey_of
+from trackflow_core.attribution.ledger import Attribution, Splitting, journey_of
 from trackflow_core.attribution.models import Model
 from trackflow_core.errors import ConfigError
 from trackflow_core.model import UNATTRIBUTED, Deal, Touch
@@ -134,13 +134,14 @@ def compare(
     groups: dict[tuple[str, int], list[_Earnings]] = {}
     found = list(deals)
     for number, deal in enumerate(found, 1):
-        journey = tuple(touches.get(deal.lead_ref, ()))
+        journey = touches.get(deal.lead_ref, ())
         created_at = leads_created_at.get(deal.lead_ref)
         group = groups.setdefault(
             (deal.currency, deal.digits), [_Earnings(model) for model in models]
         )
+        splitting = Splitting(journey, deal, created_at)
         for earnings in group:
-            earnings.add(attribute(journey, deal, earnings.model, lead_created_at=created_at))
+            earnings.add(splitting.attribute(earnings.model))
         progress(number / len(found))
     rows = [
         row

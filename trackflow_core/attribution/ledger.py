@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from decimal import Decimal
-from functools import cached_property
+from functools import cached_property, lru_cache
 from typing import Any
 
 from trackflow_core.attribution.allocation import allocate, from_minor_units
@@ -166,25 +166,68 @@ def attribute(
 
     Raises ConfigError when the rule (a plugin's, say) returns weights that cannot be used.
     """
-    anchor = model.anchor_of(deal)
-    start = anchor - model.lookback
-    journey = sorted(
-        {touch.id: touch for touch in touches if start <= touch.occurred_at <= anchor}.values(),
-        key=lambda touch: touch.order_key,
-    )
-    known = lead_created_at if model.rule.milestones else None
-    if not journey:
-        whole = Credit(None, UNATTRIBUTED, 1.0, deal.value, "only")
-        return Attribution(deal, model, anchor, (whole,), known)
-    weights = model.weigh(journey_of(tuple(journey), deal, model, known))
-    total = sum(weights)
-    values = allocate(deal.value, weights)
-    last = len(journey) - 1
-    credits = tuple(
-        Credit(touch, touch.channel, weight / total, value, _position(place, last))
-        for place, (touch, weight, value) in enumerate(zip(journey, weights, values, strict=True))
-    )
-    return Attribution(deal, model, anchor, credits, known)
+    return Splitting(touches, deal, lead_created_at).attribute(model)
+
+
+class Splitting:
+    """One deal and its touches, to be split by one model after another; see `attribute`.
+
+    What models of the same window and anchor share is done once.
+    """
+
+    def __init__(
+        self, touches: Iterable[Touch], deal: Deal, lead_created_at: datetime | None = None
+    ) -> None:
+        self._touches = tuple(touches)
+        self._deal = deal
+        self._lead_created_at = lead_created_at
+        self._windows: dict[tuple[datetime, timedelta], tuple[Touch, ...]] = {}
+
+    def attribute(self, model: Model) -> Attribution:
+        """The credits under `model`.
+
+        Raises ConfigError when the rule (a plugin's, say) returns weights that cannot be used.
+        """
+        deal, anchor = self._deal, model.anchor_of(self._deal)
+        known = self._lead_created_at if model.rule.milestones else None
+        journey = self._window(anchor, model.lookback)
+        if not journey:
+            whole = Credit(None, UNATTRIBUTED, 1.0, deal.value, "only")
+            return Attribution(deal, model, anchor, (whole,), known)
+        weights = model.weigh(journey_of(journey, deal, model, known))
+        total = sum(weights)
+        credits = tuple(
+            Credit(touch, touch.channel, weight / total, value, position)
+            for touch, weight, value, position in zip(
+                journey,
+                weights,
+                allocate(deal.value, weights),
+                _positions(len(journey)),
+                strict=True,
+            )
+        )
+        return Attribution(deal, model, anchor, credits, known)
+
+    def parts(self, model: Model) -> Iterable[tuple[Touch | None, int]]:
+        """Each touch with its part of the value under `model`, as `attribute` gives it but without
+        the receipt: for sums over many deals. No touch takes the value of a deal without any.
+
+        Raises ConfigError when the rule (a plugin's, say) returns weights that cannot be used.
+        """
+        journey = self._window(model.anchor_of(self._deal), model.lookback)
+        if not journey:
+            return ((None, self._deal.value),)
+        weights = model.weigh(journey_of(journey, self._deal, model, self._lead_created_at))
+        return zip(journey, allocate(self._deal.value, weights), strict=True)
+
+    def _window(self, anchor: datetime, lookback: timedelta) -> tuple[Touch, ...]:
+        """The touches that count, in order, none of them twice."""
+        key = (anchor, lookback)
+        if key not in self._windows:
+            start = anchor - lookback
+            inside = {t.id: t for t in self._touches if start <= t.occurred_at <= anchor}
+            self._windows[key] = tuple(sorted(inside.values(), key=lambda touch: touch.order_key))
+        return self._windows[key]
 
 
 def journey_of(
@@ -220,10 +263,11 @@ def _touch_inputs(touch: Touch) -> list[str]:
     return inputs if touch.kind == "click" else [*inputs, touch.kind]
 
 
-def _position(place: int, last: int) -> str:
-    if last == 0:
-        return "only"
-    return "first" if place == 0 else "last" if place == last else "middle"
+@lru_cache(maxsize=256)
+def _positions(count: int) -> Sequence[str]:
+    if count == 1:
+        return ("only",)
+    return ("first", *("middle",) * (count - 2), "last")
 
 
 def _credit(credit: Credit) -> dict[str, Any]:

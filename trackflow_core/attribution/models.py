@@ -164,6 +164,9 @@ class Model:
     name: str = ""
     channel_rules: tuple[ChannelRule, ...] = ()
     fit: Fit | None = None
+    _by_length: dict[int, Sequence[int]] = field(
+        default_factory=dict, init=False, repr=False, compare=False
+    )
 
     def __post_init__(self) -> None:
         if self.fit is not None and (self.rule.learn is None or self.fit.rule != self.rule.name):
@@ -201,6 +204,15 @@ class Model:
 
         Raises ConfigError when the rule (a plugin's, say) returns weights that cannot be used.
         """
+        if not self.rule.positional:
+            return self._multiplied(self._weigh(journey), journey)
+        count = len(journey.touches)
+        if count not in self._by_length:
+            self._by_length[count] = self._weigh(journey)
+        return self._multiplied(self._by_length[count], journey)
+
+    def _weigh(self, journey: Journey) -> Sequence[int]:
+        """What the rule answers, where it can be used."""
         weights = list(self.rule.weigh(journey))
         usable = (
             len(weights) == len(journey.touches)
@@ -212,6 +224,10 @@ class Model:
                 f"The rule {self.rule.name!r} must return {len(journey.touches)} non-negative "
                 f"integers, not all zero; it returned {weights!r:.200}."
             )
+        return weights
+
+    def _multiplied(self, weights: Sequence[int], journey: Journey) -> Sequence[int]:
+        """`weights` with the channel rules applied."""
         if not self.channel_rules:
             return weights
         multiplied = [
@@ -288,9 +304,17 @@ def _by_milestones(
     times = [touch.occurred_at for touch in journey.touches]
     # bisect gives the place after the last touch at or before the moment; 0 when there is none.
     counts = (bisect_right(times, moment) for moment in moments if moment is not None)
-    earners = [0, *(count - 1 for count in counts if count)]
-    others = len(times) - len(set(earners))
-    shares = [rest / others if others else Fraction(0)] * len(times)
+    earners = (0, *(count - 1 for count in counts if count))
+    return _shares_of(earners, len(times), share, rest)
+
+
+@lru_cache(maxsize=4096)
+def _shares_of(
+    earners: tuple[int, ...], count: int, share: Fraction, rest: Fraction
+) -> Sequence[int]:
+    """The weights of `count` touches; whoever earns twice gets two shares."""
+    others = count - len(set(earners))
+    shares = [rest / others if others else Fraction(0)] * count
     for place in earners:
         shares[place] = Fraction(0)
     for place in earners:

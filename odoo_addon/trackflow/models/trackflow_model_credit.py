@@ -1,16 +1,16 @@
-import json
 import logging
+from functools import lru_cache
 
 from odoo import api, fields, models
 from odoo.tools import SQL
 
-from trackflow_core.attribution import attribute
+from trackflow_core.attribution import Splitting
 from trackflow_core.attribution.allocation import from_minor_units
 from trackflow_core.errors import ConfigError
+from trackflow_core.model import UNATTRIBUTED
 
 from ..engine import build_engine
 from ..store import OdooStore
-from ..store.values import touch_columns
 
 _logger = logging.getLogger(__name__)
 
@@ -44,7 +44,7 @@ class TrackflowModelCredit(models.Model):
     company_id = fields.Many2one("res.company", readonly=True, ondelete="cascade")
 
     @api.model
-    def _cron_compare(self, limit=500):
+    def _cron_compare(self, limit=1000):
         """Split the deals that are due under every model."""
         progress = self.env["ir.cron"]._commit_progress
         while done := self._compare(limit):
@@ -59,7 +59,7 @@ class TrackflowModelCredit(models.Model):
         claimed = self.env.execute_query(
             SQL(
                 """
-                SELECT id, lead_id FROM trackflow_model_credit_due
+                SELECT lead_id FROM trackflow_model_credit_due
                  ORDER BY id LIMIT %s FOR UPDATE SKIP LOCKED
                 """,
                 limit,
@@ -67,79 +67,164 @@ class TrackflowModelCredit(models.Model):
         )
         if not claimed:
             return 0
-        lead_ids = list({lead_id for _id, lead_id in claimed})
-        rows = self._prepare_rows(lead_ids)
+        # Another process may have changed a model since the last batch.
+        self.env.registry.check_signaling(self.env.cr)
+        lead_ids = list({lead_id for (lead_id,) in claimed})
+        held, wanted = self._held_rows(lead_ids), self._prepare_rows(lead_ids)
+        gone = [held[row] for row in held.keys() - wanted]
+        if gone:
+            self.env.cr.execute(SQL("DELETE FROM trackflow_model_credit WHERE id = ANY(%s)", gone))
+        self._insert_rows(wanted - held.keys())
         self.env.cr.execute(
             SQL(
                 """
-                WITH done AS (DELETE FROM trackflow_model_credit_due WHERE id = ANY(%(due)s)),
-                     old AS (DELETE FROM trackflow_model_credit WHERE lead_id = ANY(%(leads)s))
-                INSERT INTO trackflow_model_credit
-                    (lead_id, attribution_model_id, channel, campaign_id, touches, value,
-                     currency_id, company_id)
-                SELECT r.lead_id, r.model_id, r.channel,
-                       COALESCE(click.campaign_id, touch.campaign_id), count(r.event_id),
-                       sum(r.value), r.currency_id, r.company_id
-                  FROM jsonb_to_recordset(%(rows)s::jsonb) AS r(
-                       lead_id int, model_id int, company_id int, currency_id int, event_id text,
-                       channel text, value numeric)
-                  LEFT JOIN link_tracker_click click ON click.trackflow_event_id = r.event_id
-                  LEFT JOIN trackflow_touch touch ON touch.touch_key = r.event_id
-                 GROUP BY 1, 2, 3, 4, 7, 8
+                DELETE FROM trackflow_model_credit_due WHERE id IN (
+                    SELECT id FROM trackflow_model_credit_due
+                     WHERE lead_id = ANY(%s) FOR UPDATE SKIP LOCKED)
                 """,
-                due=[row[0] for row in claimed],
-                leads=lead_ids,
-                rows=json.dumps(rows),
+                lead_ids,
             )
         )
         self.invalidate_model(flush=False)
         return len(claimed)
 
     @api.model
+    def _held_rows(self, lead_ids):
+        """The id of each row that is kept of these deals, by its content."""
+        rows = self.env.execute_query(
+            SQL(
+                """
+                SELECT id, lead_id, attribution_model_id, channel, campaign_id, touches,
+                       value::text, currency_id, company_id
+                  FROM trackflow_model_credit WHERE lead_id = ANY(%s)
+                """,
+                lead_ids,
+            )
+        )
+        return {tuple(content): row_id for row_id, *content in rows}
+
+    @api.model
+    def _insert_rows(self, rows):
+        if not rows:
+            return
+        leads, model_ids, channels, campaigns, *rest = zip(*rows, strict=True)
+        touches, values, currencies, companies = rest
+        # Few names, many rows: each name is sent once.
+        names = list(dict.fromkeys(channels))
+        places = {name: place for place, name in enumerate(names, 1)}
+        self.env.cr.execute(
+            SQL(
+                """
+                INSERT INTO trackflow_model_credit
+                    (lead_id, attribution_model_id, channel, campaign_id, touches, value,
+                     currency_id, company_id)
+                SELECT r.lead_id, r.model_id, (%(names)s::text[])[r.channel], r.campaign_id,
+                       r.touches, r.value, r.currency_id, r.company_id
+                  FROM unnest(%(leads)s::int[], %(models)s::int[], %(channels)s::int[],
+                              %(campaigns)s::int[], %(touches)s::int[], %(values)s::numeric[],
+                              %(currencies)s::int[], %(companies)s::int[])
+                       AS r(lead_id, model_id, channel, campaign_id, touches, value, currency_id,
+                            company_id)
+                 ORDER BY r.lead_id, r.model_id
+                """,
+                names=names,
+                leads=_array(leads),
+                models=_array(model_ids),
+                channels=_array(places[name] for name in channels),
+                campaigns=_array(campaigns),
+                touches=_array(touches),
+                values=_array(values),
+                currencies=_array(currencies),
+                companies=_array(companies),
+            )
+        )
+
+    @api.model
     def _prepare_rows(self, lead_ids):
-        """One row for each credit of these deals under each model that they may have."""
+        """The rows that ought to be kept of these deals: what each channel and campaign earns of
+        them under each model that they may have."""
         store = OdooStore(self.env)
         engine = build_engine(self.env, store)
-        records = {
-            deal.ref: (lead_id, deal) for lead_id, _lead, deal in store.records(lead_ids) if deal
+        found = {
+            lead_id: (deal, store.row(lead_id))
+            for lead_id, deal in store.deals_of_records(lead_ids).items()
         }
-        deals = [deal for _id, deal in records.values()]
-        journeys = engine.journeys(deals) if deals else {}
+        deals = [deal for deal, _row in found.values()]
+        journeys = engine.journeys(deals)
         created_at = {
             lead.ref: lead.came_in_at for lead in store.leads({deal.lead_ref for deal in deals})
         }
-        available = self.env["trackflow.attribution.model"].sudo().search([("active", "=", True)])
-        rows, unusable = [], set()
-        for ref, (lead_id, deal) in records.items():
-            row = store._rows[lead_id]
-            for model in available:
-                if model.id in unusable or model.company_id.id not in (False, row["company_id"]):
-                    continue
+        models_of = _ModelsOfCompanies(self.env)
+        rows = set()
+        for lead_id, (deal, row) in found.items():
+            splitting = Splitting(journeys[deal.ref], deal, created_at.get(deal.lead_ref))
+            shared = (row["currency_id"], row["company_id"])
+            for model_id, model in models_of(row["company_id"], row["window_days"]):
                 try:
-                    attribution = attribute(
-                        journeys.get(ref, ()),
-                        deal,
-                        model._core_model(row["window_days"]),
-                        lead_created_at=created_at.get(deal.lead_ref),
-                    )
+                    parts = splitting.parts(model)
                 except ConfigError as error:
-                    _logger.warning("%s It is left out of comparisons.", error)
-                    unusable.add(model.id)
+                    models_of.leave_out(model_id, error)
+                    rows = {kept for kept in rows if kept[1] != model_id}
                     continue
-                rows += [
-                    {
-                        "lead_id": lead_id,
-                        "model_id": model.id,
-                        "company_id": row["company_id"],
-                        "currency_id": row["currency_id"],
-                        "channel": credit.channel,
-                        "event_id": touch_columns(credit.touch).get("event_id"),
-                        "value": str(from_minor_units(credit.value, deal.digits)),
-                    }
-                    for credit in attribution.credits
-                    if credit.value or credit.touch is None
-                ]
+                rows.update(
+                    (lead_id, model_id, *earner, touches, _amount(value, deal.digits), *shared)
+                    for earner, (touches, value) in _sums(parts, store).items()
+                )
         return rows
+
+
+class _ModelsOfCompanies:
+    """The active models as the core knows them; one that cannot be used is left out, once."""
+
+    def __init__(self, env):
+        self._models = env["trackflow.attribution.model"].sudo().search([("active", "=", True)])
+        self._unusable = set()
+        self._known = {}
+
+    def __call__(self, company_id, window_days):
+        """Id and model of each that deals of this company may have."""
+        key = (company_id, window_days)
+        if key not in self._known:
+            self._known[key] = list(self._find(*key))
+        return self._known[key]
+
+    def _find(self, company_id, window_days):
+        for model in self._models:
+            if model.id in self._unusable or model.company_id.id not in (False, company_id):
+                continue
+            try:
+                yield model.id, model._core_model(window_days)
+            except ConfigError as error:
+                self.leave_out(model.id, error)
+
+    def leave_out(self, model_id, error):
+        _logger.warning("%s It is left out of comparisons.", error)
+        self._unusable.add(model_id)
+        self._known = {}
+
+
+def _sums(parts, store):
+    """Touches and value by channel and campaign; what earned nothing is left out."""
+    sums = {}
+    for touch, value in parts:
+        if touch is None:
+            sums[UNATTRIBUTED, None] = (0, value)
+        elif value:
+            earner = (touch.channel, store.campaign_of_touch(touch.id))
+            touches, earned = sums.get(earner, (0, 0))
+            sums[earner] = (touches + 1, earned + value)
+    return sums
+
+
+@lru_cache(maxsize=4096)
+def _amount(value, digits):
+    """Minor units as PostgreSQL writes them in major units."""
+    return str(from_minor_units(value, digits))
+
+
+def _array(values):
+    """Numbers as the text of an array: an array of Python's is quoted item by item."""
+    return f"{{{','.join('NULL' if value is None else str(value) for value in values)}}}"
 
 
 class TrackflowModelCreditDue(models.Model):
@@ -150,7 +235,9 @@ class TrackflowModelCreditDue(models.Model):
     _log_access = False
     _rec_name = "lead_id"
 
-    lead_id = fields.Many2one("crm.lead", required=True, readonly=True, ondelete="cascade")
+    lead_id = fields.Many2one(
+        "crm.lead", required=True, readonly=True, index=True, ondelete="cascade"
+    )
 
     @api.model
     def _add_all(self):

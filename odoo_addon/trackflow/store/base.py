@@ -70,6 +70,7 @@ class BaseStore:
         self._rows = {}
         self._ids = {"lead": {}, "deal": {}}
         self._chosen_models = {}
+        self._touch_campaigns = {}
         self._bound = set()
         self._idle_visitors = frozenset()
 

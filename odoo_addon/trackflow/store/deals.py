@@ -14,6 +14,37 @@ from .values import LOCAL_REF, clean, local_ref, naive, text_time, touch_columns
 
 _logger = logging.getLogger(__name__)
 
+# The columns of the ledger in the order in which `replace_credits` finds them.
+_LEDGER = (
+    "lead_id",
+    "attribution_model_id",
+    "company_id",
+    "currency_id",
+    "deal_value",
+    "deal_status",
+    "position",
+    "sequence",
+    "touch_key",
+    "touch_kind",
+    "touch_at",
+    "channel",
+    "source",
+    "medium",
+    "campaign",
+    "content",
+    "term",
+    "campaign_id",
+    "link_id",
+    "click_id",
+    "visitor_id",
+    "weight",
+    "value",
+    "days_to_conversion",
+    "anchor",
+    "digest",
+    "fit_version",
+)
+
 
 class DealStore(BaseStore):
     def save_deals(self, deals):
@@ -144,6 +175,18 @@ class DealStore(BaseStore):
         rows = self._read_where(SQL("lead.type = 'opportunity' AND company.id = %s", company_id))
         return [self._deal(lead_id) for lead_id in rows]
 
+    def deals_of_records(self, lead_ids):
+        """The deals that these records of crm.lead are, by the record's id."""
+        return {
+            lead_id: self._deal(lead_id)
+            for lead_id, row in self._read(lead_ids).items()
+            if row["type"] == "opportunity"
+        }
+
+    def row(self, lead_id):
+        """What is known of a record of crm.lead that has been read: its company and so on."""
+        return self._rows[lead_id]
+
     def deal_refs(self):
         self._leads_model().flush_model(["trackflow_deal_ref", "type"])
         rows = self.env.execute_query(
@@ -189,47 +232,61 @@ class DealStore(BaseStore):
             if lead_id not in self._new:
                 old.append(lead_id)
             credits += self._prepare_credits(attribution, rows[lead_id])
+        columns = SQL(", ").join(map(SQL.identifier, _LEDGER))
         self.env.cr.execute(
             SQL(
                 """
                 WITH due AS (
                     INSERT INTO trackflow_model_credit_due (lead_id)
                     SELECT id FROM unnest(%(leads)s) AS id
-                ) %(delete)s
-                INSERT INTO trackflow_deal_attribution
-                    (lead_id, attribution_model_id, company_id, currency_id, deal_value,
-                     deal_status, position, sequence, touch_key, touch_kind, touch_at, channel, source, medium,
-                     campaign, content, term, campaign_id, link_id, click_id, visitor_id,
-                     weight, value, days_to_conversion, anchor, digest, fit_version)
-                SELECT r.lead_id, r.model_id, r.company_id, r.currency_id, r.deal_value,
-                       r.deal_status, r.position, r.sequence, r.event_id, r.touch_kind, r.touch_at, r.channel, r.source,
-                       r.medium, r.campaign, r.content, r.term,
-                       COALESCE(click.campaign_id, touch.campaign_id, named.id),
-                       COALESCE(click.link_id, touch.link_id), click.id,
-                       COALESCE(click.trackflow_visitor_id, event.visitor_id),
-                       r.weight, r.value,
-                       EXTRACT(EPOCH FROM r.anchor - r.touch_at) / 86400, r.anchor, r.digest,
-                       r.fit_version
-                  FROM jsonb_to_recordset(%(rows)s::jsonb) AS r(
-                       lead_id int, model_id int, company_id int, currency_id int,
-                       deal_value numeric, deal_status text, position text, sequence int,
-                       touch_at timestamp, channel text, source text, medium text,
-                       campaign text, content text, term text, event_id text, touch_kind text,
-                       weight float8,
-                       value numeric, anchor timestamp, digest text, fit_version int)
-                  LEFT JOIN link_tracker_click click ON click.trackflow_event_id = r.event_id
-                  LEFT JOIN trackflow_touch touch ON touch.touch_key = r.event_id
-                  LEFT JOIN trackflow_event event ON event.event_id = r.event_id
-                  LEFT JOIN LATERAL (
-                       SELECT id FROM utm_campaign
-                        WHERE event.id IS NOT NULL AND name = r.campaign LIMIT 1) named ON TRUE
+                ), new AS MATERIALIZED (
+                    SELECT r.lead_id, r.model_id, r.company_id, r.currency_id, r.deal_value,
+                           r.deal_status, r.position, r.sequence, r.event_id, r.touch_kind,
+                           r.touch_at, r.channel, r.source, r.medium, r.campaign, r.content, r.term,
+                           COALESCE(click.campaign_id, touch.campaign_id, named.id),
+                           COALESCE(click.link_id, touch.link_id), click.id,
+                           COALESCE(click.trackflow_visitor_id, event.visitor_id),
+                           r.weight::numeric, r.value,
+                           EXTRACT(EPOCH FROM r.anchor - r.touch_at)::float8 / 86400, r.anchor,
+                           r.digest, r.fit_version
+                      FROM jsonb_to_recordset(%(rows)s::jsonb) AS r(
+                           lead_id int, model_id int, company_id int, currency_id int,
+                           deal_value numeric, deal_status text, position text, sequence int,
+                           touch_at timestamp, channel text, source text, medium text,
+                           campaign text, content text, term text, event_id text, touch_kind text,
+                           weight float8,
+                           value numeric, anchor timestamp, digest text, fit_version int)
+                      LEFT JOIN link_tracker_click click ON click.trackflow_event_id = r.event_id
+                      LEFT JOIN trackflow_touch touch ON touch.touch_key = r.event_id
+                      LEFT JOIN trackflow_event event ON event.event_id = r.event_id
+                      LEFT JOIN LATERAL (
+                           SELECT id FROM utm_campaign
+                            WHERE event.id IS NOT NULL AND name = r.campaign LIMIT 1) named ON TRUE
+                ) %(replace)s
+                INSERT INTO trackflow_deal_attribution (%(columns)s)
+                SELECT * FROM new %(among)s
                 """,
-                delete=SQL(
-                    ", old AS (DELETE FROM trackflow_deal_attribution WHERE lead_id = ANY(%s))",
-                    old,
+                # A ledger of eight relations is costly to write: what is right already is left.
+                replace=SQL(
+                    """
+                    , old AS MATERIALIZED (
+                        SELECT %(columns)s FROM trackflow_deal_attribution
+                         WHERE lead_id = ANY(%(old)s)
+                    ), changed AS MATERIALIZED (
+                        SELECT lead_id FROM (TABLE new EXCEPT TABLE old) added
+                         UNION
+                        SELECT lead_id FROM (TABLE old EXCEPT TABLE new) gone
+                    ), deleted AS (
+                        DELETE FROM trackflow_deal_attribution WHERE lead_id IN (TABLE changed)
+                    )
+                    """,
+                    columns=columns,
+                    old=old,
                 )
                 if old
                 else SQL(),
+                among=SQL("WHERE lead_id IN (TABLE changed)") if old else SQL(),
+                columns=columns,
                 rows=json.dumps(credits),
                 leads=[lead_id for lead_id in ids.values() if lead_id in rows],
             )

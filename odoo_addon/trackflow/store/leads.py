@@ -297,16 +297,35 @@ class LeadStore(BaseStore):
 
     def touches(self, lead_refs):
         ids = self._resolve("lead", lead_refs)
-        rows = self._select(
+        lead_ids = list(set(ids.values()))
+        # A lead that has just been typed in cannot have been called before.
+        rows = [
+            *self._touches_of_visitors(lead_ids),
+            *(() if self._new.issuperset(lead_ids) else self._other_touches(lead_ids)),
+        ]
+        codes = self._codes({row[-2] for row in rows if row[-2]})
+        found = defaultdict(list)
+        for lead_id, kind, event_id, moment, *details, link_id, campaign_id in rows:
+            found[lead_id].append(
+                Touch(event_id, aware(moment), *details, codes.get(link_id, ""), kind)
+            )
+            if campaign_id:
+                self._touch_campaigns[event_id] = campaign_id
+        return {ref: found[lead_id] for ref, lead_id in ids.items()}
+
+    def campaign_of_touch(self, touch_id):
+        """The id of the campaign of a touch that has been read; None without one."""
+        return self._touch_campaigns.get(touch_id)
+
+    def _touches_of_visitors(self, lead_ids):
+        return self._select(
             SQL(
                 """
                 SELECT rel.lead_id, 'click', c.trackflow_event_id, c.trackflow_occurred_at,
                        COALESCE(c.trackflow_channel, ''), COALESCE(c.trackflow_source, ''),
                        COALESCE(c.trackflow_medium, ''), COALESCE(c.trackflow_campaign, ''),
                        COALESCE(c.trackflow_content, ''), COALESCE(c.trackflow_term, ''),
-                       v.visitor_key,
-                       (SELECT code.code FROM link_tracker_code code
-                         WHERE code.link_id = c.link_id ORDER BY code.id DESC LIMIT 1)
+                       v.visitor_key, c.link_id, c.campaign_id
                   FROM crm_lead_trackflow_visitor_rel rel
                   JOIN trackflow_visitor v ON v.id = rel.visitor_id
                   JOIN link_tracker_click c ON c.trackflow_visitor_id = v.id
@@ -316,48 +335,51 @@ class LeadStore(BaseStore):
                 SELECT rel.lead_id, 'visit', e.event_id, e.timestamp,
                        COALESCE(e.channel, ''), COALESCE(e.source, ''), COALESCE(e.medium, ''),
                        COALESCE(e.campaign, ''), COALESCE(e.content, ''), COALESCE(e.term, ''),
-                       v.visitor_key, NULL
+                       v.visitor_key, NULL, named.id
                   FROM crm_lead_trackflow_visitor_rel rel
                   JOIN trackflow_visitor v ON v.id = rel.visitor_id
-                  JOIN trackflow_session s ON s.visitor_id = v.id
-                  JOIN trackflow_event e ON e.event_id = s.session_key
-                 WHERE rel.lead_id = ANY(%(leads)s) AND e.counts AND NOT e.returns
+                  JOIN trackflow_event e ON e.visitor_id = v.id AND e.counts AND NOT e.returns
+                  JOIN trackflow_session s
+                    ON s.session_key = e.event_id AND s.visitor_id = e.visitor_id
+                  LEFT JOIN utm_campaign named ON named.name = e.campaign
+                 WHERE rel.lead_id = ANY(%(leads)s)
                 """,
-                leads=list(set(ids.values())),
+                leads=lead_ids,
             )
         )
-        found = defaultdict(list)
-        for lead_id, kind, event_id, moment, *rest in rows:
-            found[lead_id].append(
-                Touch(event_id, aware(moment), *rest[:-1], rest[-1] or "", kind=kind)
+
+    def _codes(self, link_ids):
+        """The newest code of each link."""
+        if not link_ids:
+            return {}
+        return dict(
+            self._select(
+                SQL(
+                    """
+                    SELECT DISTINCT ON (link_id) link_id, code FROM link_tracker_code
+                     WHERE link_id = ANY(%s) ORDER BY link_id, id DESC
+                    """,
+                    list(link_ids),
+                )
             )
-        # A lead that has just been typed in cannot have been called before.
-        if not self._new.issuperset(ids.values()):
-            for lead_id, touch in self._other_touches(ids.values()):
-                found[lead_id].append(touch)
-        return {ref: found[lead_id] for ref, lead_id in ids.items()}
+        )
 
     def _other_touches(self, lead_ids):
-        rows = self._select(
+        return self._select(
             SQL(
                 """
                 SELECT lead.id, t.kind, t.touch_key, t.occurred_at, COALESCE(t.channel, ''),
                        COALESCE(t.source, ''), COALESCE(t.medium, ''), COALESCE(t.campaign, ''),
-                       COALESCE(t.content, ''), COALESCE(t.term, ''),
-                       COALESCE((SELECT code.code FROM link_tracker_code code
-                                  WHERE code.link_id = t.link_id
-                                  ORDER BY code.id DESC LIMIT 1), '')
+                       COALESCE(t.content, ''), COALESCE(t.term, ''), '', t.link_id, t.campaign_id
                   FROM crm_lead lead
                   JOIN trackflow_touch t
                     ON t.lead_ref IN (lead.trackflow_lead_ref, %s || lead.id)
                  WHERE lead.id = ANY(%s)
                 """,
                 f"{NAMESPACE}/",
-                list(set(lead_ids)),
+                lead_ids,
             )
         )
-        for lead_id, kind, key, moment, *rest, link_code in rows:
-            yield lead_id, Touch(key, aware(moment), *rest, link_code=link_code, kind=kind)
 
     def save_touches(self, touches):
         ids = self._resolve("lead", touches)

@@ -98,6 +98,41 @@ class TestRecompute(TrackflowCase):
         queries(2)
         self.assertEqual(queries(2), queries(4))
 
+    def test_what_is_right_already_is_left_and_the_rest_is_mended(self):
+        self.runs.action_start()
+        self.run_job(batch=100)
+        credits = self.env["trackflow.model.credit"]
+        comparison = SQL(
+            """
+            SELECT id, lead_id, attribution_model_id, channel, campaign_id, touches, value::text
+              FROM trackflow_model_credit ORDER BY lead_id, attribution_model_id, channel, id
+            """
+        )
+
+        def state():
+            while credits._compare(2):
+                pass
+            ledger = SQL("SELECT id, lead_id FROM trackflow_deal_attribution ORDER BY id")
+            return [self.env.execute_query(query) for query in (ledger, comparison)], self.kept()
+
+        ids, right = state()
+        build_engine(self.env).recompute()
+        self.assertEqual(state(), (ids, right))
+        for wrong in (
+            "UPDATE trackflow_deal_attribution SET value = value + 1 WHERE lead_id = %s",
+            "UPDATE trackflow_deal_attribution SET campaign_id = NULL WHERE lead_id = %s",
+            "DELETE FROM trackflow_deal_attribution WHERE lead_id = %s AND sequence = 1",
+            "UPDATE trackflow_model_credit SET touches = touches + 1 WHERE lead_id = %s",
+            "INSERT INTO trackflow_model_credit (lead_id, channel, value) VALUES (%s, 'Odd', 1)",
+        ):
+            self.env.cr.execute(wrong, [self.deals[3].id])
+            build_engine(self.env).recompute()
+            mended, kept = state()
+            self.assertEqual(kept, right, wrong)
+            self.assertEqual([row[1:] for row in mended[1]], [row[1:] for row in ids[1]], wrong)
+            untouched = [row for row in ids[0] if row[1] != self.deals[3].id]
+            self.assertEqual([row for row in mended[0] if row in untouched], untouched, wrong)
+
     def test_many_deals_of_a_model_are_left_to_the_job(self):
         self.deals.trackflow_attribution_model_id = self.linear
         with patch.object(trackflow_attribution_model, "AT_ONCE", 3):

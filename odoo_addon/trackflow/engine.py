@@ -1,4 +1,4 @@
-"""TrackFlow's engine over this database. Built for each use: nothing of a database is kept."""
+"""TrackFlow's engine over this database. Built for each use, of parts that the registry caches."""
 
 import logging
 
@@ -6,9 +6,7 @@ from trackflow_core import hooks
 from trackflow_core.config import Settings
 from trackflow_core.engine import Engine
 from trackflow_core.errors import ConfigError
-from trackflow_core.model import Context
 
-from .keys import visitor_keys
 from .store import OdooStore
 from .store.outbox import OdooOutbox
 
@@ -38,11 +36,4 @@ def plugin_hooks(env):
 
 def settings(env) -> Settings:
     """The core's settings as this database has them."""
-    return Settings(
-        zone=env["ir.config_parameter"].sudo().get_param("trackflow.session_zone") or "UTC",
-        account_journeys=bool(env["res.company"].sudo()._trackflow_account_companies()),
-        own_hosts=env["link.tracker"].sudo()._trackflow_own_hosts(),
-        engagement=env["trackflow.visitor"]._engagement_formula(),
-        keys=visitor_keys(env),
-        context=Context(host="odoo", tenant=env.cr.dbname),
-    )
+    return env["res.company"]._trackflow_settings()

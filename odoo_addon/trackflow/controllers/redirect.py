@@ -39,8 +39,9 @@ class Redirect(LinkTracker):
         if tier is Tier.FULL and not internal:
             # Known before the choice, so that a visitor's first click gets the lasting variant.
             visitor_id = privacy.known_visitor() or identity.new_visitor_id()
-        choice = build_engine(request.env).choose_destination(
-            core_link, _describe_request(core_link, query, visitor_id), now
+        engine = build_engine(request.env)
+        choice = engine.choose_destination(
+            core_link, _describe_request(engine, core_link, query, visitor_id), now
         )
         if choice.destination is None:
             return _refuse(choice.reason, link)
@@ -159,13 +160,13 @@ def _core_rule(_id, url, device, language, query, since, until, countries):
     )
 
 
-def _describe_request(link, query, visitor_id):
+def _describe_request(engine, link, query, visitor_id):
     """What of this request the link's rules may ask for; only what they ask is looked up."""
     device = country = ""
     if any(rule.device for rule in link.rules):
         device = agents.classify(privacy.header("User-Agent")).device
     if any(rule.countries for rule in link.rules):
-        country = request.geoip.country_code or build_engine(request.env).country_of(
+        country = request.geoip.country_code or engine.country_of(
             request.httprequest.remote_addr or ""
         )
     return links.Request(

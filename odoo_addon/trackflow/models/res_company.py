@@ -1,10 +1,12 @@
 from odoo import api, fields, models, tools
 from odoo.tools import SQL
 
-from trackflow_core.model import Tier
+from trackflow_core.config import Settings
+from trackflow_core.model import Context, Tier
 from trackflow_core.tracking import networks
 from trackflow_core.tracking.consent import IpPolicy, Policy
 
+from ..keys import visitor_keys
 from ..privacy import Rules
 
 # What `_trackflow_rules` is made of.
@@ -133,6 +135,20 @@ class ResCompany(models.Model):
     def create(self, vals_list):
         self.env.registry.clear_cache()
         return super().create(vals_list)
+
+    @api.model
+    @tools.ormcache()
+    def _trackflow_settings(self):
+        """The core's settings; made once, for every redirect asks for them."""
+        return Settings(
+            zone=self.env["ir.config_parameter"].sudo().get_param("trackflow.session_zone")
+            or "UTC",
+            account_journeys=bool(self._trackflow_account_companies()),
+            own_hosts=self.env["link.tracker"].sudo()._trackflow_own_hosts(),
+            engagement=self.env["trackflow.visitor"]._engagement_formula(),
+            keys=visitor_keys(self.env),
+            context=Context(host="odoo", tenant=self.env.cr.dbname),
+        )
 
     @api.model
     @tools.ormcache()

@@ -216,6 +216,21 @@ class TestSettings(TrackflowCase):
         self.assertEqual(found.context.tenant, self.env.cr.dbname)
         self.assertNotIn(self.env["ir.config_parameter"].get_param("database.secret"), found.keys)
 
+    def test_the_engines_settings_follow_what_they_are_made_of(self):
+        before = settings(self.env)
+        self.assertIs(settings(self.env), before)
+        self.env["trackflow.domain"].create({"name": "go.example.com"})
+        self.assertIn("go.example.com", settings(self.env).own_hosts)
+        self.env["ir.config_parameter"].set_param("trackflow.session_zone", "Europe/Paris")
+        self.assertEqual(settings(self.env).zone, "Europe/Paris")
+        self.env["ir.config_parameter"].set_param("web.base.url", "https://crm.example")
+        self.assertIn("crm.example", settings(self.env).own_hosts)
+        self.env["ir.config_parameter"].set_param("database.secret", "another")
+        self.assertNotEqual(settings(self.env).keys, before.keys)
+        self.assertFalse(before.account_journeys)
+        self.env.company.trackflow_account_journeys = True
+        self.assertTrue(settings(self.env).account_journeys)
+
     def test_a_new_company_has_a_model(self):
         company = self.env["res.company"].create({"name": "New"})
         self.assertEqual(

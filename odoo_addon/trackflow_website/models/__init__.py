@@ -1,1 +1,9 @@
-from . import crm_lead, ir_http, link_tracker, res_company, res_config_settings, website_visitor
+from . import (
+    crm_lead,
+    ir_http,
+    link_tracker,
+    res_company,
+    res_config_settings,
+    website,
+    website_visitor,
+)

@@ -189,3 +189,22 @@ class TestRoles(TrackflowCase):
         for user in (self.marketer, self.manager):
             with self.assertRaises(AccessError):
                 lead.with_user(user).read(["name"])
+
+    def test_clicks_of_another_company_stay_closed(self):
+        company = self.env["res.company"].create({"name": "Other"})
+        theirs = self.env["utm.campaign"].create(
+            {"title": "Theirs", "trackflow_company_id": company.id}
+        )
+        link = self.env["link.tracker"].create(
+            {"url": "https://other.example/", "title": "Theirs", "campaign_id": theirs.id}
+        )
+        click = self.env["link.tracker.click"].create({"link_id": link.id})
+        shared = self.env["link.tracker.click"].create({"link_id": self.links[0].id})
+        for user in (self.marketer, self.manager):
+            clicks = self.env["link.tracker.click"].with_user(user)
+            self.assertEqual(clicks.search([("id", "in", [click.id, shared.id])]), shared)
+            with self.assertRaises(AccessError):
+                click.with_user(user).read(["trackflow_occurred_at"])
+            user.company_ids |= company
+            inside = clicks.with_context(allowed_company_ids=company.ids)
+            self.assertEqual(inside.search([("id", "=", click.id)]), click)

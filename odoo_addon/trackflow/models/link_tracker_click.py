@@ -15,7 +15,6 @@ class LinkTrackerClick(models.Model):
         "trackflow.visitor",
         "Visitor",
         readonly=True,
-        index="btree_not_null",
         ondelete="set null",
         groups=MANAGER,
     )
@@ -86,6 +85,9 @@ class LinkTrackerClick(models.Model):
     _trackflow_event_uniq = models.UniqueIndex(
         "(trackflow_event_id) WHERE trackflow_event_id IS NOT NULL",
         "This click has already been recorded.",
+    )
+    _trackflow_visitor_moment_idx = models.Index(
+        "(trackflow_visitor_id, trackflow_occurred_at) WHERE trackflow_visitor_id IS NOT NULL"
     )
     # Holds all that the dashboard reads of a click.
     _trackflow_dashboard_idx = models.Index(

@@ -19,9 +19,7 @@ class TrackflowApiRequestLog(models.Model):
     _log_access = False
 
     request_time = fields.Datetime("Time", required=True, readonly=True, index=True)
-    key_id = fields.Many2one(
-        "trackflow.api.key", readonly=True, index="btree_not_null", ondelete="set null"
-    )
+    key_id = fields.Many2one("trackflow.api.key", readonly=True, ondelete="set null")
     key_prefix = fields.Char(readonly=True)
     method = fields.Char(readonly=True)
     endpoint = fields.Char("Path", readonly=True)
@@ -30,6 +28,8 @@ class TrackflowApiRequestLog(models.Model):
     ip_address = fields.Char("Address", readonly=True)
     request_data = fields.Text("Request", readonly=True)
     response_data = fields.Text("Answer", readonly=True)
+
+    _key_moment_idx = models.Index("(key_id, request_time) WHERE key_id IS NOT NULL")
 
     @api.model
     def _log(self, entries):

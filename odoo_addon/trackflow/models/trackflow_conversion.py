@@ -21,7 +21,6 @@ class TrackflowConversion(models.Model):
     visitor_id = fields.Many2one(
         "trackflow.visitor",
         readonly=True,
-        index="btree_not_null",
         ondelete="set null",
         groups="trackflow.group_trackflow_campaign_manager",
     )
@@ -42,6 +41,7 @@ class TrackflowConversion(models.Model):
     currency_id = fields.Many2one("res.currency", readonly=True)
     company_id = fields.Many2one("res.company", readonly=True, ondelete="cascade")
 
+    _visitor_moment_idx = models.Index("(visitor_id, occurred_at) WHERE visitor_id IS NOT NULL")
     _lead_kind_uniq = models.UniqueIndex(
         "(lead_id, kind)", "A lead has one conversion of each kind."
     )

@@ -54,3 +54,5 @@ class TrackflowEvent(models.Model):
     _event_id_uniq = models.UniqueIndex("(event_id)", "This event is already recorded.")
     _timestamp_idx = models.Index("(timestamp, id)")
     _visitor_timestamp_idx = models.Index("(visitor_id, timestamp)")
+    # A visit that no click opened is a touch.
+    _touch_idx = models.Index("(visitor_id) WHERE counts AND NOT returns")

@@ -9,7 +9,7 @@ class TrackflowSession(models.Model):
 
     active = fields.Boolean(default=True, readonly=True)
     visitor_id = fields.Many2one(
-        "trackflow.visitor", required=True, readonly=True, index=True, ondelete="cascade"
+        "trackflow.visitor", required=True, readonly=True, ondelete="cascade"
     )
     session_key = fields.Char("Session ID", required=True, readonly=True, copy=False)
     session_start = fields.Datetime("Started", readonly=True)
@@ -37,6 +37,7 @@ class TrackflowSession(models.Model):
     event_ids = fields.One2many("trackflow.event", "session_id", "Events", readonly=True)
 
     _at_hand_idx = models.Index("(session_end, id) WHERE active")
+    _visitor_start_idx = models.Index("(visitor_id, session_start)")
     _session_start_idx = models.Index("(session_start)")
     _session_key_uniq = models.UniqueIndex("(session_key)", "This session is already known.")
 

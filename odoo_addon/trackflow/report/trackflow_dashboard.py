@@ -81,6 +81,8 @@ class TrackflowDashboard(models.AbstractModel):
             "before": midnight(first - timedelta(days=days)),
             "since": midnight(first),
             "until": midnight(last + timedelta(days=1)),
+            # When each day of both periods began.
+            "days": [midnight(first + timedelta(days=n)) for n in range(-days, days)],
             "campaign": self.env["utm.campaign"].browse(filters.get("campaign_id") or ()),
             "channel": filters.get("channel") or "",
             "model": model.exists(),
@@ -104,8 +106,10 @@ class TrackflowDashboard(models.AbstractModel):
 
     @api.model
     def _clicks(self, scope):
-        """Rows of (kind, key, current, clicks, visitors) by day, channel, campaign and link."""
-        # Twice over one index that holds all of it, which is quicker than once over the rows.
+        """Clicks and visitors by (kind, current) and by day, channel, campaign and link."""
+        moment = SQL("trackflow_occurred_at")
+        where = self._where(scope, moment, SQL("campaign_id"), SQL("trackflow_channel"))
+        # Each reads the same index and keeps few groups, which is quicker than all in one.
         rows = self.env.execute_query(
             SQL(
                 """
@@ -116,35 +120,37 @@ class TrackflowDashboard(models.AbstractModel):
                          WHERE trackflow_counts AND %(where)s
                          GROUP BY 1, 2) person
                  GROUP BY current
-                 UNION ALL
-                SELECT CASE WHEN grouping(day) = 0 THEN 'day'
-                            WHEN grouping(channel) = 0 THEN 'channel'
-                            WHEN grouping(campaign) = 0 THEN 'campaign' ELSE 'link' END,
-                       COALESCE(day::text, channel, campaign::text, link::text), current,
-                       count(*), NULL
-                  FROM (SELECT trackflow_occurred_at >= %(since)s AS current,
-                               (trackflow_occurred_at AT TIME ZONE 'UTC' AT TIME ZONE %(zone)s)
-                                   ::date AS day,
-                               trackflow_channel AS channel, campaign_id AS campaign,
-                               link_id AS link
-                          FROM link_tracker_click
-                         WHERE trackflow_counts AND %(where)s) click
-                 GROUP BY GROUPING SETS ((current, day), (current, channel),
-                                         (current, campaign), (current, link))
+                 UNION ALL %(numbers)s
                 """,
                 since=scope["since"],
-                zone=scope["zone"],
-                where=self._where(
-                    scope,
-                    SQL("trackflow_occurred_at"),
-                    SQL("campaign_id"),
-                    SQL("trackflow_channel"),
+                where=where,
+                numbers=SQL(" UNION ALL ").join(
+                    SQL(
+                        """
+                        SELECT %s, (%s)::text, trackflow_occurred_at >= %s, count(*), 0
+                          FROM link_tracker_click
+                         WHERE trackflow_counts AND %s
+                         GROUP BY 2, 3
+                        """,
+                        kind,
+                        column,
+                        scope["since"],
+                        where,
+                    )
+                    for kind, column in (
+                        ("day", SQL("width_bucket(%s, %s::timestamp[])", moment, scope["days"])),
+                        ("channel", SQL("trackflow_channel")),
+                        ("campaign", SQL("campaign_id")),
+                        ("link", SQL("link_id")),
+                    )
                 ),
             )
         )
         found = defaultdict(dict)
         for kind, key, current, clicks, visitors in rows:
-            found[kind, current][key] = (clicks, visitors or 0)
+            if kind == "day":
+                key = str(scope["first"] + timedelta(days=int(key) - 1 - len(scope["days"]) // 2))
+            found[kind, current][key] = (clicks, visitors)
         return found
 
     @api.model

@@ -15,6 +15,7 @@ from . import (
     test_outbox,
     test_parallel,
     test_person,
+    test_plans,
     test_privacy,
     test_recompute,
     test_redirect,

@@ -314,6 +314,25 @@ class TestCrmLead(TrackflowCase):
         self.env.flush_all()
         return self.env.cr.sql_log_count - before
 
+    def test_a_list_of_leads_costs_as_many_queries_as_two(self):
+        leads = self.env["crm.lead"].create(
+            [{"name": f"Deal {n}", "user_id": self.salesman.id} for n in range(80)]
+        )
+        names = [
+            "name",
+            "trackflow_campaign",
+            "trackflow_credit_count",
+            "trackflow_first_channel",
+            "trackflow_source",
+            "trackflow_touch_count",
+        ]
+        leads = leads.with_user(self.salesman)
+        leads.read(names)
+        few, many = (
+            self._count_queries(lambda some=some: some.read(names)) for some in (leads[:2], leads)
+        )
+        self.assertEqual(few, many)
+
     def test_a_batch_costs_as_many_queries_as_one(self):
         model = self.env["crm.lead"]
         tokens = [self.token(self.journey()) for _number in range(100)]

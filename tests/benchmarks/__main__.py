@@ -12,6 +12,7 @@ NAMES = (
     "redirect_server",
     "opportunity_odoo",
     "retention_odoo",
+    "odoo_scale",
     "attribution",
     "markov",
     "warehouse",

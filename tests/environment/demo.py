@@ -18,6 +18,12 @@ DATABASE = "trackflow_demo"
 _MODULES = ("website_crm",)
 # Otherwise the first page that a visitor opens waits for them.
 _MAKE_ASSETS = "env['ir.qweb']._pregenerate_assets_bundles()\nenv.cr.commit()\n"
+# Where the address of the demo stands.
+_ADDRESSES = (
+    ("link_tracker", "url"),
+    ("trackflow_session", "entry_page"),
+    ("trackflow_session", "exit_page"),
+)
 
 
 def _replace(databases: OdooDatabases, template: str, users: TextIO) -> None:
@@ -57,13 +63,15 @@ def _move_to(databases: OdooDatabases, database: str, address: str) -> None:
     ((former,),) = databases.server.run(
         "SELECT value FROM ir_config_parameter WHERE key = 'web.base.url'", database=database
     )
-    databases.server.run(
-        "UPDATE link_tracker SET url = replace(url, %s, %s) WHERE starts_with(url, %s)",
-        former,
-        address,
-        former,
-        database=database,
-    )
+    for table, column in _ADDRESSES:
+        databases.server.run(
+            f"UPDATE {table} SET {column} = replace({column}, %s, %s)"  # noqa: S608 - constants
+            f" WHERE starts_with({column}, %s)",
+            former,
+            address,
+            former,
+            database=database,
+        )
     databases.server.run(
         "UPDATE ir_config_parameter SET value = %s WHERE key = 'web.base.url'",
         address,

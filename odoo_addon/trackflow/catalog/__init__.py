@@ -94,12 +94,6 @@ def _in_words(env):
     """Odoo's refusals as the API understands them."""
     try:
         yield
-    except KeyError as error:
-        if error.args and str(error.args[0]).startswith("trackflow."):
-            raise InvalidEvent(
-                env._("This version of the addon has no %s.", error.args[0])
-            ) from None
-        raise
     except AccessError:
         raise PermissionError(
             env._("The user of this key may not do this in Odoo: give the user the rights.")

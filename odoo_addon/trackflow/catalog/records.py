@@ -135,27 +135,27 @@ class Links(Records):
             )
 
     def _link(self, record):
-        if "active" in record._fields and not record.active:
+        if not record.active:
             status = LinkStatus.ARCHIVED
         else:
-            status = LinkStatus.PAUSED if _kept(record, "trackflow_paused") else LinkStatus.ACTIVE
+            status = LinkStatus.PAUSED if record.trackflow_paused else LinkStatus.ACTIVE
         return Link(
             code=record.code,
             destination=record.url,
             source=record.source_id.name or "",
             medium=record.medium_id.name or "",
             campaign=record.campaign_id.name or "",
-            content=_kept(record, "trackflow_content") or "",
-            term=_kept(record, "trackflow_term") or "",
+            content=record.trackflow_content or "",
+            term=record.trackflow_term or "",
             status=status,
-            starts=_kept(record, "trackflow_start_date") or None,
-            ends=_kept(record, "trackflow_expiry_date") or None,
-            zone=_kept(record, "trackflow_zone") or "UTC",
-            fallback=_kept(record, "trackflow_fallback_url") or "",
-            language=_kept(record, "trackflow_language") or "",
+            starts=record.trackflow_start_date or None,
+            ends=record.trackflow_expiry_date or None,
+            zone=record.trackflow_zone or "UTC",
+            fallback=record.trackflow_fallback_url or "",
+            language=record.trackflow_language or "",
             variants=tuple(
                 Variant(item.name, item.url, item.weight)
-                for item in _kept(record, "trackflow_variant_ids") or ()
+                for item in record.trackflow_variant_ids
                 if item.active
             ),
             rules=tuple(
@@ -168,7 +168,7 @@ class Links(Records):
                     item.since or None,
                     item.until or None,
                 )
-                for item in _kept(record, "trackflow_rule_ids") or ()
+                for item in record.trackflow_rule_ids
                 if item.active
             ),
         )
@@ -238,9 +238,8 @@ class Links(Records):
         known = {record.code: record for record in self.find([item.id for item in links])}
         changed = self.records.browse(known[item.id].id for item in links)
         for record, vals in zip(changed, self._vals_list(links), strict=True):
-            for lines in ("trackflow_variant_ids", "trackflow_rule_ids"):
-                if lines in record._fields:
-                    record[lines].unlink()
+            record.trackflow_variant_ids.unlink()
+            record.trackflow_rule_ids.unlink()
             record.write(vals)
         return [told for _record, told in self.told(changed)]
 
@@ -276,7 +275,7 @@ class Links(Records):
                 raise InvalidEvent(
                     self.env._("Odoo's links begin and end with a day: send one like 2026-03-01.")
                 )
-        vals = {
+        return {
             "url": link.destination,
             "title": item.title or link.destination,
             "active": link.status is not LinkStatus.ARCHIVED,
@@ -313,11 +312,6 @@ class Links(Records):
                 for place, rule in enumerate(link.rules)
             ],
         }
-        # What this version of the addon has no place for is refused, never lost.
-        for name, value in vals.items():
-            if name not in self.records._fields and value != (name == "active") and value != []:
-                raise InvalidEvent(self.env._("Links in Odoo keep no “%s” yet.", name))
-        return {name: value for name, value in vals.items() if name in self.records._fields}
 
     def _utm(self, model, names):
         """The ids of the records of these names, made where they are missing."""
@@ -486,11 +480,6 @@ def _currency(env, code):
             env._("The currency %s is not active in Odoo: activate it, or send another.", code)
         )
     return currency
-
-
-def _kept(record, name):
-    """The value of a field that not every version of the addon has."""
-    return record[name] if name in record._fields else False
 
 
 def _moment_of(cursor):

@@ -1,4 +1,7 @@
 from odoo import fields, models
+from odoo.tools.translate import LazyTranslate
+
+_lt = LazyTranslate(__name__)
 
 
 class TrackflowDealAttribution(models.Model):
@@ -38,10 +41,18 @@ class TrackflowDealAttribution(models.Model):
     content = fields.Char(readonly=True)
     term = fields.Char(readonly=True)
     campaign_id = fields.Many2one(
-        "utm.campaign", readonly=True, index="btree_not_null", ondelete="set null"
+        "utm.campaign",
+        readonly=True,
+        index="btree_not_null",
+        ondelete="set null",
+        falsy_value_label=_lt("No campaign"),
     )
     link_id = fields.Many2one(
-        "link.tracker", readonly=True, index="btree_not_null", ondelete="set null"
+        "link.tracker",
+        readonly=True,
+        index="btree_not_null",
+        ondelete="set null",
+        falsy_value_label=_lt("No link"),
     )
     click_id = fields.Many2one(
         "link.tracker.click", readonly=True, index="btree_not_null", ondelete="set null"

@@ -31,8 +31,8 @@ class TrackflowDashboard(models.AbstractModel):
         """Everything that the dashboard shows.
 
         `filters` holds `since` and `until` (days of the reader, both included), and optionally
-        `campaign_id`, `channel` and `model_id`: under which model revenue is split, the deals' own
-        one by default. Companies are those that the reader has switched on.
+        `company_id`, `campaign_id`, `channel` and `model_id`: under which model revenue is split,
+        the deals' own one by default. Without a company those count that the reader has switched on.
         """
         if not self.env.user.has_group("trackflow.group_trackflow_campaign_manager"):
             raise AccessError(self.env._("Only campaign managers may see the dashboard."))
@@ -50,7 +50,9 @@ class TrackflowDashboard(models.AbstractModel):
             "campaigns": dashboard._campaigns(scope, clicks, conversions, revenue),
             "links": dashboard._links(scope, clicks),
             "funnel": dashboard._funnel(scope),
+            "landing": dashboard._landing(scope),
             "models": dashboard._models(scope),
+            "tables": dashboard._tables(scope),
             "options": dashboard._options(scope, clicks),
         }
 
@@ -74,6 +76,8 @@ class TrackflowDashboard(models.AbstractModel):
             return moment.astimezone(timezone.utc).replace(tzinfo=None)
 
         model = self.env["trackflow.attribution.model"].browse(filters.get("model_id") or ())
+        companies = self.env.companies
+        chosen = companies.filtered(lambda company: company.id == filters.get("company_id"))
         return {
             "zone": zone.key,
             "first": first,
@@ -86,8 +90,8 @@ class TrackflowDashboard(models.AbstractModel):
             "campaign": self.env["utm.campaign"].browse(filters.get("campaign_id") or ()),
             "channel": filters.get("channel") or "",
             "model": model.exists(),
-            "companies": self.env.companies.ids,
-            "company": self.env.company,
+            "companies": (chosen or companies).ids,
+            "company": chosen or self.env.company,
         }
 
     @api.model
@@ -185,7 +189,7 @@ class TrackflowDashboard(models.AbstractModel):
 
     @api.model
     def _revenue(self, scope):
-        """Won revenue by current and by channel and campaign, in the company's currency."""
+        """Won revenue by current and by day, channel and campaign, in the company's currency."""
         table, chosen = SQL("trackflow_deal_attribution"), SQL("TRUE")
         if scope["model"]:
             table = SQL("trackflow_model_credit")
@@ -193,15 +197,18 @@ class TrackflowDashboard(models.AbstractModel):
         rows = self.env.execute_query(
             SQL(
                 """
-                SELECT lead.trackflow_closed_date >= %(since)s, credit.channel,
-                       credit.campaign_id, sum(%(value)s)
+                SELECT lead.trackflow_closed_date >= %(since)s,
+                       (lead.trackflow_closed_date AT TIME ZONE 'UTC' AT TIME ZONE %(zone)s)
+                           ::date::text,
+                       credit.channel, credit.campaign_id, sum(%(value)s)
                   FROM %(table)s credit
                   JOIN crm_lead lead ON lead.id = credit.lead_id
                   JOIN res_company company ON company.id = credit.company_id
                  WHERE lead.won_status = 'won' AND %(chosen)s AND %(where)s
-                 GROUP BY 1, 2, 3
+                 GROUP BY 1, 2, 3, 4
                 """,
                 since=scope["since"],
+                zone=scope["zone"],
                 table=table,
                 chosen=chosen,
                 value=self._in_currency(scope, SQL("credit.value"), SQL("credit.currency_id")),
@@ -215,8 +222,8 @@ class TrackflowDashboard(models.AbstractModel):
             )
         )
         found = {True: defaultdict(float), False: defaultdict(float)}
-        for current, channel, campaign, value in rows:
-            for key in ("", f"channel {channel}", f"campaign {campaign}"):
+        for current, day, channel, campaign, value in rows:
+            for key in ("", f"day {day}", f"channel {channel}", f"campaign {campaign}"):
                 found[current][key] += float(value)
         return found
 
@@ -279,6 +286,17 @@ class TrackflowDashboard(models.AbstractModel):
         def cost(current):
             return costs[current][""] if costs else 0.0
 
+        def cost_per_lead(current):
+            return ratio(cost(current), lead(current)) if cost(current) else None
+
+        days = self._days(scope)
+        series = {
+            "clicks": [clicks["day", True].get(day, (0,))[0] for day in days],
+            "leads": [conversions["lead", True][f"day {day}"] for day in days],
+            "deals": [conversions["won", True][f"day {day}"] for day in days],
+            "revenue": [revenue[True][f"day {day}"] for day in days],
+        }
+
         def ratio(part, whole):
             return part / whole if whole else None
 
@@ -315,7 +333,7 @@ class TrackflowDashboard(models.AbstractModel):
                     "cost_per_lead",
                     env._("Cost per Lead"),
                     "monetary",
-                    lambda c: ratio(cost(c), lead(c)),
+                    cost_per_lead,
                 ),
                 (
                     "roi",
@@ -330,6 +348,7 @@ class TrackflowDashboard(models.AbstractModel):
                 "label": label,
                 "format": shown,
                 "action": self._action(scope, key, label),
+                "series": series.get(key),
                 **both(value),
             }
             for key, label, shown, value in kpis
@@ -337,10 +356,7 @@ class TrackflowDashboard(models.AbstractModel):
 
     @api.model
     def _trend(self, scope, clicks, conversions):
-        days = [
-            str(scope["first"] + timedelta(days=number))
-            for number in range((scope["last"] - scope["first"]).days + 1)
-        ]
+        days = self._days(scope)
         length = timedelta(days=len(days))
         earlier = [str(fields.Date.to_date(day) - length) for day in days]
         return {
@@ -349,6 +365,13 @@ class TrackflowDashboard(models.AbstractModel):
             "previous": [clicks["day", False].get(day, (0,))[0] for day in earlier],
             "leads": [conversions["lead", True][f"day {day}"] for day in days],
         }
+
+    @api.model
+    def _days(self, scope):
+        return [
+            str(scope["first"] + timedelta(days=number))
+            for number in range((scope["last"] - scope["first"]).days + 1)
+        ]
 
     @api.model
     def _channels(self, scope, clicks, conversions, revenue):
@@ -459,6 +482,68 @@ class TrackflowDashboard(models.AbstractModel):
             & Domain("date", "<", scope["until"])
             & Domain("company_id", "in", [*scope["companies"], False])
         )
+        return domain & self._visit_terms(scope)
+
+    @api.model
+    def _landing(self, scope):
+        """Visits by the page where they began; new ones are of visitors first seen in the period."""
+        rows = self.env.execute_query(
+            SQL(
+                """
+                SELECT page, count(*) AS visits, count(*) FILTER (WHERE new)
+                  FROM (SELECT regexp_replace(session.entry_page, '[?#].*', '') AS page,
+                               visitor.first_seen >= %(since)s AS new
+                          FROM trackflow_session session
+                          JOIN trackflow_visitor visitor ON visitor.id = session.visitor_id
+                         WHERE session.session_start >= %(since)s
+                           AND session.session_start < %(until)s
+                           AND (%(campaign)s = '' OR session.campaign = %(campaign)s)
+                           AND (%(channel)s = '' OR session.channel = %(channel)s)) visit
+                 GROUP BY GROUPING SETS ((page), ())
+                 ORDER BY grouping(page) DESC, visits DESC, page
+                 LIMIT %(limit)s
+                """,
+                since=scope["since"],
+                until=scope["until"],
+                campaign=scope["campaign"].name or "",
+                channel=scope["channel"],
+                limit=_TOP + 1,
+            )
+        )
+        (_all, visits, new), *pages = rows
+        period = self._period(scope, "session_start") & self._visit_terms(scope)
+        seen = Domain("visitor_id.first_seen", ">=", scope["since"])
+        earlier = Domain("visitor_id.first_seen", "<", scope["since"])
+
+        def visits_of(title, domain=Domain.TRUE):
+            return self._window(title, "trackflow.session", period & domain)
+
+        title = self.env._("Landing pages")
+        return {
+            "new": new,
+            "returning": visits - new,
+            "actions": {
+                "new": visits_of(self.env._("New visitors"), seen),
+                "returning": visits_of(self.env._("Returning visitors"), earlier),
+            },
+            "pages": [
+                {
+                    "page": page or "",
+                    "visits": number,
+                    "new": fresh,
+                    "actions": {
+                        "visits": visits_of(page or title, _began_on(page)),
+                        "new": visits_of(page or title, _began_on(page) & seen),
+                    },
+                }
+                for page, number, fresh in pages
+            ],
+        }
+
+    @api.model
+    def _visit_terms(self, scope):
+        """The filters of visits, which name their campaign."""
+        domain = Domain.TRUE
         if scope["campaign"]:
             domain &= Domain("campaign", "=", scope["campaign"].name)
         if scope["channel"]:
@@ -522,9 +607,44 @@ class TrackflowDashboard(models.AbstractModel):
             ["name"],
         )
         return {
+            "companies": [
+                {"id": company.id, "name": company.name} for company in self.env.companies
+            ],
             "campaigns": [{"id": campaign.id, "name": campaign.title} for campaign in campaigns],
             "models": [{"id": model.id, "name": model.name} for model in models],
             "channels": sorted(channels),
+        }
+
+    @api.model
+    def _tables(self, scope):
+        """The reports behind the charts, where every figure can be turned about and exported."""
+        facts = self._period(scope, "date") & self._companies(scope)
+        facts &= self._terms(scope, "campaign_id", "channel")
+
+        def facts_by(title, group, *measures):
+            return self._pivot(title, "trackflow.report.campaign", facts, group, measures)
+
+        results = ("clicks", "leads", "deals", "revenue")
+        env = self.env
+        return {
+            "trend": facts_by(env._("Clicks and leads"), "date:day", "clicks", "leads"),
+            "channels": facts_by(env._("Channels"), "channel", *results),
+            "campaigns": facts_by(env._("Campaigns"), "campaign_id", *results, "cost"),
+            "links": facts_by(env._("Links"), "link_id", *results),
+            "funnel": self._pivot(
+                env._("From visit to win"),
+                "trackflow.report.funnel",
+                self._funnel_domain(scope),
+                "step",
+                ["number", "value"],
+            ),
+            "landing": self._pivot(
+                env._("Landing pages"),
+                "trackflow.report.journey",
+                self._period(scope, "date") & self._visit_terms(scope),
+                "entry_page",
+                ["visits", "bounces", "converted"],
+            ),
         }
 
     # -- the records behind the numbers -----------------------------------------------------
@@ -594,6 +714,30 @@ class TrackflowDashboard(models.AbstractModel):
             "domain": _plain(domain),
             "views": [(False, "list"), (False, "form")],
         }
+
+    @api.model
+    def _pivot(self, title, model, domain, group, measures):
+        return {
+            **self._window(title, model, domain),
+            "views": [(False, "pivot"), (False, "graph"), (False, "list")],
+            "context": {
+                "pivot_row_groupby": [group],
+                "pivot_column_groupby": [],
+                "pivot_measures": list(measures),
+            },
+        }
+
+
+def _began_on(page):
+    """Visits whose first page is `page`, whatever its parameters were."""
+    if not page:
+        return Domain("entry_page", "in", [False, ""])
+    escaped = page.replace("\\", "\\\\").replace("%", "\\%").replace("_", "\\_")
+    return (
+        Domain("entry_page", "=", page)
+        | Domain("entry_page", "=like", f"{escaped}?%")
+        | Domain("entry_page", "=like", f"{escaped}#%")
+    )
 
 
 def _plain(domain):

@@ -1,5 +1,8 @@
 from odoo import fields, models
 from odoo.tools import SQL
+from odoo.tools.translate import LazyTranslate
+
+_lt = LazyTranslate(__name__)
 
 
 class TrackflowReportCampaign(models.Model):
@@ -15,7 +18,9 @@ class TrackflowReportCampaign(models.Model):
     _rec_name = "campaign_id"
 
     date = fields.Datetime(readonly=True)
-    campaign_id = fields.Many2one("utm.campaign", readonly=True)
+    campaign_id = fields.Many2one(
+        "utm.campaign", readonly=True, falsy_value_label=_lt("No campaign")
+    )
     link_id = fields.Many2one("link.tracker", readonly=True)
     source = fields.Char(readonly=True)
     medium = fields.Char(readonly=True)

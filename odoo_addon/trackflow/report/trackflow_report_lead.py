@@ -1,7 +1,10 @@
 from odoo import fields, models
 from odoo.tools import SQL
+from odoo.tools.translate import LazyTranslate
 
 from ..models.trackflow_lead_status_change import STATUSES
+
+_lt = LazyTranslate(__name__)
 
 
 class TrackflowReportLead(models.Model):
@@ -17,11 +20,17 @@ class TrackflowReportLead(models.Model):
     date = fields.Datetime("Came In", readonly=True)
     won_date = fields.Datetime("Won On", readonly=True)
     status = fields.Selection(STATUSES, readonly=True)
-    first_channel = fields.Char("First Touch Channel", readonly=True)
-    last_channel = fields.Char("Last Touch Channel", readonly=True)
+    first_channel = fields.Char(
+        "First Touch Channel", readonly=True, falsy_value_label=_lt("No touch")
+    )
+    last_channel = fields.Char(
+        "Last Touch Channel", readonly=True, falsy_value_label=_lt("No touch")
+    )
     source = fields.Char(readonly=True)
     medium = fields.Char(readonly=True)
-    campaign_id = fields.Many2one("utm.campaign", readonly=True)
+    campaign_id = fields.Many2one(
+        "utm.campaign", readonly=True, falsy_value_label=_lt("No campaign")
+    )
     user_id = fields.Many2one("res.users", "Salesperson", readonly=True)
     team_id = fields.Many2one("crm.team", "Sales Team", readonly=True)
     company_id = fields.Many2one("res.company", readonly=True)

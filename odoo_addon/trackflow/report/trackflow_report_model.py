@@ -1,5 +1,8 @@
 from odoo import fields, models
 from odoo.tools import SQL
+from odoo.tools.translate import LazyTranslate
+
+_lt = LazyTranslate(__name__)
 
 
 class TrackflowReportModel(models.Model):
@@ -20,7 +23,9 @@ class TrackflowReportModel(models.Model):
         [("open", "Open"), ("won", "Won"), ("lost", "Lost")], readonly=True
     )
     channel = fields.Char(readonly=True)
-    campaign_id = fields.Many2one("utm.campaign", readonly=True)
+    campaign_id = fields.Many2one(
+        "utm.campaign", readonly=True, falsy_value_label=_lt("No campaign")
+    )
     user_id = fields.Many2one("res.users", "Salesperson", readonly=True)
     team_id = fields.Many2one("crm.team", "Sales Team", readonly=True)
     company_id = fields.Many2one("res.company", readonly=True)

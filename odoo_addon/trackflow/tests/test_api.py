@@ -9,7 +9,6 @@ from trackflow_core.api import keys
 from trackflow_core.testing import ApiContract
 
 from .common import TrackflowCase
-from .test_catalog import RICH
 
 ALL = (
     "trackflow.group_trackflow_manager,sales_team.group_sale_salesman_all_leads,"
@@ -30,11 +29,6 @@ class ApiCase(ApiContract, HttpCase):
         )
         cls.user = new_test_user(cls.env, login="tf_integrator", groups=ALL)
         cls.currency = cls.env.company.currency_id.name
-
-    def setUp(self):
-        super().setUp()
-        if self._testMethodName in RICH and "trackflow.link.template" not in self.env:
-            self.skipTest("needs templates of links")
 
     @property
     def host_url(self):

@@ -8,16 +8,6 @@ from trackflow_core.testing.catalogs import CatalogContract
 
 from . import test_store
 
-# What needs variants, rules and templates of links.
-RICH = {
-    "test_a_link_is_made_read_changed_and_archived",
-    "test_links_come_back_as_they_were",
-    "test_names_are_unique",
-    "test_searches_look_into_names",
-    "test_templates_come_back_as_they_were",
-    "test_templates_make_links",
-}
-
 
 @tagged("post_install", "-at_install")
 class TestOdooCatalog(CatalogContract, TransactionCase):
@@ -34,11 +24,6 @@ class TestOdooCatalog(CatalogContract, TransactionCase):
         cls.env.cr.execute("DELETE FROM link_tracker_click")
         cls.env.company.currency_id = cls.env.ref("base.EUR")
         cls.env.ref("base.EUR").active = True
-
-    def setUp(self):
-        super().setUp()
-        if self._testMethodName in RICH and "trackflow.link.template" not in self.env:
-            self.skipTest("needs templates of links")
 
     _make_link = test_store.TestOdooStore._make_link
 

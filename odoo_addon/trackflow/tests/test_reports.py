@@ -220,6 +220,66 @@ class TestDashboard(ReportCase):
         elsewhere = self.env["utm.campaign"].create({"title": "Elsewhere"})
         self.assertFalse(any(self.numbers(self.data(campaign_id=elsewhere.id)).values()))
 
+    def test_one_company_of_those_switched_on(self):
+        other = self.env["res.company"].create({"name": "TrackFlow Elsewhere"})
+        self.marketer.company_ids += other
+        self.won()
+        self.env.flush_all()
+        filters = {"since": str(fields.Date.today()), "until": str(fields.Date.today())}
+        dashboard = self.env["trackflow.dashboard"].with_user(self.marketer)
+        dashboard = dashboard.with_context(allowed_company_ids=[self.env.company.id, other.id])
+        own = dashboard.get_data({**filters, "company_id": self.env.company.id})
+        self.assertGreaterEqual(self.numbers(own)["revenue"], 100.0)
+        elsewhere = dashboard.get_data({**filters, "company_id": other.id})
+        self.assertEqual(self.numbers(elsewhere)["revenue"], 0.0)
+        names = [company["name"] for company in elsewhere["options"]["companies"]]
+        self.assertEqual(names, [self.env.company.name, "TrackFlow Elsewhere"])
+
+    def test_cards_tell_every_day(self):
+        self.won()
+        data = self.data(campaign_id=self.campaign.id)
+        series = {kpi["key"]: kpi["series"] for kpi in data["kpis"] if kpi["series"]}
+        days = len(data["trend"]["days"])
+        self.assertEqual(
+            {key: len(values) for key, values in series.items()},
+            dict.fromkeys(("clicks", "leads", "deals", "revenue"), days),
+        )
+        self.assertEqual(
+            {key: sum(values) for key, values in series.items()},
+            {key: value for key, value in self.numbers(data).items() if key in series},
+        )
+
+    def test_landing_pages_tell_visits_and_new_visitors(self):
+        self.journey(3)
+        self.drain()
+        today = fields.Date.today()
+        data = self.data(since=str(today - timedelta(days=14)), campaign_id=self.campaign.id)
+        landing = data["landing"]
+        self.assertEqual((landing["new"], landing["returning"]), (0, 1))
+        data = self.data(campaign_id=self.campaign.id)["landing"]
+        self.assertEqual((data["new"], data["returning"]), (3, 0))
+        visits = self.env["trackflow.session"].with_user(self.marketer)
+        for page in data["pages"]:
+            for key, action in page["actions"].items():
+                self.assertEqual(visits.search_count(action["domain"]), page[key], page["page"])
+        for key, action in landing["actions"].items():
+            self.assertEqual(visits.search_count(action["domain"]), landing[key], key)
+
+    def test_every_chart_has_a_table_behind_it(self):
+        self.won()
+        data = self.data(campaign_id=self.campaign.id)
+        numbers = self.numbers(data)
+        for action in data["tables"].values():
+            model = self.env[action["res_model"]].with_user(self.marketer)
+            context = action["context"]
+            [row] = model._read_group(
+                action["domain"], [], [f"{name}:sum" for name in context["pivot_measures"]]
+            )
+            summed = dict(zip(context["pivot_measures"], row, strict=True))
+            for key in summed.keys() & {"clicks", "leads", "deals", "revenue"}:
+                self.assertEqual(summed[key], numbers[key], key)
+            self.assertTrue(model._read_group(action["domain"], context["pivot_row_groupby"]))
+
     def test_unattributed_revenue_is_never_hidden(self):
         before = self.numbers(self.data())
         lead = self.opportunity(user_id=self.salesman.id)

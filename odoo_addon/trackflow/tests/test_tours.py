@@ -5,10 +5,12 @@ from odoo.tests import HttpCase, new_test_user, tagged
 
 from .common import TrackflowCase
 
+DESK, PHONE = "1366x768", "390x844"
+
 
 @tagged("post_install", "-at_install")
 class TestTours(HttpCase, TrackflowCase):
-    """The marketer's and the salesperson's way through the screens, in a real browser."""
+    """Everybody's way through the screens, in a real browser."""
 
     @classmethod
     def setUpClass(cls):
@@ -37,7 +39,7 @@ class TestTours(HttpCase, TrackflowCase):
         self.links[2].title = "Tour Poster"
         return lead
 
-    def test_salesperson_on_a_phone(self):
+    def test_salesperson(self):
         lead = self.won_deal()
         found = self.env["link.tracker"].name_search("Tour Poster")
         self.assertEqual([link_id for link_id, _name in found], self.links[2].ids)
@@ -51,17 +53,50 @@ class TestTours(HttpCase, TrackflowCase):
         )
         self.env.flush_all()
         action = self.env.ref("crm.crm_lead_opportunities")
-        self.browser_size = "390x844"
-        self.start_tour(
-            f"/odoo/action-{action.id}/{lead.id}", "trackflow_salesperson", login="tf_seller"
+        self.at_a_desk_and_on_a_phone(
+            f"/odoo/action-{action.id}/{lead.id}", "trackflow_salesperson", "tf_seller"
         )
 
-    def test_manager_at_a_desk_and_on_a_phone(self):
-        self.won_deal().action_set_won()
+    def test_marketer_on_a_phone(self):
+        self.won_deal()
         self.env.flush_all()
-        for size in ("1366x768", "390x844"):
+        self.browser_size = PHONE
+        self.start_tour(
+            "/odoo/action-trackflow.utm_campaign_action",
+            "trackflow_marketer_phone",
+            login="tf_seller",
+        )
+        self.start_tour("/odoo/tracked-links", "trackflow_marketer_phone_link", login="tf_seller")
+        link = self.env["link.tracker"].search([("title", "=", "Tour on the Way")])
+        self.assertEqual(link.url, "https://shop.example/on-the-way")
+
+    def test_administrator(self):
+        for size in (DESK, PHONE):
             with self.subTest(size=size):
                 self.browser_size = size
+                self.env["trackflow.internal.ip.range"].search([]).unlink()
+                self.env["trackflow.api.key"].search([]).unlink()
                 self.start_tour(
-                    "/odoo/trackflow-dashboard", "trackflow_manager", login="tf_manager"
+                    "/odoo/action-trackflow.res_config_settings_action",
+                    "trackflow_administrator",
+                    login="admin",
                 )
+                self.start_tour(
+                    "/odoo/action-trackflow.trackflow_api_key_action",
+                    "trackflow_administrator_key",
+                    login="admin",
+                )
+                self.assertEqual(self.env["trackflow.api.key"].search([]).name, "Web shop")
+
+    def at_a_desk_and_on_a_phone(self, url, tour, login):
+        for size in (DESK, PHONE):
+            with self.subTest(size=size):
+                self.browser_size = size
+                self.start_tour(url, tour, login=login)
+
+    def test_manager(self):
+        self.won_deal().action_set_won()
+        self.env.flush_all()
+        self.at_a_desk_and_on_a_phone(
+            "/odoo/trackflow-dashboard", "trackflow_manager", "tf_manager"
+        )

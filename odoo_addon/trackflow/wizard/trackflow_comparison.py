@@ -1,4 +1,4 @@
-"""*Model Comparison*: what campaigns earned under each model, and what that means for budgets."""
+"""*Budget Decisions*: what campaigns earned under each model, and what that means for budgets."""
 
 import json
 from collections import defaultdict
@@ -27,7 +27,7 @@ class TrackflowComparison(models.TransientModel):
     _name = "trackflow.comparison"
     _description = "TrackFlow Model Comparison"
 
-    name = fields.Char(default=lambda self: self.env._("Model Comparison"), readonly=True)
+    name = fields.Char(default=lambda self: self.env._("Budget Decisions"), readonly=True)
     company_id = fields.Many2one(
         "res.company", required=True, readonly=True, default=lambda self: self.env.company
     )
@@ -77,7 +77,7 @@ class TrackflowComparison(models.TransientModel):
         comparison.action_compare()
         return {
             "type": "ir.actions.act_window",
-            "name": self.env._("Model Comparison"),
+            "name": self.env._("Budget Decisions"),
             "res_model": self._name,
             "res_id": comparison.id,
             "view_mode": "form",

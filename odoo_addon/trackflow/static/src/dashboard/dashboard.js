@@ -54,10 +54,23 @@ export class Chart extends Component {
     }
 }
 
+/** A row of numbers as a thin line without axes. */
+export class Sparkline extends Component {
+    static template = "trackflow.Sparkline";
+    static props = { series: { type: Array } };
+
+    get points() {
+        const { series } = this.props;
+        const highest = Math.max(...series, 1);
+        const step = 100 / Math.max(series.length - 1, 1);
+        return series.map((value, day) => `${day * step},${22 - (20 * value) / highest}`).join(" ");
+    }
+}
+
 /** What marketing brought in a period; every number opens the records that it counts. */
 export class Dashboard extends Component {
     static template = "trackflow.Dashboard";
-    static components = { Chart, Layout };
+    static components = { Chart, Layout, Sparkline };
     static props = { ...standardActionServiceProps };
 
     setup() {
@@ -70,6 +83,7 @@ export class Dashboard extends Component {
         this.state = useState({
             period: "30",
             compare: true,
+            companyId: false,
             campaignId: false,
             channel: "",
             modelId: false,
@@ -88,6 +102,7 @@ export class Dashboard extends Component {
                 {
                     since: serializeDate(period.since),
                     until: serializeDate(period.until),
+                    company_id: this.state.companyId,
                     campaign_id: this.state.campaignId,
                     channel: this.state.channel,
                     model_id: this.state.modelId,
@@ -151,8 +166,37 @@ export class Dashboard extends Component {
         };
     }
 
+    /** What a channel earns under the shown model, and between which amounts under all models. */
+    range(row) {
+        const { channels, models } = this.state.data;
+        if (models.length < 2) {
+            return null;
+        }
+        const earned = (channel) => models.map((model) => model.channels[channel] || 0);
+        const values = earned(row.channel);
+        const highest = Math.max(
+            ...channels.map(({ channel, revenue }) => Math.max(revenue, ...earned(channel))),
+            1
+        );
+        const place = (value) => Math.max(0, (100 * value) / highest);
+        const [low, high] = [Math.min(...values), Math.max(...values)];
+        return {
+            value: place(row.revenue),
+            low: place(low),
+            high: place(high),
+            title: _t("%(low)s to %(high)s, depending on the model", {
+                low: this.money(low),
+                high: this.money(high),
+            }),
+        };
+    }
+
     get isEmpty() {
         return this.state.data.kpis.every((kpi) => !kpi.value);
+    }
+
+    get isWon() {
+        return this.state.data.kpis.some((kpi) => kpi.key === "deals" && kpi.value);
     }
 
     get largestStep() {

@@ -10,6 +10,18 @@ registry.category("web_tour.tours").add("trackflow_manager", {
             trigger: ".o_trackflow_dashboard canvas[aria-label*='Clicks']",
         },
         {
+            content: "the table behind a chart",
+            trigger: ".o_trackflow_dashboard [data-table=trend]",
+            run: "click",
+        },
+        {
+            trigger: ".o_pivot table:contains('Leads')",
+        },
+        {
+            trigger: ".breadcrumb-item a:contains('Dashboard'), .o_back_button",
+            run: "click",
+        },
+        {
             content: "of one campaign",
             trigger: ".o_trackflow_filters select[name=campaign]",
             run: "selectByLabel TrackFlow Spring",

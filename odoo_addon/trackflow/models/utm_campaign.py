@@ -253,3 +253,11 @@ class UtmCampaign(models.Model):
 
     def action_trackflow_resume(self):
         self.trackflow_paused = False
+
+    def action_trackflow_dashboard(self):
+        """The dashboard of this campaign alone."""
+        self.ensure_one()
+        return {
+            **self.env["ir.actions.actions"]._for_xml_id("trackflow.trackflow_dashboard_action"),
+            "params": {"campaign_id": self.id},
+        }

@@ -235,6 +235,13 @@ class TestDashboard(ReportCase):
         names = [company["name"] for company in elsewhere["options"]["companies"]]
         self.assertEqual(names, [self.env.company.name, "TrackFlow Elsewhere"])
 
+    def test_a_campaign_opens_its_own_dashboard(self):
+        self.won()
+        action = self.campaign.with_user(self.marketer).action_trackflow_dashboard()
+        self.assertEqual(action["tag"], "trackflow.dashboard")
+        data = self.data(**action["params"])
+        self.assertEqual([row["id"] for row in data["campaigns"]], self.campaign.ids)
+
     def test_cards_tell_every_day(self):
         self.won()
         data = self.data(campaign_id=self.campaign.id)

@@ -84,7 +84,7 @@ export class Dashboard extends Component {
             period: "30",
             compare: true,
             companyId: false,
-            campaignId: false,
+            campaignId: this.props.action.params?.campaign_id || false,
             channel: "",
             modelId: false,
             data: null,

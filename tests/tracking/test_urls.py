@@ -48,6 +48,7 @@ def test_a_good_destination_is_returned_unchanged(url: str) -> None:
         "https://[broken/",
         "https://shop.example/\r\nSet-Cookie: a=b",
         "https://shop.example/\x7f",
+        "http://not a host/",
         "",
     ],
 )

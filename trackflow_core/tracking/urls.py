@@ -68,8 +68,8 @@ def take_scan_mark(query: str) -> tuple[bool, str]:
 def safe_destination(url: str) -> str:
     """`url` unchanged, when it is one that a redirect may lead to.
 
-    Raises InvalidEvent unless it is an absolute http or https URL with a host and without
-    control characters.
+    Raises InvalidEvent unless it is an absolute http or https URL with a host, which has no space,
+    and without control characters.
     """
     if any(ord(character) < 0x20 or ord(character) == 0x7F for character in url):
         raise InvalidEvent("The destination contains control characters: remove them.")
@@ -82,6 +82,8 @@ def safe_destination(url: str) -> str:
         raise InvalidEvent(
             f"{url:.80} cannot be a destination: it must begin with http:// or https://."
         )
+    if any(character.isspace() for character in host):
+        raise InvalidEvent(f"{url:.80} cannot be a destination: its host contains a space.")
     return url
 
 

@@ -26,7 +26,6 @@ from . import (
     test_store,
     test_takeover,
     test_tours,
-    test_translation_templates,
     test_visitors,
     test_webhook,
 )

@@ -45,16 +45,22 @@ def postgres_connection(postgres_url: str) -> Iterator[Any]:
 
 
 @pytest.fixture(scope="session")
-def spark_connection() -> Iterator[Any]:
+def spark_connection(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
     sql = pytest.importorskip("pyspark.sql", reason="the extra 'spark' is not installed")
     session = (
         sql.SparkSession.builder.master("local[2]")
         .config("spark.ui.enabled", "false")
+        .config("spark.sql.warehouse.dir", str(tmp_path_factory.mktemp("spark")))
         .config("spark.sql.shuffle.partitions", "2")
         .config("spark.sql.session.timeZone", "UTC")
         .config("spark.driver.bindAddress", "127.0.0.1")
         .config("spark.driver.host", "127.0.0.1")
         .getOrCreate()
     )
+    gateway = session.sparkContext._gateway
     yield ibis.pyspark.connect(session)
     session.stop()
+    # Spark leaves its Java running, and the pipe to it open.
+    gateway.shutdown()
+    gateway.proc.stdin.close()
+    gateway.proc.wait(30)

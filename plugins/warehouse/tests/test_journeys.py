@@ -10,6 +10,7 @@ from decimal import Decimal
 from random import Random
 from typing import Any
 
+import ibis
 import pyarrow as pa
 import pytest
 from hypothesis import given, settings
@@ -184,13 +185,26 @@ DEALS = [deal("d1", value=10001), deal("d2", value=-7), deal("d3", value=50), de
 LEADS = {"d1": at(4)}
 
 
+# Of what Ibis asks pandas for.
+@pytest.mark.filterwarnings("ignore:The 'future.infer_string' option")
 @pytest.mark.slow
 def test_spark_is_what_the_core_is(spark_connection: Any) -> None:
-    with loaded(spark_connection, STORY, DEALS, LEADS) as found:
-        for rule in BUILTIN_RULES:
-            for custom in ((), CHANNEL_RULES):
-                model = Model(rule, channel_rules=custom)
-                assert rows_of(found, model) == expected(STORY, DEALS, LEADS, model)
+    check(spark_connection, 1, 30)
+
+
+def test_clickhouse_would_be_asked_in_its_own_words(duckdb_connection: Any) -> None:
+    # Ibis refuses to compile what ClickHouse does not have; nothing is executed here.
+    lookback = timedelta(days=90)
+    with loaded(duckdb_connection, STORY, DEALS, LEADS) as found:
+        asked = [found._ordered(found._inside(found.touches, lookback, details=True))]
+        for rule in (*BUILTIN_RULES, *LEARNING.values()):
+            asked.append(found.credits(Model(rule, channel_rules=CHANNEL_RULES)))
+        with Paths(found.touches, found.conversions, lookback, collapse=True) as ways:
+            asked.append(ways.journeys())
+        for expression in asked:
+            assert ibis.to_sql(expression.unbind(), dialect="clickhouse").startswith(
+                ("SELECT", "WITH")
+            )
 
 
 def test_long_journeys_and_small_values(duckdb_connection: Any) -> None:

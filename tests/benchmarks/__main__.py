@@ -10,6 +10,7 @@ from tests.environment.failure import run_command
 NAMES = (
     "redirect_odoo",
     "redirect_server",
+    "api",
     "opportunity_odoo",
     "retention_odoo",
     "odoo_scale",

@@ -1,6 +1,7 @@
 from . import (
     test_access,
     test_api,
+    test_api_schema,
     test_campaigns,
     test_catalog,
     test_click_job,

@@ -38,6 +38,7 @@ class Application(Front):
         self.settings = config.settings(self.hooks.rules)
         database = Database(config.store, self.hooks.rules)
         self._intake = Intake(config, self.hooks, database, lambda fact: self.writer.append(fact))
+        self._rest = Rest(config, self.hooks, self.settings, database)
         super().__init__(
             config,
             self.hooks,
@@ -46,7 +47,7 @@ class Application(Front):
             [
                 Route("/trackflow/health", self._health),
                 Route("/metrics", self._metrics),
-                Rest(config, self.hooks, self.settings, database).route,
+                self._rest.route,
                 *Dashboard(config, self.hooks, self.settings, database).routes,
                 self._intake.route,
             ],
@@ -55,6 +56,9 @@ class Application(Front):
 
     async def watch(self) -> None:
         await asyncio.gather(super().watch(), self._intake.watch())
+
+    async def settle(self) -> None:
+        await self._rest.settle()
 
     # -- what machines ask -------------------------------------------------------------------
 

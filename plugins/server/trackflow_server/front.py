@@ -68,12 +68,16 @@ class Front:
             yield
         finally:
             watching.cancel()
+            await self.settle()
             await self.writer.stop()
             self.database.close()
 
     async def watch(self) -> None:
         """Keep what is in memory up to date; runs until it is cancelled."""
         await self.targets.watch()
+
+    async def settle(self) -> None:
+        """Finish what goes on behind answers, before the end."""
 
     def links_changed(self) -> None:
         """Called, beside the event loop, when the store's links have changed."""

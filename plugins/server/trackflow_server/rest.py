@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager
 from datetime import datetime, timezone
 from functools import cached_property
@@ -34,6 +35,7 @@ _log = logging.getLogger("trackflow.api")
 _METHODS = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE"]
 # A little over the API's own limit, which says in its own words what is too much.
 _MAX_BODY = 1024 * 1024 + 1
+_LOG_SECONDS = 0.1
 
 
 class _Host:
@@ -73,6 +75,8 @@ class Rest:
         self.settings = settings
         self._config = config
         self._database = database
+        self._entries: list[LoggedRequest] = []
+        self._keeping: asyncio.Task[None] | None = None
         self._api = Api(
             hooks,
             ApiSettings(
@@ -110,7 +114,7 @@ class Rest:
             b"" if request.method == "HEAD" else response.body,
             response.status,
             dict(response.headers),
-            background=BackgroundTask(self._keep, answered.entry),
+            background=BackgroundTask(self._keep_soon, answered.entry),
         )
 
     def _handle(self, asked: Request) -> Answered:
@@ -125,9 +129,26 @@ class Rest:
         reads = asked.method in ("GET", "HEAD")
         return self._database.reading() if reads else self._database.transaction()
 
-    def _keep(self, entry: LoggedRequest) -> None:
+    async def _keep_soon(self, entry: LoggedRequest) -> None:
+        """Keep an entry together with those of the moment, since each write waits for the disk."""
+        self._entries.append(entry)
+        if self._keeping is None or self._keeping.done():
+            self._keeping = asyncio.create_task(self._keep_waiting())
+
+    async def _keep_waiting(self) -> None:
+        while self._entries:
+            await asyncio.sleep(_LOG_SECONDS)
+            entries, self._entries = self._entries, []
+            await run_in_threadpool(self._keep, entries)
+
+    def _keep(self, entries: Sequence[LoggedRequest]) -> None:
         try:
             with self._database.transaction() as store:
-                self.catalog(store).log([entry])
+                self.catalog(store).log(entries)
         except (TrackFlowError, DBAPIError) as error:
-            _log.warning("A request to the API is not in its log: %s", error)
+            _log.warning("%d requests to the API are not in its log: %s", len(entries), error)
+
+    async def settle(self) -> None:
+        """Keep what waits, before the end."""
+        if self._keeping is not None:
+            await self._keeping

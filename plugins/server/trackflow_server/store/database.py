@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
+from threading import Lock
 from typing import Any
 
 from alembic import command
@@ -44,6 +45,8 @@ class Database:
         self.url = parse(url)
         self._rules = _RULES if rules is None else rules
         self.engine = _engine(self.url)
+        # SQLite lets those who wait sleep and try again: within a process there is a fairer way.
+        self._turn: AbstractContextManager[object] = Lock() if self.is_sqlite else nullcontext()
 
     @property
     def shown(self) -> str:
@@ -69,7 +72,7 @@ class Database:
     @contextmanager
     def transaction(self) -> Iterator[SqlStore]:
         """A store whose writes are committed at the end of the block, or not at all."""
-        with self.connect() as connection, connection.begin():
+        with self._turn, self.connect() as connection, connection.begin():
             self._take_turn(connection)
             store = SqlStore(connection, self._rules)
             yield store

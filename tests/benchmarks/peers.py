@@ -11,14 +11,23 @@ from tests.environment import cache, debian
 _PACKAGES = {
     "wrk": ["wrk", "libluajit-5.1-2", "libluajit-5.1-common"],
     "nginx": ["nginx"],
+    "faketime": ["libfaketime"],
 }
 
 
 def program(name: str) -> Path:
     """The path of `wrk` or `nginx`; its libraries are beside it (see `environment_of`)."""
+    return next(_folder(name).glob(f"usr/*bin/{name}"))
+
+
+def faketime() -> Path:
+    """The library that, preloaded, lets a program's clock run as a file says."""
+    return next(_folder("faketime").glob("usr/lib/*/faketime/libfaketimeMT.so.1"))
+
+
+def _folder(name: str) -> Path:
     with cache.lock(f"peer-{name}"):
-        folder = cache.prepare(cache.root() / "peers" / name, lambda into: _unpack(name, into))
-    return next(folder.glob(f"usr/*bin/{name}"))
+        return cache.prepare(cache.root() / "peers" / name, lambda into: _unpack(name, into))
 
 
 def environment_of(program: Path) -> dict[str, str]:

@@ -7,7 +7,7 @@ import socket
 import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from datetime import datetime, timezone
+from datetime import datetime, timedelta, timezone
 from pathlib import Path
 from secrets import token_hex
 from typing import Any
@@ -16,6 +16,7 @@ import pytest
 import requests
 from sqlalchemy import func, select
 
+from tests.benchmarks import peers
 from trackflow_core.api import keys as api_keys
 from trackflow_core.errors import ConfigError, RetriableError
 from trackflow_core.model import Link
@@ -202,6 +203,32 @@ def test_a_full_spool_is_told_and_visitors_go_on(pair: Pair) -> None:
             kept = answered - edge.health()["lost"] + 1
             _until(lambda: pair.recorded() - before >= kept, "clicks are missing")
             assert pair.recorded() - before == kept
+
+
+@pytest.mark.slow
+def test_a_clock_that_jumps_costs_no_click(
+    pair: Pair, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = pair.recorded()
+    clock = tmp_path / "clock"
+    with pair.upstream():
+        monkeypatch.setenv("LD_PRELOAD", str(peers.faketime()))
+        monkeypatch.setenv("FAKETIME_TIMESTAMP_FILE", str(clock))
+        monkeypatch.setenv("FAKETIME_NO_CACHE", "1")
+        monkeypatch.setenv("DONT_FAKE_MONOTONIC", "1")
+        clock.write_text("+0")
+        with pair.edge("clock") as edge:
+            for shift in ("+0", "-400d", "+30d"):
+                clock.write_text(shift)
+                assert _click(edge, 5) == [302] * 5
+            _until(lambda: edge.health()["spooled"] == 0, "facts stay in the spool")
+            _until(lambda: pair.recorded() - before >= 15, "clicks are missing")
+    assert pair.recorded() - before == 15
+    with pair.database.reading() as store:
+        moments = store.connection.scalars(select(schema.click.c.occurred_at)).all()
+    now = datetime.now(timezone.utc)
+    assert sum(now - moment > timedelta(days=399) for moment in moments) == 5
+    assert sum(moment - now > timedelta(days=29) for moment in moments) == 5
 
 
 def _settings(folder: Path, **environment: str) -> config.ServerConfig:

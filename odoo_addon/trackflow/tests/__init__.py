@@ -27,6 +27,7 @@ from . import (
     test_store,
     test_takeover,
     test_tours,
+    test_translation_templates,
     test_visitors,
     test_webhook,
 )

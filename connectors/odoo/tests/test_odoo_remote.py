@@ -325,6 +325,32 @@ def test_a_merge_leaves_one_deal_worth_something(remote: OdooRemote) -> None:
 
 
 @pytest.mark.slow
+def test_the_journeys_of_merged_leads_are_joined(remote: OdooRemote) -> None:
+    alone = remote.make(name="Ida", type="lead")
+    first, second = (remote.make(name="Zoë", type=kind) for kind in ("lead", "opportunity"))
+    other = remote.make(name="Ben", type="lead")
+    third, fourth = (remote.make(name="Ben", type="lead") for _ in range(2))
+    gone = remote.make(name="Max", type="lead")
+    found = read(remote)
+    assert not [merge for page in found for merge in page.merges]
+    remote.delete_deal(gone)
+    for refs in ((first, second), (other, third, fourth)):
+        remote.call("crm.lead", "merge_opportunity", ids=[_id(ref) for ref in refs])
+    for kept in remote.call("crm.lead", "search", domain=[]):
+        remote.stamp(kept)
+    remote.odoo.sql("UPDATE mail_message SET write_date = %s", remote.clock.replace(tzinfo=None))
+    merged = {
+        merge.winner: merge.losers
+        for page in read(remote, found[-1].cursor)
+        for merge in page.merges
+    }
+    kept = {f"odoo/main/{number}" for number in remote.call("crm.lead", "search", domain=[])}
+    assert set(merged) == kept - {alone}
+    groups = [frozenset({winner}) | losers for winner, losers in merged.items()]
+    assert sorted(groups, key=len) == [{first, second}, {other, third, fourth}]
+
+
+@pytest.mark.slow
 def test_odoos_own_utm_fields_are_filled_where_they_are_empty(remote: OdooRemote) -> None:
     connect(remote).provision(dry_run=False)
     ref = remote.make(name="Zoë", type="lead")

@@ -18,6 +18,7 @@ from trackflow_core.errors import ConfigError, InvalidEvent
 from trackflow_core.model import Deal, DealStatus
 from trackflow_core.options import option, web_address
 from trackflow_core.ports import Event
+from trackflow_odoo import merges
 from trackflow_odoo.mapping import STANDARD_FIELDS, deal_from_record, lead_from_record
 from trackflow_odoo.rpc import Denied, Gone, Odoo
 
@@ -217,7 +218,13 @@ class OdooConnection:
         events += [self._deleted(number) for number in gone]
         told.remove(gone)
         since = (datetime.strptime(until, _FORMAT) - _OVERLAP).strftime(_FORMAT)
-        return Page(str(_Cursor(since=since, deals=str(told))), False, events, rejected=rejected)
+        return Page(
+            str(_Cursor(since=since, deals=str(told))),
+            False,
+            events,
+            merges.merges_since(self._odoo, state.since, self._instance.namespace),
+            rejected,
+        )
 
     def _map(self, records: Sequence[dict[str, Any]]) -> tuple[list[Event], list[Rejected]]:
         events: list[Event] = []

@@ -19,6 +19,7 @@ NAMES = (
     "warehouse",
     "agents",
     "intake",
+    "intake_hosts",
     "backfill",
 )
 

@@ -178,8 +178,9 @@ class _Wrk:
         return told
 
 
-def start(folder: Path) -> Standalone:
-    """A server over the SQLite file in `folder`, ready to answer the link."""
+def start(folder: Path, environment: Mapping[str, str] | None = None) -> Standalone:
+    """A server over the SQLite file in `folder`, ready to answer the link; `environment` goes
+    before its own."""
     store = folder / "trackflow.sqlite"
     database = Database(str(store))
     database.upgrade()
@@ -196,6 +197,7 @@ def start(folder: Path) -> Standalone:
                 "TRACKFLOW_STORE": str(store),
                 "TRACKFLOW_WITHOUT_CONSENT": "full",
                 "TRACKFLOW_LOG_LEVEL": "warning",
+                **(environment or {}),
             },
             stdout=log,
             stderr=log,

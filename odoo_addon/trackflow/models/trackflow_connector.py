@@ -100,8 +100,9 @@ class TrackflowConnector(models.Model):
     )
 
     findings = fields.Json(readonly=True, copy=False)
+    is_ready = fields.Boolean("Test Passed", compute="_compute_is_ready")
     checked_at = fields.Datetime("Tested", readonly=True, copy=False)
-    event_ids = fields.One2many("trackflow.connector.event", "connector_id", "Events")
+    event_ids = fields.One2many("trackflow.connector.event", "connector_id", "All Events")
     last_event_ids = fields.Many2many(
         "trackflow.connector.event", string="Last Events", compute="_compute_last_event_ids"
     )
@@ -222,6 +223,12 @@ class TrackflowConnector(models.Model):
                 connector._configuration()
             except ConfigError as error:
                 raise ValidationError(str(error)) from error
+
+    @api.depends("findings")
+    def _compute_is_ready(self):
+        for connector in self:
+            found = connector.findings or []
+            connector.is_ready = bool(found) and all(one["ok"] for one in found)
 
     def _settings_changed(self):
         """What was found out by the old settings holds no more."""
@@ -460,7 +467,7 @@ class TrackflowConnector(models.Model):
                     "checked_at": fields.Datetime.now(),
                 }
             )
-            if connector.problem and all(one.ok for one in found):
+            if connector.problem and connector.is_ready:
                 connector._poll_soon()
 
     def action_provision(self):

@@ -38,6 +38,7 @@ class TrackflowConnectorEvent(models.Model):
     payload = fields.Text(
         readonly=True, help="Of what was read from a CRM, it is kept of failures alone."
     )
+    content = fields.Text("Payload in Lines", compute="_compute_content")
     kind = fields.Selection([("lead", "Lead"), ("deal", "Deal")], "Told", readonly=True)
     ref = fields.Char("Reference", readonly=True)
     lead_id = fields.Many2one("crm.lead", "Lead or Deal", compute="_compute_lead_id")
@@ -71,6 +72,15 @@ class TrackflowConnectorEvent(models.Model):
             payload = json.loads(event.payload or "null")
             kind = payload.get("type") if isinstance(payload, dict) else None
             event.event_type = kind if isinstance(kind, str) else event.kind
+
+    @api.depends("payload")
+    def _compute_content(self):
+        """The payload as people read it."""
+        for event in self:
+            payload = json.loads(event.payload or "null")
+            event.content = payload is not None and json.dumps(
+                payload, indent=2, ensure_ascii=False
+            )
 
     @api.depends("ref", "kind")
     def _compute_lead_id(self):

@@ -1,3 +1,4 @@
+import json
 from datetime import timedelta
 
 from odoo import fields
@@ -69,6 +70,39 @@ class TestTours(HttpCase, TrackflowCase):
         self.start_tour("/odoo/tracked-links", "trackflow_marketer_phone_link", login="tf_seller")
         link = self.env["link.tracker"].search([("title", "=", "Tour on the Way")])
         self.assertEqual(link.url, "https://shop.example/on-the-way")
+
+    def test_administrator_adds_a_connector_and_retries_what_failed(self):
+        admin = new_test_user(
+            self.env,
+            login="tf_tour_admin",
+            groups="base.group_system,trackflow.group_trackflow_manager",
+        )
+        action = self.env.ref("trackflow.trackflow_connector_action")
+        self.start_tour(
+            f"/odoo/action-{action.id}", "trackflow_connectors_add", login=admin.login
+        )
+        connector = self.env["trackflow.connector"].search([("name", "=", "Tour Shop")])
+        self.assertEqual(connector._configuration().tolerance, 600)
+        self.assertEqual(connector._configuration().write_back_secret, "whsec_dG91ciBzZWNyZXQ=")
+        deal = {"id": "1", "lead_id": "1", "value": "10.00", "currency": "XXQ"}
+        told = {"type": "deal.created", "timestamp": "2026-03-01T12:00:00Z", "data": deal}
+        event = self.env["trackflow.connector.event"].create(
+            {
+                "connector_id": connector.id,
+                "event_id": "evt_1",
+                "received_at": fields.Datetime.now(),
+                "payload": json.dumps({**told, "webhook_id": "evt_1"}),
+            }
+        )
+        event._process()
+        self.env["res.currency"].create({"name": "XXQ", "symbol": "Q"})
+        self.start_tour(
+            f"/odoo/action-{action.id}", "trackflow_connectors_retry", login=admin.login
+        )
+        event.invalidate_recordset()
+        event._process()
+        self.assertEqual(event.state, "done")
+        self.assertEqual(event.lead_id.trackflow_deal_ref, "webhook/tour/1")
 
     def test_administrator(self):
         for size in (DESK, PHONE):

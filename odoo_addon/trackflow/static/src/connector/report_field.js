@@ -14,10 +14,11 @@ const LOOKS = {
 /** What a test found, or what preparing a CRM changes: one line each, with what to do. */
 export class ReportField extends Component {
     static template = "trackflow.ReportField";
-    static props = { ...standardFieldProps };
+    static props = { ...standardFieldProps, onlyWrong: { type: Boolean, optional: true } };
 
     get lines() {
-        return (this.props.record.data[this.props.name] || []).map((line, key) => {
+        const lines = this.props.record.data[this.props.name] || [];
+        return lines.filter((line) => !(this.props.onlyWrong && line.ok)).map((line, key) => {
             const [icon, color, title] = LOOKS[line.verb || (line.ok ? "ok" : "wrong")];
             return { key, icon, color, title, what: line.what, remedy: line.remedy };
         });
@@ -28,4 +29,5 @@ registry.category("fields").add("trackflow_report", {
     component: ReportField,
     displayName: _t("Report"),
     supportedTypes: ["json"],
+    extractProps: ({ options }) => ({ onlyWrong: Boolean(options.only_wrong) }),
 });

@@ -1,6 +1,7 @@
 import { Component, useState } from "@odoo/owl";
 import { _t } from "@web/core/l10n/translation";
 import { registry } from "@web/core/registry";
+import { useBus } from "@web/core/utils/hooks";
 import { standardFieldProps } from "@web/views/fields/standard_field_props";
 
 const SHORT = 5;
@@ -12,19 +13,25 @@ export class SettingsField extends Component {
 
     setup() {
         this.state = useState({ all: false });
+        // What was typed, and what the record was given last and does not hold yet.
+        this.typed = {};
+        this.given = null;
+        const { bus } = this.props.record.model;
+        useBus(bus, "WILL_SAVE_URGENTLY", () => this.commit());
+        useBus(bus, "NEED_LOCAL_CHANGES", ({ detail }) => detail.proms.push(this.commit()));
     }
 
     get options() {
         return (this.props.record.data.option_list || []).map((option) => ({
             ...option,
             id: `${this.props.id || this.props.name}_${option.name}`,
-            value: this.values[option.name] ?? "",
+            value: this.typed[option.name] ?? this.values[option.name] ?? "",
             placeholder: this.placeholder(option),
         }));
     }
 
     get values() {
-        return this.props.record.data[this.props.name] || {};
+        return this.given || this.props.record.data[this.props.name] || {};
     }
 
     /** What has to be given or was given comes first; what rarely changes is a click away. */
@@ -53,10 +60,29 @@ export class SettingsField extends Component {
         return option.value === "" ? option.default : option.value;
     }
 
+    type(option, value) {
+        this.typed[option.name] = value;
+        this.props.record.model.bus.trigger("FIELD_IS_DIRTY", true);
+    }
+
     change(option, value) {
-        const { [option.name]: _before, ...others } = this.values;
-        const given = value === "" ? others : { ...others, [option.name]: value };
-        this.props.record.update({ [this.props.name]: given });
+        this.type(option, value);
+        return this.commit();
+    }
+
+    async commit() {
+        if (!Object.keys(this.typed).length) {
+            return;
+        }
+        const all = Object.entries({ ...this.values, ...this.typed });
+        const given = Object.fromEntries(all.filter(([, value]) => value !== ""));
+        this.given = given;
+        this.typed = {};
+        await this.props.record.update({ [this.props.name]: given });
+        if (this.given === given) {
+            this.given = null;
+        }
+        this.props.record.model.bus.trigger("FIELD_IS_DIRTY", false);
     }
 }
 

@@ -43,6 +43,10 @@ registry.category("web_tour.tours").add("trackflow_connectors_add", {
             trigger: ".o_trackflow_generate",
             run: "click",
         },
+        {
+            content: "or be generated",
+            trigger: ".o_field_widget[name=secret] input[type=text]",
+        },
         ...stepUtils.saveForm(),
         {
             content: "and not be read",
@@ -69,6 +73,9 @@ registry.category("web_tour.tours").add("trackflow_connectors_retry", {
         {
             trigger: "button[name=action_failed_events]",
             run: "click",
+        },
+        {
+            trigger: ".o_breadcrumb:contains('Connector Events')",
         },
         {
             content: "one event, with its cause",

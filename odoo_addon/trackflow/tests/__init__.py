@@ -5,6 +5,8 @@ from . import (
     test_campaigns,
     test_catalog,
     test_click_job,
+    test_connectors,
+    test_connectors_golden,
     test_crm_history,
     test_crm_lead,
     test_crm_touches,

@@ -78,9 +78,7 @@ class TestTours(HttpCase, TrackflowCase):
             groups="base.group_system,trackflow.group_trackflow_manager",
         )
         action = self.env.ref("trackflow.trackflow_connector_action")
-        self.start_tour(
-            f"/odoo/action-{action.id}", "trackflow_connectors_add", login=admin.login
-        )
+        self.start_tour(f"/odoo/action-{action.id}", "trackflow_connectors_add", login=admin.login)
         connector = self.env["trackflow.connector"].search([("name", "=", "Tour Shop")])
         self.assertEqual(connector._configuration().tolerance, 600)
         self.assertEqual(connector._configuration().write_back_secret, "whsec_dG91ciBzZWNyZXQ=")

@@ -12,11 +12,21 @@ _PACKAGES = {
     "wrk": ["wrk", "libluajit-5.1-2", "libluajit-5.1-common"],
     "nginx": ["nginx"],
     "faketime": ["libfaketime"],
+    "redis-server": [
+        "redis-server",
+        "redis-tools",
+        "libjemalloc2",
+        "liblua5.1-0",
+        "liblzf1",
+        "libatomic1",
+        "lua-cjson",
+        "lua-bitop",
+    ],
 }
 
 
 def program(name: str) -> Path:
-    """The path of `wrk` or `nginx`; its libraries are beside it (see `environment_of`)."""
+    """The path of `wrk`, `nginx` or `redis-server`; its libraries are beside it (see `environment_of`)."""
     return next(_folder(name).glob(f"usr/*bin/{name}"))
 
 
@@ -38,7 +48,10 @@ def environment_of(program: Path) -> dict[str, str]:
 
 def _unpack(name: str, into: Path) -> None:
     with tempfile.TemporaryDirectory() as work:
-        debian.unpack(_PACKAGES[name], _suite(), into, Path(work))
+        suite = _suite()
+        # By the suite, because the machine may have a version that the archive has not.
+        wanted = [f"{package}/{suite}" for package in _PACKAGES[name]]
+        debian.unpack(wanted, suite, into, Path(work))
 
 
 def _suite() -> str:

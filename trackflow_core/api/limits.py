@@ -5,31 +5,38 @@ Counted by the library `limits`, in memory of the process or in Redis.
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Mapping
 from functools import lru_cache
 from ipaddress import ip_address
 
 import limits
-from limits.errors import ConfigurationError
+from limits.errors import ConfigurationError, StorageError
 from limits.storage import Storage, storage_from_string
 from limits.strategies import SlidingWindowCounterRateLimiter
+from limits.util import WindowStats
 
 from trackflow_core.api.messages import Problem
 from trackflow_core.errors import ConfigError
 from trackflow_core.tracking.networks import Network, contains
 
+_log = logging.getLogger(__name__)
 MEMORY = "memory://"
+_REMINDER_SECONDS = 60.0
 
 
 class Limiter:
     """Counts requests over a sliding hour.
 
-    `storage` is "memory://" or "redis://host:6379/0". Raises ConfigError when it cannot be used.
+    `storage` is "memory://" or "redis://host:6379/0". While Redis does not answer, each process
+    counts by itself. Raises ConfigError when the storage cannot be used.
     """
 
     def __init__(self, storage: str = MEMORY) -> None:
         self._limiter = SlidingWindowCounterRateLimiter(_storage(storage))
+        self._alone = SlidingWindowCounterRateLimiter(_storage(MEMORY))
+        self._warned = 0.0
 
     def spend(self, who: str, hourly: int) -> Mapping[str, str]:
         """Count one request of `who`; the headers that tell how many are left.
@@ -37,8 +44,11 @@ class Limiter:
         Raises Problem 429 when there is none left.
         """
         item = limits.RateLimitItemPerHour(hourly)
-        allowed = self._limiter.hit(item, "trackflow", who)
-        stats = self._limiter.get_window_stats(item, "trackflow", who)
+        try:
+            allowed, stats = _hit(self._limiter, item, who)
+        except StorageError as error:
+            self._warn(error)
+            allowed, stats = _hit(self._alone, item, who)
         wait = max(1, round(stats.reset_time - time.time()))
         left = stats.remaining if allowed else 0
         headers = {
@@ -54,12 +64,29 @@ class Limiter:
             )
         return headers
 
+    def _warn(self, error: StorageError) -> None:
+        now = time.monotonic()
+        if not self._warned or now - self._warned > _REMINDER_SECONDS:
+            self._warned = now
+            cause = type(error.storage_error).__name__
+            _log.warning("Requests are counted by each process alone: Redis fails (%s).", cause)
+
+
+def _hit(
+    limiter: SlidingWindowCounterRateLimiter, item: limits.RateLimitItem, who: str
+) -> tuple[bool, WindowStats]:
+    allowed = limiter.hit(item, "trackflow", who)
+    return allowed, limiter.get_window_stats(item, "trackflow", who)
+
 
 @lru_cache(maxsize=8)
 def _storage(url: str) -> Storage:
     # One of each process: requests are counted together, whoever asks.
     try:
-        storage = storage_from_string(url)
+        # Who asks must not wait long for a Redis that hangs.
+        impatient = {"socket_timeout": 1.0, "socket_connect_timeout": 1.0}
+        options = {} if url.startswith(MEMORY) else impatient
+        storage = storage_from_string(url, wrap_exceptions=True, **options)
     except (ConfigurationError, ImportError, ValueError) as error:
         raise ConfigError(
             f"Requests cannot be counted: {error}. Use memory:// or redis://host:6379/0, and "

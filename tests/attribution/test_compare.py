@@ -115,6 +115,17 @@ def test_revenue_scatters_with_its_deals() -> None:
     assert receipt["campaigns"][0]["intervals"] == {"first_touch": [918, 2082]}
 
 
+def test_only_refunds_let_revenue_end_below_zero() -> None:
+    journey = {"crm/lead-1": [touch("c", 1, campaign="spring")]}
+    # One deal of five decides: 1,000 and 1.645 times 1,000 around.
+    deals = [deal(f"d{n}", value=1000 * (n == 0)) for n in range(5)]
+    (row,) = compare(journey, deals, [FIRST]).campaigns
+    assert row.intervals["first_touch"] == (0, 2645)
+    (row,) = compare(journey, [*deals, deal("back", value=-500)], [FIRST]).campaigns
+    low, high = row.intervals["first_touch"]
+    assert low < 0 < high
+
+
 def test_what_was_learned_scatters_too() -> None:
     def weigh(journey: Journey) -> list[int]:
         return [journey.fit.weight(t.channel) if journey.fit else 1 for t in journey.touches]
@@ -131,8 +142,8 @@ def test_what_was_learned_scatters_too() -> None:
     spring = next(row for row in rows if row.campaign == "spring")
     assert spring.values["learned"] == spring.values["sure"] == 250
     assert spring.intervals["sure"] == (250, 250)
-    # The draws give 375 and 125: a deviation of 176.8, and 1.645 times that around.
-    assert spring.intervals["learned"] == (-41, 541)
+    # The draws give 375 and 125: a deviation of 176.8, and 1.645 times that around, ended at zero.
+    assert spring.intervals["learned"] == (0, 541)
 
 
 def test_progress_is_told() -> None:

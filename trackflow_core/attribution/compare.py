@@ -186,6 +186,7 @@ class _Earnings:
         self.values: dict[str | None, int] = {}
         self._squares: dict[str | None, int] = {}
         self._deals: dict[str | None, int] = {}
+        self._refunded: set[str | None] = set()
         self._count = 0
         draws = len(model.fit.draws) if model.fit else 0
         self._redrawn = [
@@ -204,6 +205,8 @@ class _Earnings:
             self.values[campaign] = self.values.get(campaign, 0) + value
             self._squares[campaign] = self._squares.get(campaign, 0) + value * value
             self._deals[campaign] = self._deals.get(campaign, 0) + 1
+            if value < 0:
+                self._refunded.add(campaign)
         touches = tuple(credit.touch for credit in attribution.credits if credit.touch)
         if not touches:
             return
@@ -227,4 +230,6 @@ class _Earnings:
             mean = sum(drawn) / len(drawn)
             of_fit = sum((total - mean) ** 2 for total in drawn) / (len(drawn) - 1)
         reach = _NINE_TENTHS * sqrt(of_deals + of_fit)
-        return round(value - reach), round(value + reach)
+        low = round(value - reach)
+        # Where no deal lost money, no luck would have.
+        return low if campaign in self._refunded else max(low, 0), round(value + reach)

@@ -185,8 +185,8 @@ DEALS = [deal("d1", value=10001), deal("d2", value=-7), deal("d3", value=50), de
 LEADS = {"d1": at(4)}
 
 
-# Of what Ibis asks pandas for.
-@pytest.mark.filterwarnings("ignore:The 'future.infer_string' option")
+# Ibis and Spark use what pandas will drop.
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")
 @pytest.mark.slow
 def test_spark_is_what_the_core_is(spark_connection: Any) -> None:
     check(spark_connection, 1, 30)

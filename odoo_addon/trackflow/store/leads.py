@@ -179,14 +179,13 @@ class LeadStore(BaseStore):
             SQL(
                 """
                 SELECT DISTINCT COALESCE(lead.trackflow_lead_ref, %(prefix)s || lead.id)
-                  FROM trackflow_visitor v
+                  FROM (SELECT id FROM trackflow_visitor WHERE visitor_key = ANY(%(keys)s)
+                         UNION
+                        SELECT visitor_id FROM trackflow_merged_visitor
+                         WHERE visitor_key = ANY(%(keys)s)) v
                   JOIN crm_lead_trackflow_visitor_rel rel ON rel.visitor_id = v.id
                   JOIN crm_lead lead ON lead.id = rel.lead_id
-                 WHERE (v.visitor_key = ANY(%(keys)s)
-                        OR v.id IN (SELECT visitor_id FROM trackflow_merged_visitor
-                                     WHERE visitor_key = ANY(%(keys)s)))
-                   AND (lead.trackflow_lead_ref IS NULL
-                        OR lead.trackflow_lead_version IS NOT NULL)
+                 WHERE lead.trackflow_lead_ref IS NULL OR lead.trackflow_lead_version IS NOT NULL
                 """,
                 prefix=f"{NAMESPACE}/",
                 keys=list(visitor_ids),

@@ -149,7 +149,7 @@ _QUEUE = """
            (event_id, link_code, occurred_at, visitor_key, ip, user_agent, referrer, destination,
             internal, prefetch, tier, kind, status, create_date)
     SELECT 'q' || n, code.code, %(now)s::timestamp - (n * 3) * interval '1 second',
-           md5((1 + n %% %(visitors)s)::text), '203.0.113.0', (%(agents)s::text[])[1 + n %% 50],
+           md5((1 + n * 7919::bigint %% %(visitors)s)::text), '203.0.113.0', (%(agents)s::text[])[1 + n %% 50],
            'https://www.google.com/', 'https://shop.example/?utm_source=scale&utm_medium=cpc',
            FALSE, FALSE, 'full', 'click', 'queued', %(now)s
       FROM generate_series(1, %(queued)s) n
@@ -195,7 +195,7 @@ def fill(env, sizes):
 
 
 def queue_clicks(env, visitors, queued):
-    """Let so many clicks of so many of the visitors wait for the click job."""
+    """Let so many clicks wait for the click job, spread over all of the visitors."""
     browsers = [
         "Mozilla/5.0 (Windows NT 10.0; Win64; x64) AppleWebKit/537.36 (KHTML, like Gecko) "
         f"Chrome/{version}.0.0.0 Safari/537.36"

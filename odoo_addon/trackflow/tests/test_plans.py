@@ -161,6 +161,7 @@ class TestPlans(TrackflowCase):
             store.recorded(
                 {Span(self.visitor.visitor_key, now - timedelta(days=1), now + timedelta(days=1))}
             )
+            store.leads_of_visitors({self.visitor.visitor_key})
             store.touches([self.deal._trackflow_ref()])
         self.assert_uses(
             scans,

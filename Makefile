@@ -70,7 +70,7 @@ check-docs: setup
 check-changelog: setup
 	@.venv/bin/towncrier build --draft --version next >/dev/null
 
-bench: setup ## Measure: redirects in Odoo, attribution
+bench: setup ## Measure everything that has a target; SCALE=0.02 makes the company of odoo_scale a small one
 	@$(IN_VENV) tests.benchmarks
 
 docs: check-docs ## Build the documentation in build/docs

@@ -3,6 +3,10 @@ from odoo.tools.translate import LazyTranslate
 
 _lt = LazyTranslate(__name__)
 
+# What reports call a group without one.
+_NO_CAMPAIGN = _lt("No campaign")
+_NO_LINK = _lt("No link")
+
 
 class TrackflowDealAttribution(models.Model):
     """One touch's share of a deal: a row of the ledger, replaced whole at each recomputation."""
@@ -45,14 +49,14 @@ class TrackflowDealAttribution(models.Model):
         readonly=True,
         index="btree_not_null",
         ondelete="set null",
-        falsy_value_label=_lt("No campaign"),
+        falsy_value_label=_NO_CAMPAIGN,
     )
     link_id = fields.Many2one(
         "link.tracker",
         readonly=True,
         index="btree_not_null",
         ondelete="set null",
-        falsy_value_label=_lt("No link"),
+        falsy_value_label=_NO_LINK,
     )
     click_id = fields.Many2one(
         "link.tracker.click", readonly=True, index="btree_not_null", ondelete="set null"

@@ -4,6 +4,9 @@ from odoo.tools.translate import LazyTranslate
 
 _lt = LazyTranslate(__name__)
 
+# What reports call a group without one.
+_NO_CAMPAIGN = _lt("No campaign")
+
 
 class TrackflowReportCampaign(models.Model):
     """Every click, conversion, credit and cost as a row, to be summed up by any of their terms.
@@ -18,9 +21,7 @@ class TrackflowReportCampaign(models.Model):
     _rec_name = "campaign_id"
 
     date = fields.Datetime(readonly=True)
-    campaign_id = fields.Many2one(
-        "utm.campaign", readonly=True, falsy_value_label=_lt("No campaign")
-    )
+    campaign_id = fields.Many2one("utm.campaign", readonly=True, falsy_value_label=_NO_CAMPAIGN)
     link_id = fields.Many2one("link.tracker", readonly=True)
     source = fields.Char(readonly=True)
     medium = fields.Char(readonly=True)

@@ -6,6 +6,10 @@ from ..models.trackflow_lead_status_change import STATUSES
 
 _lt = LazyTranslate(__name__)
 
+# What reports call a group without one.
+_NO_CAMPAIGN = _lt("No campaign")
+_NO_TOUCH = _lt("No touch")
+
 
 class TrackflowReportLead(models.Model):
     """One row for each lead or deal: what brought it, how long it took, what came of it."""
@@ -20,17 +24,11 @@ class TrackflowReportLead(models.Model):
     date = fields.Datetime("Came In", readonly=True)
     won_date = fields.Datetime("Won On", readonly=True)
     status = fields.Selection(STATUSES, readonly=True)
-    first_channel = fields.Char(
-        "First Touch Channel", readonly=True, falsy_value_label=_lt("No touch")
-    )
-    last_channel = fields.Char(
-        "Last Touch Channel", readonly=True, falsy_value_label=_lt("No touch")
-    )
+    first_channel = fields.Char("First Touch Channel", readonly=True, falsy_value_label=_NO_TOUCH)
+    last_channel = fields.Char("Last Touch Channel", readonly=True, falsy_value_label=_NO_TOUCH)
     source = fields.Char(readonly=True)
     medium = fields.Char(readonly=True)
-    campaign_id = fields.Many2one(
-        "utm.campaign", readonly=True, falsy_value_label=_lt("No campaign")
-    )
+    campaign_id = fields.Many2one("utm.campaign", readonly=True, falsy_value_label=_NO_CAMPAIGN)
     user_id = fields.Many2one("res.users", "Salesperson", readonly=True)
     team_id = fields.Many2one("crm.team", "Sales Team", readonly=True)
     company_id = fields.Many2one("res.company", readonly=True)

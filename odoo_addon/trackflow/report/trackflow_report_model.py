@@ -4,6 +4,9 @@ from odoo.tools.translate import LazyTranslate
 
 _lt = LazyTranslate(__name__)
 
+# What reports call a group without one.
+_NO_CAMPAIGN = _lt("No campaign")
+
 
 class TrackflowReportModel(models.Model):
     """What channels and campaigns earn of each deal under every model, side by side."""
@@ -23,9 +26,7 @@ class TrackflowReportModel(models.Model):
         [("open", "Open"), ("won", "Won"), ("lost", "Lost")], readonly=True
     )
     channel = fields.Char(readonly=True)
-    campaign_id = fields.Many2one(
-        "utm.campaign", readonly=True, falsy_value_label=_lt("No campaign")
-    )
+    campaign_id = fields.Many2one("utm.campaign", readonly=True, falsy_value_label=_NO_CAMPAIGN)
     user_id = fields.Many2one("res.users", "Salesperson", readonly=True)
     team_id = fields.Many2one("crm.team", "Sales Team", readonly=True)
     company_id = fields.Many2one("res.company", readonly=True)

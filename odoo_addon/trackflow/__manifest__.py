@@ -73,6 +73,7 @@
         "web.assets_tests": ["trackflow/static/tests/tours/**/*"],
     },
     "demo": ["demo/campaigns.xml", "demo/story.xml"],
+    "post_load": "post_load",
     "post_init_hook": "post_init_hook",
     "uninstall_hook": "uninstall_hook",
     "application": True,

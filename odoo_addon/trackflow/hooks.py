@@ -33,4 +33,5 @@ def uninstall_hook(env):
            SET count = (SELECT count(*) FROM link_tracker_click c WHERE c.link_id = link.id)
         """
     )
+    env["trackflow.front"]._unwatch()
     env["ir.config_parameter"].search([("key", "=like", "trackflow%")]).unlink()

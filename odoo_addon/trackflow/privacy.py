@@ -4,6 +4,7 @@ Redirects, pages and forms all ask here, so that one answer holds for all of the
 """
 
 from dataclasses import dataclass
+from typing import Any
 
 from odoo.http import request
 
@@ -31,70 +32,83 @@ class Rules:
     internal_networks: tuple[networks.Network, ...]
 
 
-def rules() -> Rules:
-    """The rules of the company whose site this request came to."""
-    return request.env["res.company"]._trackflow_rules(
-        request.env["ir.http"]._trackflow_company_id()
+@dataclass(frozen=True, slots=True)
+class Hit:
+    """A request, judged by the rules of the site it came to.
+
+    `http` is Werkzeug's request or Odoo's likeness of it. `answer` is what the visitor told the
+    cookie bar, `staff` says that somebody of ours is signed in.
+    """
+
+    http: Any
+    rules: Rules
+    keys: tuple[str, ...]
+    answer: consent.Consent
+    staff: bool = False
+
+    @property
+    def tier(self) -> Tier:
+        """How much may be kept of this visitor, by the cookie bar, the browser and the company."""
+        if not self.rules.enabled:
+            return Tier.NONE
+        return consent.tier(
+            self.answer,
+            gpc=self.header("Sec-GPC") if self.rules.signals else "",
+            dnt=self.header("DNT") if self.rules.signals else "",
+            policy=self.rules.policy,
+        )
+
+    @property
+    def internal(self) -> bool:
+        """Whether it is of staff: somebody signed in as such, or in a network of ours."""
+        return self.staff or networks.contains(self.rules.internal_networks, self.remote)
+
+    @property
+    def remote(self) -> str:
+        """The visitor's whole address, which may not be stored."""
+        return self.http.remote_addr or ""
+
+    @property
+    def address(self) -> str:
+        """As much of the visitor's IP address as the company keeps."""
+        return consent.anonymise(self.remote, self.rules.ip_policy)
+
+    @property
+    def known_visitor(self) -> str | None:
+        """The visitor whom the cookie names, where that may be used."""
+        if self.tier is not Tier.FULL or self.internal:
+            return None
+        return identity.read_cookie(self.http.cookies.get(identity.COOKIE_NAME), self.keys)
+
+    def header(self, name: str) -> str:
+        """A header as it may be stored."""
+        return self.http.headers.get(name, "")[:_MAX_HEADER].replace("\0", "")
+
+    def cookie(self, visitor_id: str) -> dict[str, Any]:
+        """What `set_cookie` of a response takes to remember the visitor."""
+        return {
+            "key": identity.COOKIE_NAME,
+            "value": identity.sign_cookie(visitor_id, self.keys),
+            "max_age": self.rules.cookie_days * 24 * 3600,
+            "secure": self.http.scheme == "https",
+            "httponly": True,
+            "samesite": "Lax",
+        }
+
+
+def hit() -> Hit:
+    """Odoo's current request, by the rules of the company whose site it came to."""
+    env, ir_http = request.env, request.env["ir.http"]
+    return Hit(
+        request.httprequest,
+        env["res.company"]._trackflow_rules(ir_http._trackflow_company_id()),
+        visitor_keys(env),
+        _answer(ir_http),
+        env["res.users"]._trackflow_is_staff(env.uid),
     )
 
 
-def tier() -> Tier:
-    """How much may be kept of this visitor, by the cookie bar, the browser and the company."""
-    own = rules()
-    if not own.enabled:
-        return Tier.NONE
-    return consent.tier(
-        _answer(),
-        gpc=header("Sec-GPC") if own.signals else "",
-        dnt=header("DNT") if own.signals else "",
-        policy=own.policy,
-    )
-
-
-def is_internal() -> bool:
-    """Whether this request is of staff: somebody signed in as such, or in a network of ours."""
-    if request.env["res.users"]._trackflow_is_staff(request.env.uid):
-        return True
-    return networks.contains(rules().internal_networks, request.httprequest.remote_addr or "")
-
-
-def address() -> str:
-    """As much of the visitor's IP address as the company keeps."""
-    return consent.anonymise(request.httprequest.remote_addr or "", rules().ip_policy)
-
-
-def known_visitor() -> str | None:
-    """The visitor whom this request's cookie names, where that may be used."""
-    if tier() is not Tier.FULL or is_internal():
-        return None
-    return identity.read_cookie(
-        request.cookies.get(identity.COOKIE_NAME), visitor_keys(request.env)
-    )
-
-
-def identify(response, visitor_id: str | None = None) -> str:
-    """The visitor's id, a new one if need be, kept in a cookie of `response`."""
-    keys = visitor_keys(request.env)
-    visitor_id = visitor_id or known_visitor() or identity.new_visitor_id()
-    response.set_cookie(
-        identity.COOKIE_NAME,
-        identity.sign_cookie(visitor_id, keys),
-        max_age=rules().cookie_days * 24 * 3600,
-        secure=request.httprequest.scheme == "https",
-        httponly=True,
-        samesite="Lax",
-        cookie_type="optional",
-    )
-    return visitor_id
-
-
-def header(name: str) -> str:
-    """A header of this request as it may be stored."""
-    return request.httprequest.headers.get(name, "")[:_MAX_HEADER].replace("\0", "")
-
-
-def _answer() -> consent.Consent:
-    ir_http = request.env["ir.http"]
+def _answer(ir_http) -> consent.Consent:
     if not ir_http._is_allowed_cookie("optional"):
         return consent.Consent.DENIED
     asked = ir_http._trackflow_asks_consent()

@@ -15,7 +15,6 @@ from trackflow_core.model import Tier
 from trackflow_core.tracking import collect, consent, identity
 
 from .. import privacy
-from ..keys import visitor_keys
 from ..store import OdooStore
 
 _logger = logging.getLogger(__name__)
@@ -57,23 +56,25 @@ class Collect(http.Controller):
         response = _answer({}, origin)
         try:
             told = collect.read(request.httprequest.get_data())
-            seen = _observe(told, now, response, domains)
+            hit = privacy.hit()
+            seen = _observe(hit, told, now, response, domains)
         except InvalidEvent as error:
             return _answer({"error": str(error)}, origin, 400)
         events, problems = collect.clicks(told, seen)
         _queue([left for event in events if (left := consent.limit(event)) is not None])
         known = None if seen.internal else seen.visitor_id
-        keys = visitor_keys(request.env)
-        response.set_data(json.dumps(collect.answer(told, known, keys, now, domains, problems)))
+        reply = collect.answer(told, known, hit.keys, now, domains, problems)
+        response.set_data(json.dumps(reply))
         return response
 
     @http.route("/trackflow/pixel.gif", methods=["GET"], **_ROUTE)
     def pixel(self, **_):
+        hit = privacy.hit()
         seen = collect.Observed(
             datetime.now(timezone.utc),
-            tier=privacy.tier(),
-            user_agent=privacy.header("User-Agent"),
-            internal=privacy.is_internal(),
+            tier=hit.tier,
+            user_agent=hit.header("User-Agent"),
+            internal=hit.internal,
         )
         opened = collect.opened(secrets.token_hex(16), request.httprequest.url, seen)
         if (kept := consent.limit(opened)) is not None:
@@ -83,23 +84,22 @@ class Collect(http.Controller):
         )
 
 
-def _observe(told, now, response, domains):
+def _observe(hit, told, now, response, domains):
     """Who tells this, as far as consent allows to know; a new visitor gets a cookie."""
-    internal = privacy.is_internal()
-    tier = privacy.tier()
+    internal, tier = hit.internal, hit.tier
     if told.consent is consent.Consent.DENIED and tier is not Tier.NONE:
         tier = Tier.AGGREGATE
     visitor_id = None
     if tier is Tier.FULL and not internal:
-        keys = visitor_keys(request.env)
-        arrived = identity.read_crossing(told.page, keys, now, domains)
-        visitor_id = privacy.identify(response, privacy.known_visitor() or arrived)
+        arrived = identity.read_crossing(told.page, hit.keys, now, domains)
+        visitor_id = hit.known_visitor or arrived or identity.new_visitor_id()
+        response.set_cookie(**hit.cookie(visitor_id), cookie_type="optional")
     return collect.Observed(
         now=now,
         visitor_id=visitor_id,
         tier=tier,
-        ip=privacy.address(),
-        user_agent=privacy.header("User-Agent"),
+        ip=hit.address,
+        user_agent=hit.header("User-Agent"),
         internal=internal,
     )
 

@@ -33,6 +33,7 @@ from . import (
     trackflow_domain,
     trackflow_event,
     trackflow_failure,
+    trackflow_front,
     trackflow_internal_ip_range,
     trackflow_journey,
     trackflow_lead_status_change,

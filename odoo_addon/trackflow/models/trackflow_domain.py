@@ -86,10 +86,6 @@ class TrackflowDomain(models.Model):
         return frozenset(self.sudo().search([("name", "!=", False)]).mapped("name"))
 
     @api.model
-    def _is_short(self, host):
-        return host in self._short_hosts()
-
-    @api.model
     def _primary(self):
         """The domain that new links of this company get; an empty recordset without one."""
         found = self.sudo().search(

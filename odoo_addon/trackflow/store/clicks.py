@@ -24,50 +24,53 @@ from .base import BaseStore
 from .values import aware, naive, text_time
 
 
+def queueing(clicks, country_code=None, scan=False, rule_id=None, variant_id=None):
+    """The statement that appends `clicks` to the queue, each event id once."""
+    rows = [
+        SQL(
+            "%s",
+            (
+                click.event_id,
+                click.link_code,
+                naive(click.occurred_at),
+                click.visitor_id,
+                click.ip,
+                click.user_agent,
+                click.referrer,
+                click.destination,
+                click.internal,
+                click.prefetch,
+                click.tier.value,
+                click.kind,
+                click.data,
+                country_code,
+                scan,
+                rule_id,
+                variant_id,
+                "queued",
+                datetime.now(timezone.utc).replace(tzinfo=None),
+            ),
+        )
+        for click in clicks
+    ]
+    return SQL(
+        """
+        INSERT INTO trackflow_click_queue
+            (event_id, link_code, occurred_at, visitor_key, ip, user_agent, referrer,
+             destination, internal, prefetch, tier, kind, data, country_code, scan, rule_id,
+             variant_id, status, create_date)
+        VALUES %s
+        ON CONFLICT DO NOTHING
+        """,
+        SQL(", ").join(rows),
+    )
+
+
 class ClickStore(BaseStore):
     def append_clicks(self, clicks, country_code=None, scan=False, rule_id=None, variant_id=None):
         """See the port; what only Odoo's redirect knows goes along for all of `clicks`."""
         self._idle_visitors = frozenset()
-        rows = [
-            SQL(
-                "%s",
-                (
-                    click.event_id,
-                    click.link_code,
-                    naive(click.occurred_at),
-                    click.visitor_id,
-                    click.ip,
-                    click.user_agent,
-                    click.referrer,
-                    click.destination,
-                    click.internal,
-                    click.prefetch,
-                    click.tier.value,
-                    click.kind,
-                    click.data,
-                    country_code,
-                    scan,
-                    rule_id,
-                    variant_id,
-                    "queued",
-                    datetime.now(timezone.utc).replace(tzinfo=None),
-                ),
-            )
-            for click in clicks
-        ]
-        self.env.cr.execute(
-            SQL(
-                """
-                INSERT INTO trackflow_click_queue
-                    (event_id, link_code, occurred_at, visitor_key, ip, user_agent, referrer,
-                     destination, internal, prefetch, tier, kind, data, country_code, scan, rule_id,
-                     variant_id, status, create_date)
-                VALUES %s
-                ON CONFLICT DO NOTHING
-                """,
-                SQL(", ").join(rows),
-            )
-        )
+        self.env.cr.execute(queueing(clicks, country_code, scan, rule_id, variant_id))
 
     def claim_clicks(self, limit, visitor_ids=None):
         if visitor_ids is not None and not self.has_queued_clicks(visitor_ids):

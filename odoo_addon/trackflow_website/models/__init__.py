@@ -4,6 +4,7 @@ from . import (
     link_tracker,
     res_company,
     res_config_settings,
+    trackflow_front,
     website,
     website_visitor,
 )

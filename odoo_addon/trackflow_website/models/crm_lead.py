@@ -24,6 +24,6 @@ class CrmLead(models.Model):
         return values
 
     def _trackflow_token_from_cookie(self, request):
-        visitor_id = privacy.known_visitor()
+        visitor_id = privacy.hit().known_visitor
         keys = visitor_keys(request.env)
         return visitor_id and issue_token(visitor_id, keys, datetime.now(timezone.utc))

@@ -1,0 +1,277 @@
+"""Answers short links around Odoo's dispatch, where odoo.conf loads the addon server-wide.
+
+A redirect then costs one INSERT: what it depends on stays in memory until the database says that
+something has changed. What is not an anonymous visitor's ordinary click goes on to Odoo, whose
+controllers use the same functions; so does everything for a second after a change, until Odoo's own
+caches have heard of it too.
+"""
+
+import logging
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import datetime, timezone
+from queue import Empty, Full, LifoQueue
+from threading import Lock
+from typing import Any
+
+import psycopg2
+from odoo import SUPERUSER_ID, api, http
+from odoo.modules.registry import Registry
+from odoo.sql_db import connection_info_for
+from odoo.tools import config, json
+from werkzeug.middleware.proxy_fix import ProxyFix
+from werkzeug.wrappers import Request, Response
+
+from trackflow_core.tracking import consent, identity
+
+from . import redirects
+from .privacy import Hit, Rules
+
+_logger = logging.getLogger(__name__)
+
+CHANNEL = "trackflow_front"
+
+_PATH = "/r/"
+_CONSENT_COOKIE = "website_cookies_bar"
+_SETTLING_SECONDS = 1.0
+_MOST_HOSTS = 1000
+_MOST_LINKS = 100_000
+_CONNECTIONS = 4
+
+
+@dataclass(frozen=True, slots=True)
+class Site:
+    """What holds for the anonymous visitors of one host.
+
+    `user_id` is the user that Odoo has for them. `asks_consent` says that a cookie bar does.
+    """
+
+    user_id: int
+    rules: Rules
+    keys: tuple[str, ...]
+    asks_consent: bool
+    place: redirects.Place
+
+
+class Front:
+    """Odoo's WSGI application with the redirects answered before it."""
+
+    def __init__(self, odoo) -> None:
+        self._odoo = odoo
+        self._memories: dict[str, Memory] = {}
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._odoo, name)
+
+    def __call__(self, environ, start_response):
+        response = None
+        if environ["REQUEST_METHOD"] == "GET" and environ["PATH_INFO"].startswith(_PATH):
+            response = self._redirect(environ)
+        return (response or self._odoo)(environ, start_response)
+
+    def _redirect(self, environ) -> Response | None:
+        """The answer to an ordinary click; None where Odoo is to answer."""
+        request = _request(environ)
+        database = _database_of(request)
+        if database is None:
+            return None
+        memory = self._memories.get(database) or self._remember(database)
+        try:
+            site = memory.site(request.host)
+            code = request.path[len(_PATH) :]
+            hit = site and _hit(site, request)
+            row = hit and memory.link(code, request.host, site.user_id)
+            if not row:
+                return None
+            answer = redirects.answer(site.place, hit, code, row, datetime.now(timezone.utc))
+            if answer.destination is None:
+                # Odoo has a page that says why.
+                return None
+            if answer.click is not None:
+                memory.keep(answer)
+        except psycopg2.Error:
+            _logger.warning("Odoo answers %s by itself:", request.path, exc_info=True)
+            return None
+        return _response(hit, row, answer)
+
+    def _remember(self, database: str) -> "Memory":
+        # Two threads may come here at once: the first one's memory is kept.
+        return self._memories.setdefault(database, Memory(database))
+
+
+class Memory:
+    """What this process knows of one database, and its own connections to it."""
+
+    def __init__(self, database: str) -> None:
+        self._database = database
+        _, self._dsn = connection_info_for(database)
+        self._idle: LifoQueue[Any] = LifoQueue(_CONNECTIONS)
+        self._listener: Any = None
+        self._lock = Lock()
+        self._settled_at = 0.0
+        self._forget()
+
+    def site(self, host: str) -> Site | None:
+        """What holds at `host`; None where Odoo is to answer."""
+        if not self._is_settled():
+            return None
+        if host not in self._sites:
+            if len(self._sites) >= _MOST_HOSTS:
+                # Anything may stand in the header Host.
+                self._sites.clear()
+            with self._environment() as env:
+                known = "trackflow.front" in env
+                self._sites[host] = env["trackflow.front"]._site(host) if known else None
+        return self._sites.get(host)
+
+    def link(self, code: str, host: str, user_id: int) -> dict[str, Any] | None:
+        """The row of a link; None where there is none, or where Odoo is to answer."""
+        name = host.partition(":")[0].lower()
+        key = (code, name, user_id)
+        links = self._links
+        if key not in links:
+            statement = redirects.select(code, name, user_id)
+            if statement is None:
+                return None
+            with self._environment() as env:
+                env.cr.execute(statement)
+                found = env.cr.dictfetchall()
+            if not found:
+                # Whoever guesses codes must not fill the memory.
+                return None
+            if len(links) >= _MOST_LINKS:
+                links.clear()
+            links[key] = found[0]
+        return links[key]
+
+    def keep(self, answer: redirects.Answer) -> None:
+        """Append the click to the queue; it is durable when this returns."""
+        statement = answer.statement()
+        try:
+            self._execute(statement)
+        except psycopg2.OperationalError:
+            # A connection that the database has closed; the event's id keeps the click from
+            # being queued twice.
+            self._execute(statement)
+
+    def close(self) -> None:
+        """End the connections that no request is using."""
+        idle = [self._idle.get_nowait() for _ in range(self._idle.qsize())]
+        for connection in filter(None, (self._listener, *idle)):
+            connection.close()
+
+    def _execute(self, statement) -> None:
+        try:
+            connection = self._idle.get_nowait()
+        except Empty:
+            connection = self._connect()
+        with connection.cursor() as cursor:
+            # One statement is its own transaction here.
+            cursor.execute(statement.code, statement.params)
+        try:
+            self._idle.put_nowait(connection)
+        except Full:
+            connection.close()
+
+    def _connect(self) -> Any:
+        connection = psycopg2.connect(**self._dsn)
+        connection.autocommit = True
+        return connection
+
+    @contextmanager
+    def _environment(self) -> Iterator[api.Environment]:
+        registry = Registry(self._database)
+        with registry.cursor() as cr:
+            registry.check_signaling(cr)
+            yield api.Environment(cr, SUPERUSER_ID, {})
+
+    def _is_settled(self) -> bool:
+        with self._lock:
+            if self._is_told():
+                self._forget()
+                self._settled_at = time.monotonic() + _SETTLING_SECONDS
+            return time.monotonic() >= self._settled_at
+
+    def _is_told(self) -> bool:
+        """Whether something may have changed since this was last asked."""
+        if self._listener is None or self._listener.closed:
+            self._listener = self._connect()
+            with self._listener.cursor() as cursor:
+                cursor.execute(f"LISTEN {CHANNEL}")
+            return True
+        self._listener.poll()
+        told = bool(self._listener.notifies)
+        self._listener.notifies.clear()
+        return told
+
+    def _forget(self) -> None:
+        # New ones: a request that still reads the old ones must not put anything into these.
+        self._sites: dict[str, Site | None] = {}
+        self._links: dict[tuple[str, str, int], dict[str, Any]] = {}
+
+
+def _request(environ) -> Request:
+    # A copy, for Odoo does the same with its own.
+    environ = dict(environ)
+    if config["proxy_mode"] and environ.get("HTTP_X_FORWARDED_HOST"):
+        ProxyFix(lambda _environ, _start: [])(environ, lambda _status, _headers: None)
+    return Request(environ)
+
+
+def _database_of(request: Request) -> str | None:
+    """The database of an anonymous request, where odoo.conf names one and no other."""
+    names = config["db_name"]
+    if len(names) != 1 or "X-Odoo-Database" in request.headers:
+        return None
+    if not http.db_filter(names, host=request.host):
+        return None
+    session_id = request.cookies.get("session_id")
+    if session_id and http.root.session_store.is_valid_key(session_id):
+        session = http.root.session_store.get(session_id)
+        if session.get("uid") or session.get("db") not in (None, names[0]):
+            return None
+    return names[0]
+
+
+def _hit(site: Site, request: Request) -> Hit | None:
+    """The request by the site's rules; None where Odoo has a cookie to take back."""
+    answer = consent.Consent.UNKNOWN
+    if site.asks_consent:
+        answer = _consent(request.cookies.get(_CONSENT_COOKIE))
+        if answer is consent.Consent.DENIED and identity.COOKIE_NAME in request.cookies:
+            return None
+    return Hit(request, site.rules, site.keys, answer)
+
+
+def _consent(told: str | None) -> consent.Consent:
+    """What the cookie bar's cookie says; without one nothing is agreed to."""
+    try:
+        answer = json.scriptsafe.loads(told or "{}")
+    except ValueError:
+        return consent.Consent.DENIED
+    agreed = isinstance(answer, dict) and answer.get("optional")
+    return consent.Consent.GRANTED if agreed else consent.Consent.DENIED
+
+
+def _response(hit: Hit, row, answer: redirects.Answer) -> Response:
+    response = Response(
+        status=302,
+        headers=[
+            ("Location", answer.destination),
+            ("Cache-Control", "no-store"),
+            *map(tuple, row["headers"] or ()),
+            ("X-Content-Type-Options", "nosniff"),
+        ],
+        content_type="text/html; charset=utf-8",
+    )
+    if answer.visitor_id:
+        response.set_cookie(**hit.cookie(answer.visitor_id))
+    return response
+
+
+def post_load() -> None:
+    """Stand in front of Odoo in servers that load the addon for all of their databases."""
+    if "trackflow" in config["server_wide_modules"]:
+        http.root = Front(http.root)

@@ -1,4 +1,5 @@
-"""Answers short links around Odoo's dispatch, where odoo.conf loads the addon server-wide.
+"""Answers short links and the tracker around Odoo's dispatch, where odoo.conf loads the addon
+server-wide.
 
 A redirect then costs one INSERT: what it depends on stays in memory until the database says that
 something has changed. What is not an anonymous visitor's ordinary click goes on to Odoo, whose
@@ -6,9 +7,10 @@ controllers use the same functions; so does everything for a second after a chan
 caches have heard of it too.
 """
 
+import json
 import logging
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime, timezone
@@ -20,20 +22,24 @@ import psycopg2
 from odoo import SUPERUSER_ID, api, http
 from odoo.modules.registry import Registry
 from odoo.sql_db import connection_info_for
-from odoo.tools import config, json
+from odoo.tools import SQL, config
 from werkzeug.middleware.proxy_fix import ProxyFix
 from werkzeug.wrappers import Request, Response
 
-from trackflow_core.tracking import consent, identity
+from trackflow_core import tracker
+from trackflow_core.tracking import collect, consent, identity
 
-from . import redirects
+from . import collecting, redirects
 from .privacy import Hit, Rules
+from .store.clicks import queueing
 
 _logger = logging.getLogger(__name__)
 
 CHANNEL = "trackflow_front"
 
-_PATH = "/r/"
+_LINKS = "/r/"
+_SCRIPT = "/trackflow/t.js"
+_COLLECT = "/trackflow/collect"
 _CONSENT_COOKIE = "website_cookies_bar"
 _SETTLING_SECONDS = 1.0
 _MOST_HOSTS = 1000
@@ -46,6 +52,7 @@ class Site:
     """What holds for the anonymous visitors of one host.
 
     `user_id` is the user that Odoo has for them. `asks_consent` says that a cookie bar does.
+    Pages of `domains` may tell what happens on them.
     """
 
     user_id: int
@@ -53,10 +60,11 @@ class Site:
     keys: tuple[str, ...]
     asks_consent: bool
     place: redirects.Place
+    domains: frozenset[str]
 
 
 class Front:
-    """Odoo's WSGI application with the redirects answered before it."""
+    """Odoo's WSGI application with redirects and the tracker answered before it."""
 
     def __init__(self, odoo) -> None:
         self._odoo = odoo
@@ -66,13 +74,18 @@ class Front:
         return getattr(self._odoo, name)
 
     def __call__(self, environ, start_response):
+        method, path = environ["REQUEST_METHOD"], environ["PATH_INFO"]
         response = None
-        if environ["REQUEST_METHOD"] == "GET" and environ["PATH_INFO"].startswith(_PATH):
-            response = self._redirect(environ)
+        if method == "GET" and path.startswith(_LINKS):
+            response = self._serve(environ, _redirect)
+        elif method == "GET" and path == _SCRIPT:
+            response = self._serve(environ, _script)
+        elif method in ("POST", "OPTIONS") and path == _COLLECT:
+            response = self._serve(environ, _collect)
         return (response or self._odoo)(environ, start_response)
 
-    def _redirect(self, environ) -> Response | None:
-        """The answer to an ordinary click; None where Odoo is to answer."""
+    def _serve(self, environ, handle: "Handler") -> Response | None:
+        """The answer to an anonymous visitor; None where Odoo is to answer."""
         request = _request(environ)
         database = _database_of(request)
         if database is None:
@@ -80,21 +93,11 @@ class Front:
         memory = self._memories.get(database) or self._remember(database)
         try:
             site = memory.site(request.host)
-            code = request.path[len(_PATH) :]
             hit = site and _hit(site, request)
-            row = hit and memory.link(code, request.host, site.user_id)
-            if not row:
-                return None
-            answer = redirects.answer(site.place, hit, code, row, datetime.now(timezone.utc))
-            if answer.destination is None:
-                # Odoo has a page that says why.
-                return None
-            if answer.click is not None:
-                memory.keep(answer)
+            return handle(memory, site, hit) if hit else None
         except psycopg2.Error:
             _logger.warning("Odoo answers %s by itself:", request.path, exc_info=True)
             return None
-        return _response(hit, row, answer)
 
     def _remember(self, database: str) -> "Memory":
         # Two threads may come here at once: the first one's memory is kept.
@@ -146,14 +149,13 @@ class Memory:
             links[key] = found[0]
         return links[key]
 
-    def keep(self, answer: redirects.Answer) -> None:
-        """Append the click to the queue; it is durable when this returns."""
-        statement = answer.statement()
+    def execute(self, statement: SQL) -> None:
+        """Append to the queue; what was appended is durable when this returns."""
         try:
             self._execute(statement)
         except psycopg2.OperationalError:
-            # A connection that the database has closed; the event's id keeps the click from
-            # being queued twice.
+            # A connection that the database has closed; an event's id keeps it from being queued
+            # twice.
             self._execute(statement)
 
     def close(self) -> None:
@@ -248,26 +250,59 @@ def _hit(site: Site, request: Request) -> Hit | None:
 def _consent(told: str | None) -> consent.Consent:
     """What the cookie bar's cookie says; without one nothing is agreed to."""
     try:
-        answer = json.scriptsafe.loads(told or "{}")
+        answer = json.loads(told or "{}")
     except ValueError:
         return consent.Consent.DENIED
     agreed = isinstance(answer, dict) and answer.get("optional")
     return consent.Consent.GRANTED if agreed else consent.Consent.DENIED
 
 
-def _response(hit: Hit, row, answer: redirects.Answer) -> Response:
-    response = Response(
-        status=302,
-        headers=[
-            ("Location", answer.destination),
-            ("Cache-Control", "no-store"),
-            *map(tuple, row["headers"] or ()),
-            ("X-Content-Type-Options", "nosniff"),
-        ],
-        content_type="text/html; charset=utf-8",
-    )
-    if answer.visitor_id:
-        response.set_cookie(**hit.cookie(answer.visitor_id))
+def _redirect(memory: Memory, site: Site, hit: Hit) -> Response | None:
+    code = hit.http.path[len(_LINKS) :]
+    row = memory.link(code, hit.http.host, site.user_id)
+    if row is None:
+        return None
+    answer = redirects.answer(site.place, hit, code, row, datetime.now(timezone.utc))
+    if answer.destination is None:
+        # Odoo has a page that says why.
+        return None
+    if answer.click is not None:
+        memory.execute(answer.statement())
+    headers = [
+        ("Location", answer.destination),
+        ("Cache-Control", "no-store"),
+        *map(tuple, row["headers"] or ()),
+    ]
+    return _response(hit, "", 302, headers, answer.visitor_id)
+
+
+def _script(_memory: Memory, _site: Site, hit: Hit) -> Response:
+    response = Response(tracker.script(), headers=collecting.SCRIPT_HEADERS)
+    return response.make_conditional(hit.http.environ)
+
+
+def _collect(memory: Memory, site: Site, hit: Hit) -> Response | None:
+    length = hit.http.content_length
+    if hit.http.method == "POST" and (length is None or length > collect.MAX_BODY):
+        return None
+    reply = collecting.reply(hit, site.domains, datetime.now(timezone.utc))
+    if reply.events:
+        try:
+            memory.execute(queueing(reply.events, site.place.country(hit.remote) or None))
+        except psycopg2.Error:
+            # The body is read, so Odoo can't do it instead; the page goes on.
+            _logger.exception("%s events of a website are lost.", len(reply.events))
+    return _response(hit, json.dumps(reply.data), reply.status, reply.headers, reply.visitor_id)
+
+
+Handler = Callable[[Memory, Site, Hit], Response | None]
+
+
+def _response(hit: Hit, body: str, status: int, headers, visitor_id: str | None) -> Response:
+    response = Response(body, status, content_type="text/html; charset=utf-8")
+    response.headers.update([*headers, ("X-Content-Type-Options", "nosniff")])
+    if visitor_id:
+        response.set_cookie(**hit.cookie(visitor_id))
     return response
 
 

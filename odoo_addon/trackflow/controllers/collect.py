@@ -10,11 +10,9 @@ from odoo import http
 from odoo.http import request
 
 from trackflow_core import tracker
-from trackflow_core.errors import InvalidEvent
-from trackflow_core.model import Tier
-from trackflow_core.tracking import collect, consent, identity
+from trackflow_core.tracking import collect, consent
 
-from .. import privacy
+from .. import collecting, privacy
 from ..store import OdooStore
 
 _logger = logging.getLogger(__name__)
@@ -31,40 +29,18 @@ _ROUTE = {
 class Collect(http.Controller):
     @http.route("/trackflow/t.js", methods=["GET"], **_ROUTE)
     def script(self, **_):
-        response = request.make_response(
-            tracker.script(),
-            [
-                ("Content-Type", "text/javascript; charset=utf-8"),
-                ("Cache-Control", "public, max-age=3600"),
-                ("ETag", tracker.etag()),
-                ("X-Content-Type-Options", "nosniff"),
-            ],
-        )
+        response = request.make_response(tracker.script(), collecting.SCRIPT_HEADERS)
         return response.make_conditional(request.httprequest.environ)
 
     @http.route("/trackflow/collect", methods=["POST", "OPTIONS"], csrf=False, **_ROUTE)
     def collect(self, **_):
+        hit = privacy.hit()
         domains = request.env["link.tracker"].sudo()._trackflow_own_hosts()
-        origin = request.httprequest.headers.get("Origin", "")
-        if not collect.may_call(origin, request.httprequest.host, domains):
-            return _answer({"error": "This site may not tell anything here."}, status=403)
-        if request.httprequest.method == "OPTIONS":
-            return _answer({}, origin)
-        if (request.httprequest.content_length or 0) > collect.MAX_BODY:
-            return _answer({"error": "The body is too long."}, origin, 413)
-        now = datetime.now(timezone.utc)
-        response = _answer({}, origin)
-        try:
-            told = collect.read(request.httprequest.get_data())
-            hit = privacy.hit()
-            seen = _observe(hit, told, now, response, domains)
-        except InvalidEvent as error:
-            return _answer({"error": str(error)}, origin, 400)
-        events, problems = collect.clicks(told, seen)
-        _queue([left for event in events if (left := consent.limit(event)) is not None])
-        known = None if seen.internal else seen.visitor_id
-        reply = collect.answer(told, known, hit.keys, now, domains, problems)
-        response.set_data(json.dumps(reply))
+        reply = collecting.reply(hit, domains, datetime.now(timezone.utc))
+        _queue(reply.events)
+        response = request.make_response(json.dumps(reply.data), reply.headers, status=reply.status)
+        if reply.visitor_id:
+            response.set_cookie(**hit.cookie(reply.visitor_id), cookie_type="optional")
         return response
 
     @http.route("/trackflow/pixel.gif", methods=["GET"], **_ROUTE)
@@ -84,26 +60,6 @@ class Collect(http.Controller):
         )
 
 
-def _observe(hit, told, now, response, domains):
-    """Who tells this, as far as consent allows to know; a new visitor gets a cookie."""
-    internal, tier = hit.internal, hit.tier
-    if told.consent is consent.Consent.DENIED and tier is not Tier.NONE:
-        tier = Tier.AGGREGATE
-    visitor_id = None
-    if tier is Tier.FULL and not internal:
-        arrived = identity.read_crossing(told.page, hit.keys, now, domains)
-        visitor_id = hit.known_visitor or arrived or identity.new_visitor_id()
-        response.set_cookie(**hit.cookie(visitor_id), cookie_type="optional")
-    return collect.Observed(
-        now=now,
-        visitor_id=visitor_id,
-        tier=tier,
-        ip=hit.address,
-        user_agent=hit.header("User-Agent"),
-        internal=internal,
-    )
-
-
 def _queue(events):
     """Append events to the queue; the page goes on even when that fails."""
     if not events:
@@ -113,18 +69,3 @@ def _queue(events):
     except (psycopg2.Error, ValueError):
         _logger.exception("%s events of a website are lost.", len(events))
         request.env.cr.rollback()
-
-
-def _answer(data, origin="", status=200):
-    headers = [
-        ("Content-Type", "application/json"),
-        ("Cache-Control", "no-store"),
-        ("Vary", "Origin"),
-    ]
-    if origin:
-        headers += [
-            ("Access-Control-Allow-Origin", origin),
-            ("Access-Control-Allow-Credentials", "true"),
-            ("Access-Control-Allow-Headers", "Content-Type"),
-        ]
-    return request.make_response(json.dumps(data), headers, status=status)

@@ -68,6 +68,7 @@ class TrackflowFront(models.AbstractModel):
             rules=self.env["res.company"]._trackflow_rules(company_id),
             keys=visitor_keys(self.env),
             asks_consent=self._asks_consent(host),
+            domains=self.env["link.tracker"]._trackflow_own_hosts(),
             place=Place(
                 engine=Engine(None, plugin_hooks(self.env), settings(self.env)),
                 short_hosts=self.env["trackflow.domain"]._short_hosts(),

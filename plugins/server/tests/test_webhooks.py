@@ -8,17 +8,20 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import datetime, timedelta, timezone
 from html import unescape
-from pathlib import Path
 from typing import Any
 
 import pytest
 import requests
 from sqlalchemy import select
 
+from trackflow_core.connectors import Receiving
+from trackflow_core.errors import InvalidEvent
 from trackflow_core.model import Link
+from trackflow_core.ports import IncomingRequest
 from trackflow_core.tracking import identity
 from trackflow_server import config as configuration
 from trackflow_server import keys
+from trackflow_server.client import Client, Networks
 from trackflow_server.connections import Secrets
 from trackflow_server.store import Database, schema
 from trackflow_server.switchboard import Switchboard
@@ -146,22 +149,26 @@ def test_each_event_is_shown_from_receipt_to_credit(hooked: Any) -> None:
         assert person.get(hooked.url + path, timeout=20).status_code == 404
 
 
-def test_a_certificate_is_believed_from_a_trusted_proxy_alone(
-    hooked: Any, serving: Any, tmp_path: Path
-) -> None:
-    body = json.dumps({"type": "lead.created", "timestamp": "2026-03-01T12:00:00Z",
-                       "data": {"id": 1, "name": "Anna"}}).encode()  # fmt: skip
-    headers = {"X-Client": FINGERPRINT}
+def test_a_certificate_is_believed_from_a_trusted_proxy_alone(hooked: Any) -> None:
+    told = {"type": "lead.created", "timestamp": "2026-03-01T12:00:00Z"}
+    body = json.dumps({**told, "data": {"id": 1, "name": "Anna"}}).encode()
     path = "/trackflow/hooks/webhook/mtls"
+    headers = {"X-Client": FINGERPRINT}
     answer = requests.post(hooked.url + path, data=body, headers=headers, timeout=20)
     assert answer.status_code == 202, hooked.log.read_text()
-    store = str(tmp_path / "trackflow.sqlite")
-    with switched(store) as board:
-        given = {"verification": "mtls", "header": "X-Client"}
-        board.add("webhook", "mtls", given, Secrets(signing=[FINGERPRINT]))
-    with serving(tmp_path) as alone:
-        answer = requests.post(alone.url + path, data=body, headers=headers, timeout=20)
-        assert answer.status_code == 401
+    proxies = Networks(("127.0.0.1/32",))
+    for peer, behind in (("127.0.0.1", True), ("192.0.2.7", False)):
+        scope = {"headers": [(b"x-client", b"ab")], "client": (peer, 1)}
+        assert Client(scope).is_behind(proxies) is behind
+    with (
+        switched(str(hooked.log.parent / "trackflow.sqlite")) as board,
+        hooked.database.reading() as store,
+    ):
+        connection = board.connections.named(store, "webhook/mtls")
+        assert isinstance(connection, Receiving)
+        unproven = IncomingRequest(body, {"x-client": FINGERPRINT}, from_trusted_proxy=False)
+        with pytest.raises(InvalidEvent):
+            connection.verify(unproven, datetime.now(timezone.utc))
 
 
 @pytest.mark.parametrize(

@@ -15,7 +15,6 @@ from trackflow_core.connectors import (
     Instance,
     Polling,
     Provisioning,
-    Receiving,
     RemoteConnector,
     WritingBack,
 )
@@ -157,13 +156,6 @@ class _Plain:
     def map_events(self, payload: Mapping[str, Any]) -> Sequence[Event]:
         """The leads and deals of a payload."""
         return self._kind.map_events(payload, self._namespace)
-
-
-def receiving(connection: Connection) -> Receiving:
-    """`connection` as one whose CRM calls us; raises ConfigError when it does not."""
-    if not isinstance(connection, Receiving):
-        raise ConfigError("This connector takes no webhooks.")
-    return connection
 
 
 def polling(connection: Connection) -> Polling:

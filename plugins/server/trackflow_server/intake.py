@@ -19,7 +19,7 @@ from trackflow_core.ports import IncomingRequest
 from trackflow_server import facts, metrics
 from trackflow_server.client import Client, Networks
 from trackflow_server.config import ServerConfig
-from trackflow_server.connections import Connections, receiving
+from trackflow_server.connections import Connections
 from trackflow_server.spool import Fact
 from trackflow_server.store import Database
 from trackflow_server.store.connectors import Received
@@ -70,11 +70,12 @@ class Intake:
                 if not configured.enabled:
                     continue
                 try:
-                    found[configured.namespace] = receiving(
-                        self._connections.open(store, configured)
-                    )
+                    connection = self._connections.open(store, configured)
                 except ConfigError as error:
                     _log.warning("%s takes no webhooks: %s", configured.namespace, error)
+                    continue
+                if isinstance(connection, Receiving):
+                    found[configured.namespace] = connection
         self._receivers, self._seen = found, revision
 
     # -- answering ---------------------------------------------------------------------------

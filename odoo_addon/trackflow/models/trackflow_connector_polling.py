@@ -149,8 +149,11 @@ class TrackflowConnector(models.Model):
         """
         refused = self._tell(list(page.events))
         for merge in page.merges:
-            if refused is not None and self._try(Page("", False, merges=[merge])) is None:
+            problem = self._try(Page("", False, merges=[merge]))
+            if problem is None:
                 return None
+            if problem:
+                _logger.warning("A merge into %s is left out: %s", merge.winner, problem)
         return refused
 
     def _tell(self, events):

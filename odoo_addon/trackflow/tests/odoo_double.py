@@ -84,6 +84,9 @@ class OdooDouble:
 
     utm_medium_search = utm_campaign_search = utm_source_search
 
+    def mail_message_search_read(self, **_told):
+        return []
+
     def ir_model_search(self, **_told):
         return [1]
 

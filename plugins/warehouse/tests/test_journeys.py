@@ -187,6 +187,8 @@ LEADS = {"d1": at(4)}
 
 # Ibis and Spark use what pandas will drop.
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")
+# Spark closes its sockets late.
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 @pytest.mark.slow
 def test_spark_is_what_the_core_is(spark_connection: Any) -> None:
     check(spark_connection, 1, 30)

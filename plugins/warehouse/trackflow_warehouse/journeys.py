@@ -77,7 +77,9 @@ class Journeys:
                 )
                 window = self._keep(self._ordered(self._inside(once, lookback, details)))
             longest = window.length.max().to_pyarrow().as_py() or 0
-            self._windows[key] = (window.drop("repeated"), longest)
+            # Spark numbers and counts in 32 bits, whatever it was told.
+            whole = {name: window[name].cast("int64") for name in ("place", "length")}
+            self._windows[key] = (window.drop("repeated").mutate(whole), longest)
         return self._windows[key]
 
     def _inside(self, touches: ir.Table, lookback: timedelta, details: bool) -> ir.Table:

@@ -1,4 +1,5 @@
 import logging
+from collections import defaultdict
 from functools import lru_cache
 
 from odoo import api, fields, models
@@ -71,7 +72,8 @@ class TrackflowModelCredit(models.Model):
         self.env.registry.check_signaling(self.env.cr)
         lead_ids = list({lead_id for (lead_id,) in claimed})
         held, wanted = self._held_rows(lead_ids), self._prepare_rows(lead_ids)
-        gone = [held[row] for row in held.keys() - wanted]
+        # Of a row that is right one stays, should it be there twice.
+        gone = [row_id for row, ids in held.items() for row_id in ids[row in wanted :]]
         if gone:
             self.env.cr.execute(SQL("DELETE FROM trackflow_model_credit WHERE id = ANY(%s)", gone))
         self._insert_rows(wanted - held.keys())
@@ -90,7 +92,7 @@ class TrackflowModelCredit(models.Model):
 
     @api.model
     def _held_rows(self, lead_ids):
-        """The id of each row that is kept of these deals, by its content."""
+        """The ids of the rows that are kept of these deals, by their content: one for each."""
         rows = self.env.execute_query(
             SQL(
                 """
@@ -101,7 +103,10 @@ class TrackflowModelCredit(models.Model):
                 lead_ids,
             )
         )
-        return {tuple(content): row_id for row_id, *content in rows}
+        held = defaultdict(list)
+        for row_id, *content in rows:
+            held[tuple(content)].append(row_id)
+        return held
 
     @api.model
     def _insert_rows(self, rows):

@@ -273,9 +273,9 @@ class DealStore(BaseStore):
                         SELECT %(columns)s FROM trackflow_deal_attribution
                          WHERE lead_id = ANY(%(old)s)
                     ), changed AS MATERIALIZED (
-                        SELECT lead_id FROM (TABLE new EXCEPT TABLE old) added
+                        SELECT lead_id FROM (TABLE new EXCEPT ALL TABLE old) added
                          UNION
-                        SELECT lead_id FROM (TABLE old EXCEPT TABLE new) gone
+                        SELECT lead_id FROM (TABLE old EXCEPT ALL TABLE new) gone
                     ), deleted AS (
                         DELETE FROM trackflow_deal_attribution WHERE lead_id IN (TABLE changed)
                     )

@@ -124,6 +124,12 @@ class TestRecompute(TrackflowCase):
             "DELETE FROM trackflow_deal_attribution WHERE lead_id = %s AND sequence = 1",
             "UPDATE trackflow_model_credit SET touches = touches + 1 WHERE lead_id = %s",
             "INSERT INTO trackflow_model_credit (lead_id, channel, value) VALUES (%s, 'Odd', 1)",
+            """
+            INSERT INTO trackflow_model_credit (lead_id, attribution_model_id, channel,
+                   campaign_id, touches, value, currency_id, company_id)
+            SELECT lead_id, attribution_model_id, channel, campaign_id, touches, value,
+                   currency_id, company_id FROM trackflow_model_credit WHERE lead_id = %s
+            """,
         ):
             self.env.cr.execute(wrong, [self.deals[3].id])
             build_engine(self.env).recompute()

@@ -1,6 +1,7 @@
 import json
 from unittest.mock import patch
 
+from odoo import http
 from odoo.addons.trackflow.tests.common import BROWSER, TrackflowCase
 from odoo.addons.trackflow.tests.test_front import in_front
 from odoo.tests import HttpCase, tagged
@@ -162,6 +163,7 @@ class TestTrackerInFront(TestTracker):
         super().setUp()
         self.memory = self.enterContext(in_front(self.env.cr.dbname))
 
-    def test_what_is_told_becomes_events_of_one_visitor(self):
-        super().test_what_is_told_becomes_events_of_one_visitor()
-        self.assertEqual(self.memory.kept, 3)
+    def test_odoo_is_not_asked(self):
+        with patch.object(http.Request, "_serve_db", side_effect=AssertionError("in Odoo")):
+            self.assertTrue(self.tell(EVENT).json()["token"])
+        self.assertEqual(self.memory.kept, 1)

@@ -115,7 +115,7 @@ class Served:
 
     def stop(self) -> int:
         self.process.terminate()
-        return self.process.wait(30)
+        return self.process.wait(60)
 
 
 ServerFactory = Callable[..., AbstractContextManager[Served]]
@@ -149,19 +149,26 @@ def _serving(folder: Path, store: str = "", port: int = 0, **settings: str) -> I
     database = Database(store)
     served = Served(f"http://127.0.0.1:{port}", database, process, log)
     try:
-        for _ in range(300):
-            assert process.poll() is None, log.read_text()
-            with suppress(requests.ConnectionError):
-                served.get("/trackflow/health")
-                break
-            time.sleep(0.1)
+        _wait_until_it_answers(served)
         yield served
     finally:
-        if process.poll() is None:
-            served.stop()
-        with suppress(ProcessLookupError):
-            os.killpg(process.pid, signal.SIGKILL)
-        database.close()
+        try:
+            if process.poll() is None:
+                served.stop()
+        finally:
+            with suppress(ProcessLookupError):
+                os.killpg(process.pid, signal.SIGKILL)
+            database.close()
+
+
+def _wait_until_it_answers(served: Served) -> None:
+    for _ in range(600):
+        assert served.process.poll() is None, served.log.read_text()
+        with suppress(requests.ConnectionError):
+            served.get("/trackflow/health")
+            return
+        time.sleep(0.1)
+    raise AssertionError(f"The server did not answer in a minute: {served.log.read_text()}")
 
 
 @pytest.fixture(scope="session")

@@ -47,6 +47,8 @@ def serve(config: ServerConfig) -> None:
         port=config.port,
         interface=Interfaces.ASGI,
         websockets=False,
+        # A worker that is still starting may miss the signal; the others need less than this.
+        workers_kill_timeout=30,
         log_level=LogLevels(config.log_level),
         log_dictconfig=logs.settings_of(config),
     )

@@ -3,25 +3,28 @@
 Nothing here uses Odoo's request or its ORM: a link is one row, read by one statement.
 """
 
-import logging
 import secrets
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import date, datetime
 from typing import Any
-from urllib.parse import quote, urlsplit
+from urllib.parse import urlsplit
 
 from odoo.tools import SQL
 
 from trackflow_core.engine import Engine
 from trackflow_core.model import Click, Link, LinkRule, LinkStatus, Tier, Variant
 from trackflow_core.tracking import agents, consent, identity, links
-from trackflow_core.tracking.urls import build_destination, query_pairs, take_scan_mark
+from trackflow_core.tracking.urls import (
+    build_destination,
+    header_safe,
+    query_pairs,
+    raw_query,
+    take_scan_mark,
+)
 
 from .privacy import Hit
 from .store.clicks import queueing
-
-_logger = logging.getLogger(__name__)
 
 _MAX_CODE = 255
 _PREFETCH_HEADERS = ("Sec-Purpose", "Purpose", "X-Purpose", "X-Moz")
@@ -120,7 +123,7 @@ def select(code, host, user_id):
 def answer(place: Place, hit: Hit, code: str, row: dict[str, Any], now: datetime) -> Answer:
     """What happens to a request for the link of `row`; it is queued and answered by the caller."""
     link = _core_link(code, row)
-    scan, query = take_scan_mark(_raw_query(hit))
+    scan, query = take_scan_mark(raw_query(hit.http.query_string))
     internal, tier, visitor_id = hit.internal, hit.tier, None
     if tier is Tier.FULL and not internal:
         # Known before the choice, so that a visitor's first click gets the lasting variant.
@@ -130,7 +133,7 @@ def answer(place: Place, hit: Hit, code: str, row: dict[str, Any], now: datetime
     if choice.destination is None:
         return Answer(None, choice.reason)
     if choice.reason not in links.IN_USE:
-        return Answer(_ascii(_absolute(place, hit, choice.destination)), choice.reason)
+        return Answer(header_safe(_absolute(place, hit, choice.destination)), choice.reason)
     destination = _destination(place, hit, row, choice.destination, query)
     if hit.http.method != "GET" or row["unrecorded"]:
         # HEAD, and OPTIONS, which Odoo lets through to every route.
@@ -215,7 +218,7 @@ def _destination(place, hit, row, url, query):
     utm = {name: row[name] for name in ("campaign", "source", "medium", "term", "content")}
     if place.no_external and urlsplit(url).netloc != hit.http.host:
         utm = {}
-    return _ascii(build_destination(url, utm, query))
+    return header_safe(build_destination(url, utm, query))
 
 
 def _absolute(place, hit, url):
@@ -224,26 +227,6 @@ def _absolute(place, hit, url):
     if hit.http.host.partition(":")[0].lower() in place.short_hosts:
         return place.base_url + url
     return hit.http.host_url.rstrip("/") + url
-
-
-def _raw_query(hit):
-    """The query as the visitor sent it; bytes that no header may carry are percent-encoded."""
-    return "".join(
-        chr(byte) if 0x21 <= byte <= 0x7E else f"%{byte:02X}" for byte in hit.http.query_string
-    )
-
-
-def _ascii(url):
-    """`url` as a header may carry it; what is ASCII already stays as it is."""
-    if url.isascii() and " " not in url:
-        return url
-    host = urlsplit(url).hostname or ""
-    if not host.isascii():
-        try:
-            url = url.replace(host, host.encode("idna").decode(), 1)
-        except UnicodeError:
-            _logger.info("The host of %s has no ASCII form.", url)
-    return "".join(char if "!" <= char <= "~" else quote(char) for char in url)
 
 
 def _is_prefetch(hit):

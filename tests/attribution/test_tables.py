@@ -14,8 +14,8 @@ pytest.importorskip("pyarrow", reason="the extra 'tables' is not installed")
 
 import pyarrow as pa
 
-from trackflow_core.attribution import BUILTIN_RULES, ChannelRule, Model, attribute
-from trackflow_core.attribution.tables import Journeys
+from trackflow_core.attribution import BUILTIN_RULES, ChannelRule, Model, Path, attribute
+from trackflow_core.attribution.tables import Journeys, paths
 from trackflow_core.errors import ConfigError, InvalidEvent
 from trackflow_core.model import UNATTRIBUTED, Deal, DealStatus, Touch
 from trackflow_core.testing.facts import at, deal, touch
@@ -159,6 +159,49 @@ def test_an_empty_table_has_no_credits() -> None:
 def test_milestones_need_more_than_a_table() -> None:
     with pytest.raises(ConfigError, match=r"'w_shaped' needs milestones.*add a column lead_cr"):
         tables({}, []).attribute(Model(RULES["w_shaped"]))
+
+
+def test_rows_in_any_order_are_read_in_time() -> None:
+    late, early = touch("b", 2, "Direct"), touch("a", 1, "Email")
+    model = Model(RULES["time_decay"])
+    deals = [deal("d", value=100, days=3)]
+    assert found(tables({"d": [late, early]}, deals), model) == found(
+        tables({"d": [early, late]}, deals), model
+    )
+
+
+def test_milestones_are_read_from_their_columns() -> None:
+    told = [touch(f"t{n}", n) for n in range(4)]
+    sold = deal("d", value=100, days=9)
+    model = Model(RULES["w_shaped"])
+    by_deal = attribute(told, sold, model, lead_created_at=at(2))
+    values = [row[4] for row in found(tables({"d": told}, [sold], {"d": at(2)}), model)]
+    assert values == [credit.value for credit in by_deal.credits]
+
+
+def test_paths_that_are_alike_are_counted_together() -> None:
+    names = ["d1", "d1", "d2", "d2", "lost", "old"]
+    days = [1, 2, 3, 4, 1, 1]
+    channels = ["Email", "Direct", "Email", "Direct", "Email", "Display"]
+    rows = pa.table(
+        {
+            "journey_id": names,
+            "touch_id": [f"t{n}" for n in range(6)],
+            "occurred_at": pa.array([at(day) for day in days], MOMENT),
+            "channel": channels,
+        }
+    )
+    sold = pa.table(
+        {
+            "journey_id": ["d1", "d2", "old", "without a touch"],
+            "occurred_at": pa.array([at(5), at(5), at(50), at(5)], MOMENT),
+            "value": [100, 100, 70, 1],
+        }
+    )
+    assert paths(rows, sold, timedelta(days=30)) == [
+        Path(("Email", "Direct"), 2, 2, 200),
+        Path(("Email",), 1, 0, 0),
+    ]
 
 
 TOUCHES = {

@@ -158,6 +158,14 @@ def test_device_browser_and_system(user_agent: str, device: str, browser: str, s
     assert (agent.device, agent.browser, agent.os) == (device, browser, system)
 
 
+def test_a_plain_browser_carries_no_other_name() -> None:
+    chrome = (
+        "Mozilla/5.0 (X11; Linux x86_64) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/126.0.0.0"
+    )
+    assert agents.is_plain(f" {chrome} Safari/537.36")
+    assert not agents.is_plain(f"{chrome} Safari/537.36 Bytespider")
+
+
 @settings(deadline=None)
 @given(st.text(max_size=300))
 def test_any_text_has_a_verdict_with_a_reason(user_agent: str) -> None:

@@ -121,6 +121,7 @@ def test_the_answer_knows_the_visitor() -> None:
     assert answer(batch, None, KEYS, at(1), (), ["x"]) == {"errors": ["x"]}
     elsewhere = answer(batch, ANNA, KEYS, at(1), {"shop.example"})
     assert elsewhere["to"] == "https://other.example/x?y=1"
+    assert answer(read(told(event())), ANNA, KEYS, at(1)).keys() == {"token"}
 
 
 def test_an_opened_mail_is_counted_for_nobody() -> None:

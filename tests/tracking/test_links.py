@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from trackflow_core.errors import ConfigError, InvalidEvent
 from trackflow_core.model import Link, LinkRule, LinkStatus, Variant
 from trackflow_core.testing.facts import ANNA
-from trackflow_core.tracking.links import Choice, Request, choose
+from trackflow_core.tracking.links import Choice, Request, best_language, choose
 
 HOME = "https://shop.example/"
 NOW = datetime(2026, 3, 2, 9, tzinfo=timezone.utc)
@@ -162,6 +162,12 @@ def test_languages_are_chosen_by_quality(header: str, found: str) -> None:
 @given(st.text(alphabet="de-ATfr;q=01.,* ", max_size=60))
 def test_any_header_leads_somewhere(header: str) -> None:
     assert go(LANGUAGES, languages=header) in {HOME, page("de"), page("fr"), page("at")}
+
+
+def test_of_languages_on_offer_the_best_liked_is_taken() -> None:
+    assert best_language("fr;q=0.4, de-AT", ["en", "fr", "de"]) == "de"
+    assert best_language("en;q=0.5, fr;q=0.5", ["fr", "en"]) == "fr"
+    assert best_language("it", ["en", "fr"]) == "en"
 
 
 def test_no_header_is_read_without_end() -> None:

@@ -138,4 +138,5 @@ def test_a_location_is_ascii() -> None:
         urls.header_safe("https://bücher.example/ü b?q=ä")
         == "https://xn--bcher-kva.example/%C3%BC%20b?q=%C3%A4"
     )
+    assert urls.header_safe("https://shop.example/a b") == "https://shop.example/a%20b"
     assert urls.header_safe("https://ü..example/") == "https://%C3%BC..example/"

@@ -33,6 +33,7 @@ def test_the_order_of_variants_changes_nothing() -> None:
         [Result("A", 1000, 0), Result("B", 1000, 1)],
         [Result("A", 1000, 1000), Result("B", 1000, 1000)],
         [Result("A", 100000, 1000), Result("B", 9, 5)],
+        [Result("A", 1000, 1000), Result("B", 1000, 0)],
     ],
 )
 def test_too_little_data_says_nothing(results: list[Result]) -> None:

@@ -71,7 +71,7 @@ registry.category("web_tour.tours").add("trackflow_administrator_key", {
             run: "click",
         },
         {
-            trigger: "body:not(:has(.modal)) .o_field_widget[name=key_prefix]:contains(/\S/)",
+            trigger: "body:not(:has(.modal)) .o_field_widget[name=key_prefix]:contains(/\\S/)",
         },
     ],
 });

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import multiprocessing
 import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -38,8 +39,9 @@ def serve(config: ServerConfig) -> None:
     database.upgrade()
     spool.make(config.spool_path)
     workers = _edge(config, database) if config.upstream else _whole(config, database, loaded)
-    # No connection may be carried over into the worker, which is a fork of this process.
-    database.close()
+    # The worker is a process of its own from the start: a fork would inherit the locks that the
+    # threads of this one hold.
+    multiprocessing.set_start_method("spawn", force=True)
     server = Granian(
         "trackflow_server.app:create",
         factory=True,

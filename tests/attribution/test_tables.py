@@ -150,6 +150,16 @@ def test_the_largest_amounts_are_split_without_overflow() -> None:
     assert rows[0][4] == rows[3][4] == round(Decimal(2**63 - 1) * 4 / 10)
 
 
+def test_unequal_weights_share_what_is_left_as_one_deal_does() -> None:
+    told = {name: [touch(f"{name}{n}", n) for n in range(4)] for name in ("d", "e")}
+    deals = [deal("d", value=101), deal("e", value=-7)]
+    model = Model(RULES["position_based"])
+    expected = [
+        credit.value for item in deals for credit in attribute(told[item.ref], item, model).credits
+    ]
+    assert [row[4] for row in found(tables(told, deals), model)] == expected
+
+
 def test_an_empty_table_has_no_credits() -> None:
     journeys = tables({}, [])
     assert journeys.attribute(Model(RULES["linear"])).table().num_rows == 0

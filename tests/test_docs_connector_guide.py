@@ -16,18 +16,15 @@ BLOCKS = dict(
 )
 [NAME] = re.findall(r"^\$ trackflow new connector (\S+)$", GUIDE, re.MULTILINE)
 IN_CLASS = f"trackflow_{NAME}/__init__.py, in the class"
-IMPORTS = f"""
-from trackflow_core.connectors import Capabilities, Instance
-from trackflow_{NAME}.connection import DeskConnection, DeskOptions
-from trackflow_http import Pace
-"""
+IMPORTS = f"trackflow_{NAME}/__init__.py, below its imports"
+[REQUIRED] = re.findall(r"add `(\S+)` to `dependencies`", GUIDE)
 
 
 def followed(tmp_path: Path) -> Path:
     """The folder after the guide's last step."""
     folder = create(Kind.CONNECTOR, NAME, tmp_path)
     for name, content in BLOCKS.items():
-        if name != IN_CLASS:
+        if name not in (IN_CLASS, IMPORTS):
             (folder / name).write_text(content, encoding="utf-8")
     module = folder / f"trackflow_{NAME}" / "__init__.py"
     written = module.read_text(encoding="utf-8")
@@ -36,7 +33,13 @@ def followed(tmp_path: Path) -> Path:
     written = written.replace(title, f"{title}{BLOCKS[IN_CLASS]}")
     imported = "from trackflow_core.ports import Connector, Event\n"
     assert written.count(imported) == 1
-    module.write_text(written.replace(imported, imported + IMPORTS), encoding="utf-8")
+    module.write_text(written.replace(imported, imported + BLOCKS[IMPORTS]), encoding="utf-8")
+    project = folder / "pyproject.toml"
+    declared = project.read_text(encoding="utf-8")
+    assert declared.count("dependencies = [") == 1
+    project.write_text(
+        declared.replace("dependencies = [", f"dependencies = [{REQUIRED}, "), encoding="utf-8"
+    )
     return folder
 
 

@@ -57,6 +57,7 @@ WORKSPACE = {
     "engagement",
     "receipts",
     "slack",
+    "twenty",
     "warehouse",
     "webhook",
     "colleagues",

@@ -9,11 +9,8 @@ from datetime import datetime, timezone
 from ipaddress import ip_network
 from types import TracebackType
 
-from sqlalchemy.exc import DBAPIError
-
 from trackflow_core.api.storage import WebhookEndpoint
 from trackflow_core.connectors import WritingBack
-from trackflow_core.errors import TrackFlowError
 from trackflow_core.hooks import Hooks
 from trackflow_core.model import Context
 from trackflow_core.outbox import (
@@ -25,6 +22,7 @@ from trackflow_core.outbox import (
     WriteBackSender,
 )
 from trackflow_http.guarded import GuardedPost
+from trackflow_server.background import repeat
 from trackflow_server.config import ServerConfig
 from trackflow_server.connections import Connections, writing_back
 from trackflow_server.store import Database, SqlStore
@@ -37,8 +35,6 @@ _THREADS = 3
 # Few at a time: what a thread holds when the process dies waits until its lease is over.
 _BATCH = 5
 _IDLE_SECONDS = 0.5
-_LONGEST_WAIT = 30.0
-_HEAD_START = 1.0
 _GRACE_SECONDS = 20.0
 
 
@@ -68,21 +64,13 @@ class Dispatcher:
             thread.join(_GRACE_SECONDS / _THREADS)
 
     def _run(self) -> None:
-        # Workers are forked first: none may get a copy of an open transaction.
-        self._stopping.wait(_HEAD_START)
-        wait = _IDLE_SECONDS
-        while not self._stopping.is_set():
-            try:
-                worked = self.step()
-            except (TrackFlowError, DBAPIError) as error:
-                wait = min(wait * 2, _LONGEST_WAIT)
-                cause = error.orig if isinstance(error, DBAPIError) else error
-                _log.warning("Nothing can be sent; next try in %.0f s: %s", wait, cause)
-                self._stopping.wait(wait)
-                continue
-            wait = _IDLE_SECONDS
-            if not worked:
-                self._stopping.wait(_IDLE_SECONDS)
+        repeat(
+            lambda: 0 if self.step() else _IDLE_SECONDS,
+            self._stopping,
+            _log,
+            "Nothing can be sent",
+            first_wait=_IDLE_SECONDS,
+        )
 
     def step(self) -> bool:
         """Send a few messages that are due; whether there were any."""

@@ -10,7 +10,6 @@ from __future__ import annotations
 import json
 import logging
 import re
-import sqlite3
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -18,7 +17,6 @@ from datetime import datetime, timezone
 from typing import Any
 
 from sqlalchemy import delete, func, select
-from sqlalchemy.exc import DBAPIError
 
 from trackflow_core.api import shapes
 from trackflow_core.api.routes import BASE
@@ -26,6 +24,7 @@ from trackflow_core.errors import ConfigError, RetriableError, TerminalError, Tr
 from trackflow_core.model import Link
 from trackflow_http import Answer, Client, Pace, refusal
 from trackflow_server import keys
+from trackflow_server.background import repeat
 from trackflow_server.config import ServerConfig
 from trackflow_server.spool import Fact, SpoolReader
 from trackflow_server.store import Database, SqlStore, schema
@@ -37,7 +36,6 @@ _LINKS = 500
 _WHOLE_SECONDS = 3600.0
 _IDLE_SECONDS = 0.5
 _LONGEST_WAIT = 10.0
-_HEAD_START = 1.0
 _CURSOR, _KEYS, _HOSTS, _SYNCED, _PROBLEM = "cursor", "keys", "own_hosts", "synced_at", "problem"
 # What no header of a visitor needs, and no upstream takes.
 _CONTROLS = re.compile(r"[\x00-\x1f\x7f]")
@@ -160,21 +158,14 @@ class Edge:
         )
 
     def _repeat(self, work: Callable[[], float]) -> None:
-        """Do `work`, which says in how many seconds it is wanted again, until `stop`."""
-        self._stopping.wait(_HEAD_START)
-        wait = _IDLE_SECONDS
-        while not self._stopping.is_set():
-            try:
-                pause = work()
-            except (TrackFlowError, DBAPIError, sqlite3.Error) as error:
-                asked = error.retry_after if isinstance(error, RetriableError) else None
-                wait = max(min(wait * 2, _LONGEST_WAIT), asked or 0)
-                cause = error.orig if isinstance(error, DBAPIError) else error
-                _log.warning("Next try in %.0f s: %s", wait, cause)
-                self._stopping.wait(wait)
-            else:
-                wait = _IDLE_SECONDS
-                self._stopping.wait(pause)
+        repeat(
+            work,
+            self._stopping,
+            _log,
+            "The edge cannot go on",
+            first_wait=_IDLE_SECONDS,
+            longest_wait=_LONGEST_WAIT,
+        )
 
     # -- links down -------------------------------------------------------------------------------
 

@@ -9,9 +9,10 @@ from datetime import datetime, timezone
 from trackflow_core.config import Settings
 from trackflow_core.connectors import Connection, Polling
 from trackflow_core.engine import Engine
-from trackflow_core.errors import InvalidEvent, TrackFlowError
+from trackflow_core.errors import TrackFlowError
 from trackflow_core.hooks import Hooks
 from trackflow_core.model import Deal, Lead
+from trackflow_server.background import keep_all_or_each
 from trackflow_server.connections import Connections
 from trackflow_server.store import Database, SqlStore
 from trackflow_server.store.connectors import Received
@@ -88,15 +89,11 @@ class Inbox:
 
 def keep(store: SqlStore, told: Sequence[Received]) -> None:
     """Keep what was received; what the database refuses is left out, with an error in the log."""
-    try:
-        with store.atomic():
-            store.receive(told)
-    except InvalidEvent:
-        for item in told:
-            try:
-                with store.atomic():
-                    store.receive([item])
-            except InvalidEvent as error:
-                _log.error(
-                    "The event %s of %s is left out: %s", item.event_id, item.namespace, error
-                )
+    keep_all_or_each(
+        store,
+        told,
+        store.receive,
+        lambda item, error: _log.error(
+            "The event %s of %s is left out: %s", item.event_id, item.namespace, error
+        ),
+    )

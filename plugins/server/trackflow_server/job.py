@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import os
-import sqlite3
 import threading
 import time
 from collections.abc import Sequence
@@ -12,14 +11,12 @@ from datetime import datetime, timedelta, timezone
 from functools import cached_property
 from pathlib import Path
 
-from sqlalchemy.exc import DBAPIError
-
 from trackflow_core.api.storage import Idempotency, LoggedRequest
 from trackflow_core.config import Settings
 from trackflow_core.engine import Engine
-from trackflow_core.errors import InvalidEvent, TrackFlowError
 from trackflow_core.hooks import Hooks
 from trackflow_server import facts, inbox
+from trackflow_server.background import keep_all_or_each, repeat
 from trackflow_server.inbox import Inbox
 from trackflow_server.spool import Fact, SpoolReader
 from trackflow_server.store import Database, SqlStore
@@ -30,8 +27,6 @@ _log = logging.getLogger("trackflow.job")
 # Small, because on SQLite whoever else writes waits for the batch.
 _BATCH = 500
 _IDLE_SECONDS = 0.2
-_LONGEST_WAIT = 30.0
-HEAD_START = 1.0
 _NICENESS = 10
 _TIDY_SECONDS = 3600
 _KEPT_LOG = timedelta(days=30)
@@ -68,23 +63,13 @@ class Job:
     def _run(self) -> None:
         # Of this thread alone: redirects go first where the machine is busy.
         os.nice(_NICENESS)
-        # Workers are forked first: none may get a copy of an open transaction.
-        self._stopping.wait(HEAD_START)
-        wait = _IDLE_SECONDS
-        while not self._stopping.is_set():
-            try:
-                worked = self.step()
-                if not worked:
-                    self._tidy_at_times()
-            except (TrackFlowError, DBAPIError, sqlite3.Error) as error:
-                wait = min(wait * 2, _LONGEST_WAIT)
-                cause = error.orig if isinstance(error, DBAPIError) else error
-                _log.warning("The job cannot go on; next try in %.0f s: %s", wait, cause)
-                self._stopping.wait(wait)
-                continue
-            wait = _IDLE_SECONDS
-            if not worked:
-                self._stopping.wait(_IDLE_SECONDS)
+        repeat(self._work, self._stopping, _log, "The job cannot go on", first_wait=_IDLE_SECONDS)
+
+    def _work(self) -> float:
+        if self.step():
+            return 0
+        self._tidy_at_times()
+        return _IDLE_SECONDS
 
     def step(self) -> bool:
         """Take in and process one batch; whether there was anything to do."""
@@ -129,13 +114,9 @@ def take_in(store: SqlStore, told: Sequence[Fact]) -> None:
     if received:
         inbox.keep(store, received)
     clicks = [facts.click_of(fact) for fact in told if not facts.is_received(fact)]
-    try:
-        with store.atomic():
-            store.append_clicks(clicks)
-    except InvalidEvent:
-        for click in clicks:
-            try:
-                with store.atomic():
-                    store.append_clicks([click])
-            except InvalidEvent as error:
-                _log.error("The click %s is left out: %s", click.event_id, error)
+    keep_all_or_each(
+        store,
+        clicks,
+        store.append_clicks,
+        lambda click, error: _log.error("The click %s is left out: %s", click.event_id, error),
+    )

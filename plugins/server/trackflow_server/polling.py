@@ -17,6 +17,7 @@ from trackflow_core.errors import ConfigError, InvalidEvent, RetriableError, Tra
 from trackflow_core.hooks import Hooks
 from trackflow_core.ports import Event
 from trackflow_core.sync import take_in
+from trackflow_server.background import repeat
 from trackflow_server.connections import Connections, polling
 from trackflow_server.store import Database, SqlStore
 from trackflow_server.store.connectors import FAILED, POLL, Configured, Received
@@ -128,9 +129,8 @@ class Polls:
 class Poller:
     """Polls in a thread of its own from `start` to `stop`, so that a slow CRM holds up no click."""
 
-    def __init__(self, polls: Polls, head_start: float) -> None:
+    def __init__(self, polls: Polls) -> None:
         self._polls = polls
-        self._head_start = head_start
         self._stopping = threading.Event()
         self._thread = threading.Thread(target=self._run, name="trackflow-polling", daemon=True)
 
@@ -143,13 +143,10 @@ class Poller:
         self._thread.join(seconds)
 
     def _run(self) -> None:
-        # Workers are forked first: none may get a copy of an open connection.
-        self._stopping.wait(self._head_start)
-        while not self._stopping.is_set():
-            try:
-                if self._polls.step():
-                    continue
-            except (TrackFlowError, DBAPIError) as error:
-                cause = error.orig if isinstance(error, DBAPIError) else error
-                _log.warning("Polling cannot go on: %s", cause)
-            self._stopping.wait(_IDLE_SECONDS)
+        repeat(
+            lambda: 0 if self._polls.step() else _IDLE_SECONDS,
+            self._stopping,
+            _log,
+            "Polling cannot go on",
+            first_wait=_IDLE_SECONDS,
+        )

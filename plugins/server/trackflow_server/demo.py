@@ -42,6 +42,9 @@ def run(port: int) -> None:
         now = datetime.now(timezone.utc)
         story.tell(database, plugins, config.settings(plugins.rules), now, config.public_url)
         database.close()
-        typer.echo(f"TrackFlow demo ready: {config.public_url}/ (password: {_PASSWORD})")
-        typer.echo(f"Try a tracked link: {config.public_url}/r/adWork2")
-        serve.serve(config)
+
+        def ready() -> None:
+            typer.echo(f"TrackFlow demo ready: {config.public_url}/ (password: {_PASSWORD})")
+            typer.echo(f"Try a tracked link: {config.public_url}/r/adWork2")
+
+        serve.serve(config, ready)

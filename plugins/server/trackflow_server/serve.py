@@ -5,7 +5,10 @@ from __future__ import annotations
 import logging
 import multiprocessing
 import os
-from collections.abc import Iterator, Sequence
+import socket
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Protocol
 
@@ -20,16 +23,19 @@ from trackflow_server.connections import Connections
 from trackflow_server.dispatcher import Dispatcher
 from trackflow_server.edge import Edge, check_store
 from trackflow_server.inbox import Inbox
-from trackflow_server.job import HEAD_START, Job
+from trackflow_server.job import Job
 from trackflow_server.polling import Poller, Polls
 from trackflow_server.store import Database
 
 _log = logging.getLogger("trackflow.server")
 
+_ASKED_SECONDS = 0.05
 
-def serve(config: ServerConfig) -> None:
+
+def serve(config: ServerConfig, answers: Callable[[], None] | None = None) -> None:
     """Serve until SIGTERM or SIGINT, then answer what has begun and leave nothing behind.
 
+    `answers` is called, in a thread of its own, as soon as requests are answered.
     This process works behind the answers, which are given by another, so that neither waits for
     the other's Python.
     """
@@ -54,7 +60,9 @@ def serve(config: ServerConfig) -> None:
         log_level=LogLevels(config.log_level),
         log_dictconfig=logs.settings_of(config),
     )
-    server.on_startup(lambda: _log.info("TrackFlow answers on %s", config.public_url))
+    told = answers or (lambda: _log.info("TrackFlow answers on %s", config.public_url))
+    waiting = threading.Thread(target=_tell_when_answering, args=(config, told), daemon=True)
+    server.on_startup(waiting.start)
     for worker in workers:
         worker.start()
     try:
@@ -64,6 +72,17 @@ def serve(config: ServerConfig) -> None:
         for worker in workers:
             worker.stop()
         database.close()
+
+
+def _tell_when_answering(config: ServerConfig, told: Callable[[], None]) -> None:
+    while True:
+        try:
+            socket.create_connection((config.host, config.port), timeout=1).close()
+        except OSError:
+            time.sleep(_ASKED_SECONDS)
+        else:
+            break
+    told()
 
 
 class _Worker(Protocol):
@@ -81,7 +100,7 @@ def _whole(config: ServerConfig, database: Database, loaded: hooks.Hooks) -> Seq
     told = Inbox(database, loaded, settings, connections)
     return [
         Job(database, config.spool_path, loaded, settings, told),
-        Poller(Polls(database, loaded, settings, connections), HEAD_START),
+        Poller(Polls(database, loaded, settings, connections)),
         Dispatcher(config, database, loaded),
     ]
 

@@ -52,7 +52,8 @@ def addons(extra: Sequence[str]) -> tuple[bool, str]:
             databases.scratch(template) as database,
             tempfile.TemporaryDirectory(prefix="trackflow-tests-") as folder,
         ):
-            configuration = databases.configuration(database, Path(folder))
+            # One process runs what a server spreads over workers, each with Odoo's limit of its own.
+            configuration = databases.configuration(database, Path(folder), limit_memory_hard=0)
             return _pytest(
                 [
                     "-c",

@@ -8,6 +8,7 @@ journey.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta, timezone
 from functools import cached_property
@@ -54,24 +55,33 @@ class Journeys:
         self._names = _column(deals, "deals", "journey_id", pa.string())
         journey = _column(touches, "touches", "journey_id", pa.string())
         count = len(self._names)
-        if (_places(self._names, self._names) != np.arange(count)).any():
+        channel = _column(touches, "touches", "channel", pa.string())
+        # Arrow works on strings without holding the interpreter: the longest steps share the cores.
+        with ThreadPoolExecutor() as pool:
+            half = len(journey) // 2
+            places = [
+                pool.submit(_places, part, self._names) for part in (journey[:half], journey[half:])
+            ]
+            distinct = pool.submit(pc.unique, self._names)
+            encoded = pool.submit(channel.dictionary_encode)
+        if len(distinct.result()) != count:
             raise InvalidEvent("A journey has two deals: give each deal a journey of its own.")
-        deal = _places(journey, self._names)
+        deal = np.concatenate([part.result() for part in places])
+        channels = encoded.result()
         self._anchor = _moments(deals, "deals")
         self._value = _column(deals, "deals", "value", pa.int64()).to_numpy()
         self._deals = deals
-        channels = _column(touches, "touches", "channel", pa.string()).dictionary_encode()
         self._channels = (*channels.dictionary.to_pylist(), UNATTRIBUTED)
         # The last number is for row -1: no touch.
         self._channel = np.append(channels.indices.to_numpy(), len(self._channels) - 1).astype(
-            np.intp
+            np.int32
         )
         self._ids = _column(touches, "touches", "touch_id", pa.string())
         time = _moments(touches, "touches")
-        order = _sorted_by(deal, time)
-        order = order[: int((deal < count).sum())]
-        order = self._settle_ties(order, deal[order], time[order])
-        self._row, self._deal, self._time = order, deal[order], time[order]
+        order, deal = _sorted_by(deal, time)
+        known = int(np.searchsorted(deal, count))
+        order, deal = order[:known], deal[:known]
+        self._row, self._deal, self._time = self._settle_ties(order, deal, time[order])
         self._windows: dict[timedelta, _Window] = {}
 
     @cached_property
@@ -82,11 +92,11 @@ class Journeys:
             if name in self._deals.column_names
         }
 
-    def _settle_ties(self, order: Array, deal: Array, time: Array) -> Array:
-        """`order` with touches of one deal and moment by id, and none of them twice."""
+    def _settle_ties(self, order: Array, deal: Array, time: Array) -> tuple[Array, Array, Array]:
+        """All three with touches of one deal and moment by id, and none of them twice."""
         same = (deal[1:] == deal[:-1]) & (time[1:] == time[:-1])
         if not same.any():
-            return order
+            return order, deal, time
         keep = np.ones(len(order), dtype=bool)
         edges = np.flatnonzero(np.diff(np.concatenate(([0], same.astype(np.int8), [0]))))
         for start, end in edges.reshape(-1, 2).tolist():
@@ -95,7 +105,7 @@ class Journeys:
             settled = [by_id[name] for name in sorted(by_id)]
             order[start : start + len(settled)] = settled
             keep[start + len(settled) : end + 1] = False
-        return order[keep]
+        return order[keep], deal[keep], time[keep]
 
     def attribute(self, model: Model) -> Credits:
         """The credits of all deals under `model`; those of each deal sum to its value exactly.
@@ -143,7 +153,9 @@ class Journeys:
             anchor = self._anchor[self._deal]
             start = anchor - lookback // _MICROSECOND
             inside = (self._time <= anchor) & (self._time >= start)
-            rows, deal = self._row[inside], self._deal[inside]
+            rows, deal = self._row, self._deal
+            if not inside.all():
+                rows, deal = rows[inside], deal[inside]
             self._windows[lookback] = self._blocks(
                 rows, np.bincount(deal, minlength=len(self._value))
             )
@@ -324,19 +336,17 @@ def _places(values: pa.Array, among: pa.Array) -> Array:
     return pc.index_in(values, value_set=among).fill_null(len(among)).to_numpy()
 
 
-def _sorted_by(deal: Array, time: Array) -> Array:
-    """The order of rows by deal, then time, then place."""
-    number = deal.astype(np.uint32)
-    order = np.arange(len(time))
+def _sorted_by(deal: Array, time: Array) -> tuple[Array, Array]:
+    """The order of rows by deal, then time, then place; and the deals in that order."""
+    order = None
     if (time[1:] < time[:-1]).any():
         order = np.argsort(time, kind="stable")
-        number = number[order]
-    # Sixteen bits at a time, the lower first: numpy sorts those without comparing.
-    while True:
-        step = np.argsort((number & 0xFFFF).astype(np.uint16), kind="stable")
-        order, number = order[step], number[step] >> 16
-        if not number.any():
-            return order
+        deal = deal[order]
+    # Numpy sorts plain numbers many times faster than it finds their order.
+    keys = (deal.astype(np.int64) << 32) | np.arange(len(deal))
+    keys.sort()
+    place = keys & 0xFFFFFFFF
+    return (place if order is None else order[place]), keys >> 32
 
 
 def _column(table: pa.Table, what: str, name: str, kind: pa.DataType) -> pa.Array:

@@ -15,6 +15,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import AbstractContextManager
 from pathlib import Path
 
 from tests.environment import cache, debian
@@ -26,6 +27,8 @@ VENV = ROOT / ".venv"
 CONSTRAINTS = ROOT / "constraints.txt"
 _STAMP = VENV / "trackflow-setup.stamp"
 GROUPS = ("build", "odoo", "test", "check", "docs", "bench")
+# A gigabyte that only the tests of the warehouse need: `make test` installs it.
+ENGINES = "engines"
 _UV = "uv>=0.8,<1"
 _UNREACHABLE = "is the Python package index reachable from here?"
 
@@ -158,39 +161,55 @@ def _quiet_but_notable(line: str) -> str | None:
     return line.strip() if line.strip().startswith(words) else None
 
 
+def _lock() -> AbstractContextManager[None]:
+    return cache.lock(f"venv-{hashlib.sha256(str(ROOT).encode()).hexdigest()[:12]}")
+
+
 def _install() -> None:
     program = uv()
-    env = {**uv_environment(), "VIRTUAL_ENV": str(VENV), "UV_PYTHON": str(VENV / "bin/python")}
-    logs = cache.root() / "logs"
     if not (VENV / "bin/python").exists():
         with step(f"Making {VENV.name} with Python {sys.version.split()[0]}"):
             run_logged(
                 [program, "venv", "--quiet", "--allow-existing", VENV],
-                logs / "venv.log",
+                cache.root() / "logs" / "venv.log",
                 "the virtual environment could not be made",
                 env=uv_environment(),
             )
-    arguments: list[str | Path] = [program, "pip", "install"]
-    for group in GROUPS:
+    with step("Installing the workspace and its tools into .venv"):
+        _install_groups(GROUPS, distributions(ROOT))
+
+
+def _install_groups(groups: Iterable[str], editable: Iterable[Path] = ()) -> None:
+    arguments: list[str | Path] = [uv(), "pip", "install"]
+    for group in groups:
         arguments += ["--group", group]
     if CONSTRAINTS.is_file():
         arguments += ["--constraint", CONSTRAINTS, "--build-constraint", CONSTRAINTS]
-    for folder in distributions(ROOT):
+    for folder in editable:
         arguments += ["--editable", folder]
-    with step("Installing the workspace and its tools into .venv"):
-        run_logged(
-            arguments,
-            logs / "install.log",
-            "the Python packages could not be installed: the lines above say why",
-            env=env,
-            cwd=ROOT,
-            notable=_quiet_but_notable,
-        )
+    run_logged(
+        arguments,
+        cache.root() / "logs" / "install.log",
+        "the Python packages could not be installed: the lines above say why",
+        env={
+            **uv_environment(),
+            "VIRTUAL_ENV": str(VENV),
+            "UV_PYTHON": str(VENV / "bin/python"),
+        },
+        cwd=ROOT,
+        notable=_quiet_but_notable,
+    )
+
+
+def ensure_engines() -> None:
+    """Spark with its Java, and ClickHouse, in the virtual environment that is there."""
+    with _lock(), step("Spark and ClickHouse for the warehouse's tests"):
+        _install_groups([ENGINES])
 
 
 def main() -> int:
     inputs = [folder / "pyproject.toml" for folder in distributions(ROOT)]
-    with cache.lock(f"venv-{hashlib.sha256(str(ROOT).encode()).hexdigest()[:12]}"):
+    with _lock():
         wanted = fingerprint([*inputs, CONSTRAINTS, Path(__file__).resolve()], ROOT)
         if _STAMP.is_file() and _STAMP.read_text() == wanted and (VENV / "bin/python").exists():
             return 0

@@ -35,7 +35,7 @@ def main() -> int:
         bootstrap.uv(), "pip", "compile", "--universal", "--python-version", "3.10", "--all-extras",
         "--no-emit-index-url", "--no-annotate", "--no-header", "--output-file", compiled,
     ]  # fmt: skip
-    for group in bootstrap.GROUPS:
+    for group in (*bootstrap.GROUPS, bootstrap.ENGINES):
         arguments += ["--group", f"{bootstrap.ROOT / 'pyproject.toml'}:{group}"]
     arguments += [folder / "pyproject.toml" for folder in bootstrap.distributions(bootstrap.ROOT)]
     with step("Resolving every dependency of the workspace"):

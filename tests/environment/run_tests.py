@@ -9,7 +9,7 @@ import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
-from tests.environment import chromium, odoo_server, odoo_suites, odoo_uninstall
+from tests.environment import bootstrap, chromium, odoo_server, odoo_suites, odoo_uninstall
 from tests.environment.failure import SetupError, run_command
 from tests.environment.odoo_databases import ADDONS, ROOT, our_addons
 from tests.environment.progress import say
@@ -39,6 +39,7 @@ def _pytest(arguments: Sequence[str | Path]) -> tuple[bool, str]:
 
 def core(extra: Sequence[str]) -> tuple[bool, str]:
     """Core, connectors and plugins."""
+    bootstrap.ensure_engines()
     areas = [area for area in ("tests", "connectors", "plugins") if (ROOT / area).is_dir()]
     return _pytest([*areas, *extra])
 

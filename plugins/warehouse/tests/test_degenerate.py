@@ -92,12 +92,18 @@ def on(connection: Any) -> Engine:
 
 
 @pytest.fixture(
-    params=["by deal", "by table", "duckdb", pytest.param("postgres", marks=pytest.mark.slow)]
+    params=[
+        "by deal",
+        "by table",
+        "duckdb",
+        pytest.param("postgres", marks=pytest.mark.slow),
+        pytest.param("clickhouse", marks=pytest.mark.slow),
+    ]
 )
 def split(request: pytest.FixtureRequest) -> Engine:
-    if request.param in ("duckdb", "postgres"):
-        return on(request.getfixturevalue(f"{request.param}_connection"))
-    return {"by deal": by_deal, "by table": by_table}[request.param]
+    if request.param in ("by deal", "by table"):
+        return {"by deal": by_deal, "by table": by_table}[request.param]
+    return on(request.getfixturevalue(f"{request.param}_connection"))
 
 
 def whole(place: int, count: int, value: int) -> list[int]:

@@ -168,6 +168,37 @@ def test_a_database_is_read_and_written(run: Run, postgres_url: str) -> None:
     assert code == 1 and "as tables of one database" in error
 
 
+@pytest.mark.slow
+def test_moments_without_a_zone_are_utc_in_clickhouse(
+    run: Run, clickhouse_url: str, clickhouse_connection: Any
+) -> None:
+    client = clickhouse_connection.con
+    assert client.command("SELECT serverTimezone()") == "America/New_York"
+    moment = "occurred_at DateTime"
+    client.command(f"CREATE TABLE shop_t (journey_id UInt32, touch_id UUID, {moment}, "
+                   "channel LowCardinality(String)) ENGINE MergeTree ORDER BY touch_id")  # fmt: skip
+    client.command(f"CREATE TABLE shop_c (journey_id UInt32, {moment} ('UTC'), "
+                   "value Nullable(Decimal(12, 4)), currency String) ENGINE Memory")  # fmt: skip
+    # New York's noon was not yet UTC's when the deal came.
+    for day, channel in ((1, "Email"), (2, "Direct")):
+        client.command(
+            f"INSERT INTO shop_t SELECT 7, generateUUIDv4(), '2026-07-0{day} 12:00:00', '{channel}'"
+        )
+    client.command("INSERT INTO shop_c SELECT 7, '2026-07-02 12:00:00', 10.015, 'eur'")
+    tables = ("--touches", f"{clickhouse_url}#shop_t", "--conversions", f"{clickhouse_url}#shop_c")
+    code, output, error = run("attribute", *tables, "--json")
+    assert (code, error) == (0, "")
+    assert [(row["journey_id"], row["value"]) for row in rows(output)] == [("7", 5.01), ("7", 5.01)]
+    for _ in range(2):
+        assert run("attribute", *tables, "--out", f"{clickhouse_url}#shop_credits")[0] == 0
+    assert client.command("SELECT count(), toString(sum(value)) FROM shop_credits") == [
+        "2",
+        "10.02",
+    ]
+    code, _, error = run("attribute", *tables[:3], f"{clickhouse_url}#nothing")
+    assert code == 1 and "no table 'nothing'" in error
+
+
 def _sql(url: str, statement: str) -> Any:
     import psycopg
 

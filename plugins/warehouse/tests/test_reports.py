@@ -107,6 +107,12 @@ def test_postgresql(postgres_connection: Any, tmp_path: Path, report: str) -> No
     assert on(postgres_connection, tmp_path, report) == EXPECTED[report]
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize("report", EXPECTED)
+def test_clickhouse(clickhouse_connection: Any, tmp_path: Path, report: str) -> None:
+    assert on(clickhouse_connection, tmp_path, report) == EXPECTED[report]
+
+
 def on(connection: Any, folder: Path, report: str) -> list[tuple[Any, ...]]:
     """The rows of `report` over tables of a database."""
     (folder / "touches.csv").write_text(TOUCHES)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -35,11 +35,15 @@ _AMOUNT = "decimal(28, 6)"
 def _database_errors() -> tuple[type[Exception], ...]:
     """What the drivers that are installed raise."""
     found: list[type[Exception]] = [duckdb.Error, IbisError, TableNotFound]
-    try:
+    with suppress(ImportError):
         import psycopg
-    except ImportError:
-        return tuple(found)
-    return (*found, psycopg.Error)
+
+        found.append(psycopg.Error)
+    with suppress(ImportError):
+        from clickhouse_connect.driver.exceptions import Error
+
+        found.append(Error)
+    return tuple(found)
 
 
 DATABASE_ERRORS = _database_errors()
@@ -90,6 +94,9 @@ def connect(url: str) -> Any:
         raise ConfigError(f"The database at {host} cannot be opened: {reason}") from error
     if connection.name == "postgres":
         connection.raw_sql("SET TIME ZONE 'UTC'").close()
+    if connection.name == "clickhouse":
+        # Columns without a zone would be in the server's.
+        connection.con.set_client_setting("session_timezone", "UTC")
     return connection
 
 

@@ -29,7 +29,7 @@ from trackflow_core.outbox import (
     wait,
 )
 from trackflow_core.testing import MemoryOutbox, MemoryStore, OutboxContract
-from trackflow_core.testing.facts import LINKS, at, click, deal, lead, page_view
+from trackflow_core.testing.facts import ANNA, LINKS, at, click, deal, lead, page_view
 
 ALL = Subscription("webhook/all", frozenset(EVENTS))
 CRM = Subscription("connector/crm", WRITE_BACKS, namespace="crm", latest=True)
@@ -91,6 +91,24 @@ def test_what_did_not_change_is_not_told_again() -> None:
     engine.apply([lead()], [deal()])
     engine.recompute()
     assert len(outbox.held) == before
+
+
+def test_a_crm_is_told_of_leads_whom_touches_led_there_and_when_that_is_taken_back() -> None:
+    engine, outbox = engine_with(ALL, CRM)
+    engine.record_click(click("c1", 1))
+    engine.apply([lead(), lead("crm/lead-2", visitor_ids=frozenset())])
+    assert ("lead.attributed", "crm/lead-2") in told(outbox, "webhook/all")
+    assert told(outbox, "connector/crm") == [("lead.attributed", "crm/lead-1")]
+    for held in outbox.held:
+        held.state = "sent"
+    engine.forget(ANNA)
+    *_, back = [held for held in outbox.held if held.message.outgoing.target == "connector/crm"]
+    assert WriteBack.from_json(json.loads(back.message.outgoing.body)) == WriteBack(
+        "crm/lead-1", "lead"
+    )
+    before = len(told(outbox, "connector/crm"))
+    engine.apply([lead(visitor_ids=frozenset())])
+    assert len(told(outbox, "connector/crm")) == before
 
 
 def test_clicks_are_told_in_batches() -> None:

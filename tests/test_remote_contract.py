@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any
 
 import pytest
 
-from trackflow_core.connectors import Instance, Page, Webhooks, WriteBack, tells_by_webhook
+from trackflow_core.connectors import Instance, Page, WriteBack
 from trackflow_core.errors import InvalidEvent
 from trackflow_core.testing import FakeConnector, FakeCrm, RemoteContract
 from trackflow_core.testing.facts import at
@@ -194,15 +193,3 @@ def test_a_write_back_survives_an_outbox() -> None:
 
 def test_an_instance_never_shows_its_secrets() -> None:
     assert "s3cret" not in repr(Instance("fake/one", "https://x.example", ("s3cret",)))
-
-
-def test_only_a_crm_that_tells_by_webhook_suits_a_host_without_polling() -> None:
-    class Hinting(FakeConnector):
-        capabilities = replace(FakeConnector.capabilities, webhooks=Webhooks.HINTS)
-
-    class Mapping(FakeConnection):
-        name, title = "mapping", "Only maps"
-
-    assert tells_by_webhook(FakeConnector())
-    assert not tells_by_webhook(Hinting())
-    assert not tells_by_webhook(Mapping(FakeCrm(), FakeOptions(key="k"), Instance("fake/one")))  # type: ignore[arg-type]

@@ -25,7 +25,6 @@ from trackflow_core.ports import (
     Delivery,
     Event,
     IncomingRequest,
-    WebhookConnector,
 )
 
 
@@ -272,11 +271,3 @@ class RemoteConnector(Connector, Protocol):
 
     def connect(self, options: Any, instance: Instance) -> Connection:
         """The connection of an `options` object; the network is not used yet."""
-
-
-def tells_by_webhook(connector: Connector) -> bool:
-    """Whether the CRM's calls tell leads and deals themselves, so that a host that cannot poll may
-    offer the connector."""
-    if isinstance(connector, RemoteConnector):
-        return connector.capabilities.webhooks is Webhooks.EVENTS
-    return isinstance(connector, WebhookConnector)

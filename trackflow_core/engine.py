@@ -223,7 +223,9 @@ class Engine:
         left = self._store.leads(self._colleagues({lead.ref for lead in leads}))
         saved_leads = self._store.save_leads(leads) if leads else ()
         saved_deals = self._store.save_deals(deals) if deals else ()
-        self._refresh([*saved_leads, *self._catch_up(saved_leads), *left], saved_deals)
+        # Who has lost its touches was told so when it lost them.
+        read = {lead.ref for lead in saved_leads if not lead.visitor_ids}
+        self._refresh([*saved_leads, *self._catch_up(saved_leads), *left], saved_deals, read)
 
     def record_touch(self, lead_ref: str, touch: Touch) -> None:
         """Take in a touch that is no click (a call, a meeting, an event, a referral) of one lead.
@@ -343,8 +345,16 @@ class Engine:
 
     # -- what follows ----------------------------------------------------------------------
 
-    def _refresh(self, leads: Iterable[Lead], deals: Sequence[Deal] = ()) -> None:
-        """Bring summaries, conversions and credits of these leads and deals up to date."""
+    def _refresh(
+        self,
+        leads: Iterable[Lead],
+        deals: Sequence[Deal] = (),
+        read: Collection[str] = frozenset(),
+    ) -> None:
+        """Bring summaries, conversions and credits of these leads and deals up to date.
+
+        Of the leads in `read`, nothing is written back to their CRM unless touches led to them.
+        """
         leads = [*{lead.ref: lead for lead in leads}.values()]
         lead_refs = {lead.ref for lead in leads}
         if leads:
@@ -373,7 +383,10 @@ class Engine:
         summarised = [(lead, summaries[lead.ref]) for lead in leads]
         if self._outbox is not None:
             wanted = self._outbox.subscriptions()
-            self._outbox.post(outbox.of_facts(wanted, summarised, conversions, attributions))
+            silent = {ref for ref in read if not summaries[ref].touch_count}
+            self._outbox.post(
+                outbox.of_facts(wanted, summarised, conversions, attributions, silent)
+            )
         self._store.after_commit(lambda: self._announce(summarised, conversions, attributions))
 
     def _journeys(

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta, timezone
 from functools import partial
@@ -96,8 +96,12 @@ def of_facts(
     leads: Iterable[tuple[Lead, LeadSummary]] = (),
     conversions: Iterable[Conversion] = (),
     attributions: Iterable[Attribution] = (),
+    silent: Collection[str] = frozenset(),
 ) -> list[Outgoing]:
-    """Leads with their summaries, conversions and deals with their credits."""
+    """Leads with their summaries, conversions and deals with their credits.
+
+    Of the leads in `silent` there is nothing to write back, nor to take back.
+    """
     wanted = list(wanted)
     facts: list[_Fact] = [
         *(
@@ -121,6 +125,11 @@ def of_facts(
         for item in wanted
         if fact.event in item.events
         and fact.ref.startswith(item.namespace and f"{item.namespace}/")
+        and not (
+            fact.event == LEAD_ATTRIBUTED
+            and fact.ref in silent
+            and item.target.startswith(f"{CONNECTOR}/")
+        )
     ]
 
 

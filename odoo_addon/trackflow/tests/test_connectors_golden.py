@@ -12,6 +12,8 @@ from trackflow_core.ports import IncomingRequest
 from trackflow_frappe.mapping import DEAL, LEAD
 from trackflow_frappe.testing import FrappeDouble
 from trackflow_odoo.remote import TOKEN
+from trackflow_twenty.mapping import OPPORTUNITY, PERSON
+from trackflow_twenty.testing import TwentyDouble
 from trackflow_webhook import new_secret, sign
 
 from .odoo_double import OdooDouble
@@ -25,7 +27,7 @@ class TestGoldenStory(ConnectorCase):
         super().setUp()
         self.env["trackflow.plugin"]._synchronise()
         plugins = self.env["trackflow.plugin"].with_context(active_test=False)
-        plugins.search([("name", "=", "frappe")]).active = True
+        plugins.search([("name", "in", ("frappe", "twenty"))]).active = True
         self.visitor = self.journey()
 
     @classmethod
@@ -129,6 +131,62 @@ class TestGoldenStory(ConnectorCase):
             self.assertEqual(told["trackflow_marketing_influenced"], 1)
             self.assertEqual(site.document(LEAD, lead["name"])["trackflow_touch_count"], 3)
             self.assertNotIn(site.token, str(self.events(connector).mapped("payload")))
+
+    def test_twenty(self):
+        with TwentyDouble().running() as workspace:
+            # Its clock moves with each write, and its webhooks must not be from the future.
+            workspace.now = datetime.now(timezone.utc) - timedelta(minutes=1)
+            connector = self.connect(
+                "twenty",
+                {"url": workspace.url, "key": workspace.key, "currency": "EUR"},
+                secret=self.env["trackflow.connector"].new_secret("twenty"),
+            )
+            self.prepare(connector)
+            amount = {
+                "amountMicros": 250_000_000,
+                "currencyCode": self.env.company.currency_id.name,
+            }
+            hints = []
+
+            def tell():
+                hints.extend(workspace.queue)
+                for hint in workspace.queue:
+                    self.receive(connector, hint.body, hint.headers)
+                workspace.queue.clear()
+                self.process()
+                self.poll()
+
+            with self.undone():
+                person = workspace.insert(
+                    PERSON,
+                    {"name": {"firstName": "Zoë"}, "trackflowToken": self.token(self.visitor)},
+                )
+                tell()
+                deal = workspace.insert(OPPORTUNITY, {"pointOfContactId": person, "amount": amount})
+                other = workspace.insert(PERSON, {"name": {"firstName": "Ben"}})
+                tell()
+                workspace.change(OPPORTUNITY, deal, {"stage": "CUSTOMER"})
+                tell()
+                in_time = self.ledger(connector)
+            with self.undone():
+                for hint in random.Random(7).sample(hints * 2, 2 * len(hints)):
+                    self.receive(connector, hint.body, hint.headers)
+                self.process()
+                connector.action_poll_all()
+                self.poll()
+                self.assertEqual(self.ledger(connector), in_time, "late, shuffled and twice")
+            self.poll(connector)
+            self.assertEqual(self.ledger(connector), in_time)
+            written = workspace.writes
+            self.deliver()
+            self.assertEqual(workspace.writes, written + 2, "one lead and one deal")
+            told = workspace.record(OPPORTUNITY, deal)
+            self.assertEqual(told["trackflowSource"], "google")
+            self.assertEqual(told["trackflowTouchCount"], 3)
+            self.assertTrue(told["trackflowInfluenced"])
+            self.assertEqual(workspace.record(PERSON, person)["trackflowTouchCount"], 3)
+            self.assertIsNone(workspace.record(PERSON, other)["trackflowTouchCount"])
+            self.assertNotIn(workspace.key, str(self.events(connector).mapped("payload")))
 
     def test_odoo(self):
         remote = OdooDouble()

@@ -38,6 +38,8 @@ from trackflow_server import keys
 from trackflow_server.connections import Secrets, polling
 from trackflow_server.store import Database, schema
 from trackflow_server.switchboard import Switchboard
+from trackflow_twenty.mapping import OPPORTUNITY, PERSON
+from trackflow_twenty.testing import TwentyDouble
 from trackflow_webhook import new_secret, sign
 
 pytestmark = pytest.mark.slow
@@ -139,6 +141,38 @@ class FrappeCrm:
         return first or "", last or "", lead["trackflow_touch_count"] or 0
 
 
+class TwentyCrm:
+    """The double of a Twenty workspace."""
+
+    def __init__(self, workspace: TwentyDouble) -> None:
+        self.workspace = workspace
+        self.person = self.opportunity = ""
+
+    def add_to(self, board: Switchboard) -> str:
+        settings = {"url": self.workspace.url, "currency": "EUR"}
+        board.add(
+            "twenty", "main", settings, Secrets({"key": self.workspace.key}), writes_back=True
+        )
+        board.provision("twenty/main", dry_run=False)
+        return "twenty/main"
+
+    def story(self, url: str, token: str) -> None:
+        # The double's clock stands still between writes.
+        self.workspace.now = datetime.now(timezone.utc)
+        values = {"name": {"firstName": "Zoë"}, "trackflowToken": token}
+        self.person = self.workspace.insert(PERSON, values)
+        amount = {"amountMicros": 250_000_000, "currencyCode": "EUR"}
+        deal = {"pointOfContactId": self.person, "amount": amount}
+        self.opportunity = self.workspace.insert(OPPORTUNITY, deal)
+        self.workspace.change(OPPORTUNITY, self.opportunity, {"stage": "CUSTOMER"})
+
+    def written(self) -> tuple[str, str, int]:
+        deal = self.workspace.record(OPPORTUNITY, self.opportunity)
+        lead = self.workspace.record(PERSON, self.person)
+        first, last = deal["trackflowFirstSource"], deal["trackflowLastSource"]
+        return first, last, lead["trackflowTouchCount"] or 0
+
+
 _KEY = """
 keys = env['res.users.apikeys'].with_user(env.ref('base.user_admin'))
 print('KEY', keys._generate('rpc', 'TrackFlow', None))
@@ -200,12 +234,18 @@ def _frappe() -> Iterator[Crm]:
 
 
 @contextmanager
+def _twenty() -> Iterator[Crm]:
+    with TwentyDouble().running() as workspace:
+        yield TwentyCrm(workspace)
+
+
+@contextmanager
 def _odoo() -> Iterator[Crm]:
     with odoo_server.fresh(["crm"]) as odoo:
         yield OdooCrm(odoo)
 
 
-@pytest.mark.parametrize("opened", [_webhook, _frappe, _odoo], ids=["webhook", "frappe", "odoo"])
+@pytest.mark.parametrize("opened", [_webhook, _frappe, _twenty, _odoo])
 def test_the_golden_story(
     serving: Any, tmp_path: Path, opened: Callable[[], AbstractContextManager[Crm]]
 ) -> None:

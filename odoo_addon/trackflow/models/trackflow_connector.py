@@ -1,5 +1,6 @@
 import json
 import re
+from datetime import timedelta
 
 from odoo import api, fields, models, tools
 from odoo.exceptions import ValidationError
@@ -24,6 +25,8 @@ from .. import keys
 from ..engine import plugin_hooks
 
 _INSTANCE = re.compile(r"[a-z0-9](?:[a-z0-9-]{0,62}[a-z0-9])?\Z")
+# How long the secret before a new one still signs calls, unless another time is given.
+_OVERLAP = timedelta(days=7)
 # A change of these changes who is told of what.
 _SUBSCRIBES = frozenset(("active", "connector", "instance", "write_back"))
 # What is given with secrets in it.
@@ -75,6 +78,14 @@ class TrackflowConnector(models.Model):
     )
     secret_encrypted = fields.Char(copy=False, groups="base.group_system")
     has_secret = fields.Boolean("Secret Set", compute="_compute_has_secret", compute_sudo=True)
+    former_secret_encrypted = fields.Char(copy=False, groups="base.group_system")
+    former_secret_until = fields.Datetime(
+        "Old Secret Accepted Until",
+        copy=False,
+        groups="base.group_system",
+        help="Until then calls may be signed with the secret before, too. Empty ends it at once.",
+    )
+    has_former_secret = fields.Boolean(compute="_compute_has_secret", compute_sudo=True)
     webhook_url = fields.Char("Webhook Address", compute="_compute_webhook_url")
 
     can_receive = fields.Boolean(compute="_compute_abilities")
@@ -264,10 +275,16 @@ class TrackflowConnector(models.Model):
 
     # -- the secret that signs calls -------------------------------------------------------
 
-    @api.depends("secret_encrypted")
+    @api.depends("secret_encrypted", "former_secret_encrypted", "former_secret_until")
     def _compute_has_secret(self):
+        now = fields.Datetime.now()
         for connector in self:
             connector.has_secret = bool(connector.secret_encrypted)
+            connector.has_former_secret = bool(
+                connector.former_secret_encrypted
+                and connector.former_secret_until
+                and connector.former_secret_until > now
+            )
 
     def _compute_secret(self):
         self.secret = False
@@ -275,15 +292,59 @@ class TrackflowConnector(models.Model):
     def _inverse_secret(self):
         for connector in self:
             secret = connector.secret and connector.secret.strip()
-            if secret:
-                connector.secret_encrypted = keys.encrypt(self.env, secret)
-                connector._settings_changed()
+            if not secret or secret == connector._decrypted(connector.secret_encrypted):
+                continue
+            connector.write(
+                {
+                    "secret_encrypted": keys.encrypt(self.env, secret),
+                    "former_secret_encrypted": connector.former_secret_until
+                    and connector.secret_encrypted,
+                }
+            )
+            connector._settings_changed()
+
+    @api.onchange("secret")
+    def _onchange_secret(self):
+        if self.secret and self.has_secret:
+            self.former_secret_until = fields.Datetime.now() + _OVERLAP
+
+    def _decrypted(self, stored):
+        """A secret as it was given; "" where there is none or it can no longer be read."""
+        try:
+            return keys.decrypt(self.env, stored) if stored else ""
+        except ConfigError:
+            return ""
 
     def _secrets(self):
         """The secrets that may sign this connector's calls, newest first."""
         self.ensure_one()
-        stored = self.sudo().secret_encrypted
-        return (keys.decrypt(self.env, stored),) if stored else ()
+        held = self.sudo()
+        stored = [held.secret_encrypted] if held.secret_encrypted else []
+        if held.has_former_secret:
+            stored.append(held.former_secret_encrypted)
+        return tuple(keys.decrypt(self.env, secret) for secret in stored)
+
+    def action_end_former_secret(self):
+        """Accept the secret before the present one no longer."""
+        self.write({"former_secret_encrypted": False, "former_secret_until": False})
+        self._settings_changed()
+
+    def action_remove_secret(self):
+        """Accept no call any more, until there is another secret."""
+        self.action_end_former_secret()
+        self.write({"secret_encrypted": False})
+
+    @api.autovacuum
+    def _gc_former_secrets(self):
+        ended = [
+            ("former_secret_encrypted", "!=", False),
+            "|",
+            ("former_secret_until", "=", False),
+            ("former_secret_until", "<=", fields.Datetime.now()),
+        ]
+        self.with_context(active_test=False).search(ended).write(
+            {"former_secret_encrypted": False, "former_secret_until": False}
+        )
 
     @api.model
     def new_secret(self, connector):
@@ -312,6 +373,8 @@ class TrackflowConnector(models.Model):
         return connectors
 
     def write(self, vals):
+        if vals.get("secret") and "former_secret_until" not in vals:
+            vals = {**vals, "former_secret_until": fields.Datetime.now() + _OVERLAP}
         written = super().write(vals)
         if not _GIVEN.isdisjoint(vals):
             self._hide_secrets()

@@ -2,10 +2,11 @@ import json
 from datetime import datetime, timedelta, timezone
 from unittest.mock import patch
 
+from odoo import fields
 from odoo.addons.trackflow.controllers.webhook import _peer
 from odoo.addons.trackflow.keys import visitor_keys
 from odoo.exceptions import AccessError, UserError, ValidationError
-from odoo.tests import HttpCase, tagged
+from odoo.tests import Form, HttpCase, new_test_user, tagged
 from odoo.tools import config, mute_logger
 
 from trackflow_core.errors import ConfigError
@@ -25,6 +26,9 @@ class WebhookCase(TrackflowCase):
         cls.env.company.currency_id = cls.env.ref("base.EUR")
         cls.connector = cls.env["trackflow.connector"].create(
             {"name": "Shop", "connector": "webhook", "instance": "shop", "secret": cls.secret}
+        )
+        cls.admin = new_test_user(
+            cls.env, login="tf_admin", groups="base.group_system,trackflow.group_trackflow_manager"
         )
 
     def events(self):
@@ -171,6 +175,23 @@ class TestWebhook(WebhookCase, HttpCase):
         self.assertEqual(self.post(body).status_code, 401)
         self.connector.write({"active": True, "secret_encrypted": False})
         self.assertEqual(self.post(body).status_code, 401)
+
+    @mute_logger(CONTROLLER)
+    def test_a_renewed_secret_and_the_one_before_are_accepted_until_a_date(self):
+        body, renewed = self.body("lead.created", 0, id="1"), new_secret()
+        self.connector.with_user(self.admin).secret = renewed
+        week = fields.Datetime.now() + timedelta(days=7)
+        self.assertAlmostEqual(self.connector.former_secret_until, week, delta=timedelta(minutes=1))
+
+        def answers():
+            self.env.flush_all()
+            return [self.post(body, secret=one).status_code for one in (renewed, self.secret)]
+
+        self.assertEqual(answers(), [202, 202])
+        self.connector.former_secret_until = fields.Datetime.now() - timedelta(seconds=1)
+        self.assertEqual(answers(), [202, 401])
+        self.connector.action_remove_secret()
+        self.assertEqual(answers(), [401, 401])
 
     @mute_logger(CONTROLLER)
     def test_a_certificate_is_believed_from_a_trusted_proxy_alone(self):
@@ -374,6 +395,53 @@ class TestConnectorEvents(WebhookCase):
         self.env["ir.config_parameter"].set_param("database.secret", "another installation")
         with self.assertRaises(ConfigError):
             self.connector._secrets()
+
+    def test_a_secret_is_renewed_by_administrators(self):
+        first, second, third = self.secret, new_secret(), new_secret()
+        admin, manager = (self.connector.with_user(user) for user in (self.admin, self.manager))
+        with Form(admin) as form:
+            form.secret = second
+            self.assertGreater(form.former_secret_until, fields.Datetime.now())
+        self.assertEqual(self.connector._secrets(), (second, first))
+        admin.secret = second
+        self.assertEqual(self.connector._secrets(), (second, first), "that is the same secret")
+        for call in (manager.action_end_former_secret, manager.action_remove_secret):
+            with self.assertRaises(AccessError):
+                call()
+        self.assertTrue(manager.has_former_secret)
+        for field in ("former_secret_encrypted", "former_secret_until"):
+            with self.assertRaises(AccessError):
+                manager.read([field])
+        self.assertNotIn(first, self.connector.former_secret_encrypted)
+        admin.write({"secret": third, "former_secret_until": False})
+        self.assertEqual(self.connector._secrets(), (third,), "there was no time between")
+        admin.secret = first
+        admin.action_end_former_secret()
+        self.assertEqual(self.connector._secrets(), (first,))
+        admin.secret = second
+        self.connector.former_secret_until = fields.Datetime.now() - timedelta(seconds=1)
+        self.assertFalse(self.connector.has_former_secret)
+        self.env["trackflow.connector"]._gc_former_secrets()
+        self.assertFalse(self.connector.former_secret_encrypted)
+        admin.secret = third
+        admin.action_remove_secret()
+        self.assertEqual(self.connector._secrets(), ())
+        self.assertFalse(self.connector.has_secret)
+        admin.secret = first
+        self.assertEqual(self.connector._secrets(), (first,), "what was removed stays so")
+
+    def test_an_optional_secret_can_be_removed(self):
+        admin, secret = self.connector.with_user(self.admin), new_secret()
+        url = "https://crm.example/hook"
+        admin.settings = {"write_back_url": url, "write_back_secret": secret}
+        self.assertEqual(self.connector._configuration().write_back_secret, secret)
+        with self.assertRaisesRegex(ValidationError, "Write-back Secret is missing"):
+            admin.settings = {"write_back_url": url, "write_back_secret": None}
+        admin.settings = {"write_back_secret": None}
+        self.assertFalse(self.connector._configuration().write_back_secret)
+        self.assertFalse(self.connector.option_values)
+        with self.assertRaises(AccessError):
+            self.connector.with_user(self.manager).settings = {"write_back_secret": None}
 
     def test_an_instance_is_a_slug(self):
         for instance in ("Shop", "a b", "", "-x", "a/b", "x" * 70):

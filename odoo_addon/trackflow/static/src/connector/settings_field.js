@@ -26,6 +26,7 @@ export class SettingsField extends Component {
             ...option,
             id: `${this.props.id || this.props.name}_${option.name}`,
             value: this.typed[option.name] ?? this.values[option.name] ?? "",
+            isRemoved: this.values[option.name] === null,
             placeholder: this.placeholder(option),
         }));
     }
@@ -50,6 +51,9 @@ export class SettingsField extends Component {
     }
 
     placeholder(option) {
+        if (this.values[option.name] === null) {
+            return _t("Removed when you save");
+        }
         if (option.secret && option.is_set) {
             return _t("Set: leave it empty to keep it");
         }

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import threading
+import time
 from dataclasses import replace
 from datetime import timedelta
 from typing import Any
@@ -126,6 +128,27 @@ def test_a_limit_of_zero_is_none() -> None:
     host, api = MemoryHost(), Api(Hooks(), ApiSettings(public_hourly_limit=0))
     answer = api.handle(Request("GET", "/openapi.json", peer="192.0.2.97"), host, START)
     assert "ratelimit" not in answer.response.headers
+
+
+def test_counting_in_memory_starts_no_threads(monkeypatch: pytest.MonkeyPatch) -> None:
+    limiter = Limiter()
+
+    def refuse(_thread: threading.Thread) -> None:
+        raise AssertionError("a thread is started")
+
+    monkeypatch.setattr(threading.Thread, "start", refuse)
+    left = [limiter.spend("threads", 5)["ratelimit"].split(";")[1] for _ in range(3)]
+    assert left == ["r=4", "r=3", "r=2"]
+
+
+def test_a_counter_is_forgotten_after_its_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    now = time.time()
+    limiter = Limiter()
+    limiter.spend("forgotten", 1)
+    with pytest.raises(Problem):
+        limiter.spend("forgotten", 1)
+    monkeypatch.setattr(time, "time", lambda: now + 3 * 3600)
+    assert limiter.spend("forgotten", 1)["ratelimit"].startswith('"hour";r=0')
 
 
 def test_a_place_where_nothing_can_be_counted() -> None:

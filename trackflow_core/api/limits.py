@@ -10,10 +10,11 @@ import time
 from collections.abc import Mapping
 from functools import lru_cache
 from ipaddress import ip_address
+from threading import Lock
 
 import limits
 from limits.errors import ConfigurationError, StorageError
-from limits.storage import Storage, storage_from_string
+from limits.storage import MemoryStorage, Storage, storage_from_string
 from limits.strategies import SlidingWindowCounterRateLimiter
 from limits.util import WindowStats
 
@@ -24,6 +25,7 @@ from trackflow_core.tracking.networks import Network, contains
 _log = logging.getLogger(__name__)
 MEMORY = "memory://"
 _REMINDER_SECONDS = 60.0
+_SWEEP_SECONDS = 60.0
 
 
 class Limiter:
@@ -72,6 +74,38 @@ class Limiter:
             _log.warning("Requests are counted by each process alone: Redis fails (%s).", cause)
 
 
+class _Memory(MemoryStorage):
+    """Counts in this process; the library's own starts a thread at almost every request."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._lock = Lock()
+        self._swept = time.monotonic()
+
+    def incr(self, key: str, expiry: float, amount: int = 1) -> int:
+        with self._lock:
+            self._sweep()
+            count = self.get(key) + amount
+            self.storage[key] = count
+            self.expirations.setdefault(key, time.time() + expiry)
+        return count
+
+    def decr(self, key: str, amount: int = 1) -> int:
+        with self._lock:
+            count = max(self.get(key) - amount, 0)
+            self.storage[key] = count
+        return count
+
+    def _sweep(self) -> None:
+        now = time.monotonic()
+        if now - self._swept < _SWEEP_SECONDS:
+            return
+        self._swept = now
+        for key in [*self.expirations]:
+            # Reading what has expired forgets it.
+            self.get(key)
+
+
 def _hit(
     limiter: SlidingWindowCounterRateLimiter, item: limits.RateLimitItem, who: str
 ) -> tuple[bool, WindowStats]:
@@ -82,11 +116,12 @@ def _hit(
 @lru_cache(maxsize=8)
 def _storage(url: str) -> Storage:
     # One of each process: requests are counted together, whoever asks.
+    if url == MEMORY:
+        return _Memory()
     try:
         # Who asks must not wait long for a Redis that hangs.
         impatient = {"socket_timeout": 1.0, "socket_connect_timeout": 1.0}
-        options = {} if url.startswith(MEMORY) else impatient
-        storage = storage_from_string(url, wrap_exceptions=True, **options)
+        storage = storage_from_string(url, wrap_exceptions=True, **impatient)
     except (ConfigurationError, ImportError, ValueError) as error:
         raise ConfigError(
             f"Requests cannot be counted: {error}. Use memory:// or redis://host:6379/0, and "

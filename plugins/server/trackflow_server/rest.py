@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Mapping, Sequence
-from contextlib import AbstractContextManager
 from datetime import datetime, timezone
 from functools import cached_property
 
@@ -36,6 +35,9 @@ _METHODS = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE"]
 # A little over the API's own limit, which says in its own words what is too much.
 _MAX_BODY = 1024 * 1024 + 1
 _LOG_SECONDS = 0.1
+_READS = ("GET", "HEAD")
+# How many changes are committed at once.
+_TOGETHER = 64
 
 
 class _Host:
@@ -77,6 +79,8 @@ class Rest:
         self._database = database
         self._entries: list[LoggedRequest] = []
         self._keeping: asyncio.Task[None] | None = None
+        self._changes: list[tuple[Request, asyncio.Future[Answered]]] = []
+        self._changing: asyncio.Task[None] | None = None
         self._api = Api(
             hooks,
             ApiSettings(
@@ -108,7 +112,10 @@ class Rest:
             request.client.host if request.client else "",
             self._config.public_url,
         )
-        answered = await run_in_threadpool(self._handle, asked)
+        if request.method in _READS:
+            answered = await run_in_threadpool(self._read, asked)
+        else:
+            answered = await self._change_soon(asked)
         response = answered.response
         return starlette.responses.Response(
             b"" if request.method == "HEAD" else response.body,
@@ -117,17 +124,42 @@ class Rest:
             background=BackgroundTask(self._keep_soon, answered.entry),
         )
 
-    def _handle(self, asked: Request) -> Answered:
+    def _read(self, asked: Request) -> Answered:
         now = datetime.now(timezone.utc)
         try:
-            with self._opened(asked) as store:
+            with self._database.reading() as store:
                 return self._api.handle(asked, _Host(self, store), now)
         except Exception as error:
             return self._api.failed(asked, error, now)
 
-    def _opened(self, asked: Request) -> AbstractContextManager[SqlStore]:
-        reads = asked.method in ("GET", "HEAD")
-        return self._database.reading() if reads else self._database.transaction()
+    async def _change_soon(self, asked: Request) -> Answered:
+        """Answer together with the others of the moment, since each commit waits for the disk."""
+        answered: asyncio.Future[Answered] = asyncio.get_running_loop().create_future()
+        self._changes.append((asked, answered))
+        if self._changing is None or self._changing.done():
+            self._changing = asyncio.create_task(self._change_waiting())
+        return await answered
+
+    async def _change_waiting(self) -> None:
+        while self._changes:
+            changes, self._changes = self._changes[:_TOGETHER], self._changes[_TOGETHER:]
+            told = await run_in_threadpool(self._change, [asked for asked, _ in changes])
+            for (_, answered), told_one in zip(changes, told, strict=True):
+                # Whoever has left waits for nothing.
+                if not answered.done():
+                    answered.set_result(told_one)
+
+    def _change(self, asked: Sequence[Request]) -> Sequence[Answered]:
+        now = datetime.now(timezone.utc)
+        try:
+            with self._database.transaction() as store:
+                host = _Host(self, store)
+                return [self._api.handle(one, host, now) for one in asked]
+        except Exception as error:
+            if len(asked) > 1:
+                # One that fails must not take the others with it.
+                return [answered for one in asked for answered in self._change([one])]
+            return [self._api.failed(asked[0], error, now)]
 
     async def _keep_soon(self, entry: LoggedRequest) -> None:
         """Keep an entry together with those of the moment, since each write waits for the disk."""

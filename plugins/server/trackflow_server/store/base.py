@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from functools import cache
 from typing import Any
 
 from sqlalchemy import (
     ARRAY,
     JSON,
+    BindParameter,
     Column,
     ColumnElement,
     Connection,
@@ -23,10 +25,38 @@ from sqlalchemy import (
 )
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.exc import DataError, IntegrityError
+from sqlalchemy.types import TypeEngine
 
 from trackflow_core.attribution import Rule
 from trackflow_core.errors import InvalidEvent
 from trackflow_server.store import schema
+
+
+def list_type(is_sqlite: bool) -> TypeEngine[Any]:
+    """The type of a parameter that is a list."""
+    return JSON() if is_sqlite else ARRAY(String)
+
+
+def is_listed(
+    column: Column[Any] | ColumnElement[Any], values: BindParameter[Any]
+) -> ColumnElement[bool]:
+    """Whether `column` is one of `values`, a parameter of `list_type`."""
+    if isinstance(values.type, JSON):
+        return column.in_(select(func.json_each(values).table_valued("value").c.value))
+    return column == any_(cast(values, ARRAY(column.type)))
+
+
+def _insert(table: Table, is_sqlite: bool) -> sqlite.Insert | postgresql.Insert:
+    return sqlite.insert(table) if is_sqlite else postgresql.insert(table)
+
+
+@cache
+def _counted_up(is_sqlite: bool) -> Executable:
+    revision = schema.revision.c
+    statement = _insert(schema.revision, is_sqlite).values(name=bindparam("name"), number=1)
+    return statement.on_conflict_do_update(
+        index_elements=["name"], set_={"number": revision.number + 1}
+    ).returning(revision.number)
 
 
 class BaseStore:
@@ -38,17 +68,23 @@ class BaseStore:
     def __init__(self, connection: Connection, rules: Mapping[str, Rule]) -> None:
         self.connection = connection
         self._rules = rules
-        self._sqlite = connection.dialect.name == "sqlite"
+        self.is_sqlite = connection.dialect.name == "sqlite"
         self._callbacks: list[Callable[[], None]] = []
 
     @contextmanager
     def atomic(self) -> Iterator[None]:
+        waiting = len(self._callbacks)
         try:
             with self.connection.begin_nested():
                 yield
         except (DataError, IntegrityError, UnicodeEncodeError, OverflowError) as error:
             cause = error.orig if isinstance(error, (DataError, IntegrityError)) else error
+            del self._callbacks[waiting:]
             raise InvalidEvent(f"The database refuses this: {cause}") from error
+        except BaseException:
+            # What was taken back is told to nobody.
+            del self._callbacks[waiting:]
+            raise
 
     def after_commit(self, callback: Callable[[], None]) -> None:
         self._callbacks.append(callback)
@@ -59,21 +95,20 @@ class BaseStore:
         for callback in callbacks:
             callback()
 
-    def rows(self, query: Executable) -> Sequence[Mapping[str, Any]]:
-        """What a query finds, by the names of its columns."""
-        return [*self.connection.execute(query).mappings()]
+    def rows(
+        self, query: Executable, values: Mapping[str, Any] | None = None
+    ) -> Sequence[Mapping[str, Any]]:
+        """What a query finds, by the names of its columns; `values` are of its parameters."""
+        return [*self.connection.execute(query, values).mappings()]
 
     def among(
         self, column: Column[Any] | ColumnElement[Any], values: Collection[str]
     ) -> ColumnElement[bool]:
         """Whether `column` is one of `values`, however many: they travel as one parameter."""
-        if self._sqlite:
-            listed = func.json_each(bindparam(None, list(values), JSON)).table_valued("value")
-            return column.in_(select(listed.c.value))
-        return column == any_(cast(bindparam(None, list(values)), ARRAY(String)))
+        return is_listed(column, bindparam(None, [*values], list_type(self.is_sqlite)))
 
     def _insert(self, table: Table) -> sqlite.Insert | postgresql.Insert:
-        return sqlite.insert(table) if self._sqlite else postgresql.insert(table)
+        return _insert(table, self.is_sqlite)
 
     def add(self, table: Table, rows: Sequence[Mapping[str, Any]]) -> None:
         """Insert `rows`, leaving alone those that are there already."""
@@ -100,12 +135,8 @@ class BaseStore:
 
     def count_change(self, name: str) -> int:
         """Tell whoever keeps copies of what goes by `name` that it has changed; the new number."""
-        revision = schema.revision.c
-        statement = self._insert(schema.revision).values(name=name, number=1)
-        counted = statement.on_conflict_do_update(
-            index_elements=["name"], set_={"number": revision.number + 1}
-        ).returning(revision.number)
-        return int(self.connection.execute(counted).scalar_one())
+        counted = _counted_up(self.is_sqlite)
+        return int(self.connection.execute(counted, {"name": name}).scalar_one())
 
     # -- merged ids ------------------------------------------------------------------------
 

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from datetime import datetime, timezone
+from functools import cache
 from typing import Any, cast
 
 from sqlalchemy import (
@@ -12,6 +14,7 @@ from sqlalchemy import (
     Select,
     Subquery,
     Table,
+    Update,
     and_,
     bindparam,
     delete,
@@ -46,6 +49,7 @@ from trackflow_core.tracking.templates import Kind, Template, Variable
 from trackflow_core.tracking.urls import new_code
 from trackflow_server import keys
 from trackflow_server.store import outbox, rows, schema
+from trackflow_server.store.base import is_listed, list_type
 from trackflow_server.store.database import SqlStore
 
 _Row = Mapping[str, Any]
@@ -86,12 +90,11 @@ class SqlCatalog:
         if kind in (Lead, Deal):
             return cast("Mapping[str, Record]", self._facts(kind, ids))
         shelf = self._shelf(kind)
+        names: list[Any] = [*ids]
         if shelf.key == "place":
-            places = [int(name) for name in ids if name.isdecimal() and len(name) < 19]
-            wanted: ColumnElement[bool] = shelf.table.c.place.in_(places)
-        else:
-            wanted = self._store.among(shelf.table.c[shelf.key], ids)
-        found = self._found(kind, shelf, select(shelf.table).where(wanted))
+            names = [int(name) for name in ids if name.isdecimal() and len(name) < 19]
+        query = _by_key(shelf.table, shelf.key, self._store.is_sqlite)
+        found = self._records(kind, shelf, self._store.rows(query, {"keys": names}))
         return {self._id(item): item for item in found}
 
     def _facts(self, kind: type[Any], refs: Collection[str]) -> Mapping[str, Any]:
@@ -116,9 +119,6 @@ class SqlCatalog:
         kept = listed[: query.limit]
         after = str(kept[-1]["place"]) if len(listed) > len(kept) else ""
         return Page(tuple(self._records(kind, shelf, kept)), after)
-
-    def _found(self, kind: type[Any], shelf: _Shelf, query: Select[Any]) -> Sequence[Any]:
-        return self._records(kind, shelf, self._store.rows(query))
 
     def _records(self, kind: type[Any], shelf: _Shelf, found: Sequence[_Row]) -> Sequence[Any]:
         if kind is TrackedLink:
@@ -156,18 +156,10 @@ class SqlCatalog:
         return wanted
 
     def _tracked(self, found: Sequence[_Row]) -> Sequence[TrackedLink]:
-        click = schema.click.c
-        counted = (
-            select(
-                click.link_code,
-                func.count().label("clicks"),
-                func.count(click.visitor_id.distinct()).label("visitors"),
-                func.max(click.occurred_at).label("last"),
-            )
-            .where(self._store.among(click.link_code, [row["code"] for row in found]), click.counts)
-            .group_by(click.link_code)
+        counted = self._store.rows(
+            _counted(self._store.is_sqlite), {"codes": [row["code"] for row in found]}
         )
-        counts = {row["link_code"]: row for row in self._store.rows(counted)}
+        counts = {row["link_code"]: row for row in counted}
         return [
             TrackedLink(
                 rows.link_of(row),
@@ -221,57 +213,73 @@ class SqlCatalog:
     # -- writing ------------------------------------------------------------------------------
 
     def create(self, records: Sequence[Record]) -> Sequence[Record]:
-        return [self._keep(record, is_new=True) for record in records]
+        if not records:
+            return []
+        kind = type(records[0])
+        if kind is TrackedLink:
+            links = cast("Sequence[TrackedLink]", records)
+            records = cast("Sequence[Record]", [_new_link(link) for link in links])
+        shelf = self._shelf(kind)
+        self._check_new(kind, [self._id(record) for record in records if self._id(record)])
+        self._check_names(shelf, records)
+        rows = self._values(kind, shelf, records)
+        table = cast(Table, shelf.table)
+        insert = table.insert().returning(table.c[shelf.key], sort_by_parameter_order=True)
+        made = [str(name) for name in self._connection.scalars(insert, rows)]
+        return self._kept(kind, made)
 
     def update(self, records: Sequence[Record]) -> Sequence[Record]:
-        return [self._keep(record, is_new=False) for record in records]
-
-    def _keep(self, record: Any, is_new: bool) -> Any:
-        kind = type(record)
-        if kind is TrackedLink and is_new:
-            code = record.id or new_code()
-            record = replace(
-                record,
-                link=replace(record.link, code=code),
-                created_at=datetime.now(timezone.utc),
-            )
+        if not records:
+            return []
+        kind = type(records[0])
         shelf = self._shelf(kind)
-        table = cast(Table, shelf.table)
-        name = self._id(record)
-        known = self.read(kind, {name}) if name else {}
-        if is_new and known:
-            field = "code" if kind is TrackedLink else "id"
-            raise Conflict(f"{name!r} is taken: choose another.", field=field)
-        if not is_new and not known:
-            raise LookupError(name)
-        self._check_name(shelf, record, name)
+        names = [self._id(record) for record in records]
+        self._check_names(shelf, records)
+        rows = self._values(kind, shelf, records)
+        statement = _update(cast(Table, shelf.table), shelf.key, frozenset(rows[0]))
+        for name, row in zip(names, rows, strict=True):
+            key = int(name) if shelf.key == "place" else name
+            if not self._connection.execute(statement, {**row, "of_key": key}).rowcount:
+                raise LookupError(name)
+        return self._kept(kind, names)
+
+    def _kept(self, kind: type[Record], names: Sequence[str]) -> Sequence[Record]:
+        known = self.read(kind, names)
+        return [known[name] for name in names]
+
+    def _values(self, kind: type[Any], shelf: _Shelf, records: Sequence[Any]) -> Sequence[_Row]:
+        """The columns of these records, and what their change brings with it."""
         if shelf.values is None:
             raise TypeError(f"{kind.__name__} is read only")
-        values = shelf.values(record)
-        if kind is TrackedLink:
-            values["revision"] = self._store.count_change("link")
-        if is_new:
-            insert = table.insert().values(**values).returning(table.c[shelf.key])
-            name = str(self._connection.execute(insert).scalar_one())
-        else:
-            key = table.c[shelf.key]
-            of_record = key == (int(name) if shelf.key == "place" else name)
-            self._connection.execute(table.update().where(of_record).values(**values))
-        if kind is TrackedLink:
-            self._make_campaign(record.link.campaign)
-        return self.read(kind, {name})[name]
+        rows = [shelf.values(record) for record in records]
+        if kind is not TrackedLink:
+            return rows
+        campaigns = sorted({record.link.campaign for record in records} - {""})
+        self._store.add(schema.campaign, [{"name": name, "title": name} for name in campaigns])
+        revision = self._store.count_change("link")
+        return [{**row, "revision": revision} for row in rows]
 
-    def _check_name(self, shelf: _Shelf, record: Any, name: str) -> None:
+    def _check_new(self, kind: type[Any], names: Sequence[str]) -> None:
+        taken = [name for name, count in Counter(names).items() if count > 1]
+        taken += self.read(kind, names) if names else ()
+        if taken:
+            field = "code" if kind is TrackedLink else "id"
+            raise Conflict(f"{taken[0]!r} is taken: choose another.", field=field)
+
+    def _check_names(self, shelf: _Shelf, records: Sequence[Any]) -> None:
         if not shelf.unique:
             return
-        table = shelf.table
-        same = select(table.c[shelf.key]).where(table.c[shelf.unique] == record.name)
-        if any(str(found) != name for found in self._connection.scalars(same)):
-            raise Conflict(f"The name {record.name!r} is taken: choose another.", field="name")
-
-    def _make_campaign(self, name: str) -> None:
-        if name:
-            self._store.add(schema.campaign, [{"name": name, "title": name}])
+        columns = shelf.table.c
+        owner = {record.name: self._id(record) for record in records}
+        held = self._connection.execute(
+            select(columns[shelf.unique], columns[shelf.key]).where(
+                self._store.among(columns[shelf.unique], owner)
+            )
+        )
+        taken = [name for name, key in held if str(key) != owner[name]]
+        taken += [record.name for record in records if owner[record.name] != self._id(record)]
+        if taken:
+            raise Conflict(f"The name {taken[0]!r} is taken: choose another.", field="name")
 
     def delete(self, kind: type[Any], ids: Collection[str]) -> None:
         held = self.read(kind, ids)
@@ -403,12 +411,46 @@ _REQUEST = (
 _ANSWER = ("id", "fingerprint", "created_at", "status", "body")
 
 
+@cache
+def _by_key(table: Table | Subquery, key: str, is_sqlite: bool) -> Select[Any]:
+    # To put a statement together takes longer than to run it.
+    wanted = bindparam("keys", type_=list_type(is_sqlite))
+    return select(table).where(is_listed(table.c[key], wanted))
+
+
+@cache
+def _counted(is_sqlite: bool) -> Select[Any]:
+    click = schema.click.c
+    codes = bindparam("codes", type_=list_type(is_sqlite))
+    return (
+        select(
+            click.link_code,
+            func.count().label("clicks"),
+            func.count(click.visitor_id.distinct()).label("visitors"),
+            func.max(click.occurred_at).label("last"),
+        )
+        .where(is_listed(click.link_code, codes), click.counts)
+        .group_by(click.link_code)
+    )
+
+
+@cache
+def _update(table: Table, key: str, names: frozenset[str]) -> Update:
+    changed: dict[str, Any] = {name: bindparam(name) for name in names}
+    return table.update().where(table.c[key] == bindparam("of_key")).values(changed)
+
+
 def _of(record: Any, names: tuple[str, ...]) -> dict[str, Any]:
     return {name: getattr(record, name) for name in names}
 
 
 def _in(row: _Row, names: tuple[str, ...]) -> dict[str, Any]:
     return {name: row[name] for name in names}
+
+
+def _new_link(record: TrackedLink) -> TrackedLink:
+    link = replace(record.link, code=record.id or new_code())
+    return replace(record, link=link, created_at=datetime.now(timezone.utc))
 
 
 def _link_values(record: TrackedLink) -> dict[str, Any]:

@@ -25,6 +25,11 @@ from trackflow_server.store.schema import (
 REVISION = "connector"
 WEBHOOK, POLL = "webhook", "poll"
 WAITING, DONE, FAILED = "waiting", "done", "failed"
+_WRITES_BACK = (
+    select(connector.c.namespace)
+    .where(connector.c.enabled, connector.c.writes_back)
+    .order_by(connector.c.namespace)
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,8 +134,7 @@ class ConnectorStore(BaseStore):
 
     def connectors_that_write_back(self) -> Sequence[str]:
         """The names of the connectors whose CRMs get attribution, in order."""
-        query = select(connector.c.namespace).where(connector.c.enabled, connector.c.writes_back)
-        return [*self.connection.scalars(query.order_by(connector.c.namespace))]
+        return [*self.connection.scalars(_WRITES_BACK)]
 
     def stop_writing_back(self, namespace: str, reason: str) -> None:
         """Write nothing back until a person switches it on again."""

@@ -16,6 +16,12 @@ from trackflow_server.store.schema import outbox_message, webhook_endpoint
 
 WAITING, SENT, DEAD = "waiting", "sent", "dead"
 _Key = tuple[str, str, str]
+# Asked with every change.
+_SUBSCRIBED = (
+    select(webhook_endpoint.c.place, webhook_endpoint.c.events)
+    .where(webhook_endpoint.c.enabled)
+    .order_by(webhook_endpoint.c.place)
+)
 
 
 class SqlOutbox:
@@ -27,10 +33,7 @@ class SqlOutbox:
     # -- telling ------------------------------------------------------------------------------
 
     def subscriptions(self) -> Sequence[Subscription]:
-        endpoint = webhook_endpoint.c
-        found = self._opened().rows(
-            select(endpoint.place, endpoint.events).where(endpoint.enabled).order_by(endpoint.place)
-        )
+        found = self._opened().rows(_SUBSCRIBED)
         return [
             *(Subscription(f"{WEBHOOK}/{row['place']}", frozenset(row["events"])) for row in found),
             *(

@@ -28,8 +28,9 @@ class Records:
     def read(self, ids, *, lock=False):
         known = self.find(ids)
         if lock:
-            known.check_access("write")
+            # First, so that everything is read once.
             self.lock(known)
+            known.check_access("write")
         return {self.id_of(record): told for record, told in self.told(known)}
 
     def find(self, ids):

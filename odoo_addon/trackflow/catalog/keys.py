@@ -23,6 +23,11 @@ class Keys(Records):
     def id_of(self, record):
         return record.key_prefix
 
+    def read(self, ids, *, lock=False):
+        if lock:
+            return super().read(ids, lock=True)
+        return {key.id: key for key in self.records._core_keys(ids)}
+
     def find(self, ids):
         return self.records.search([("key_prefix", "in", list(ids))])
 

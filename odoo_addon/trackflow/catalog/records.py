@@ -100,10 +100,13 @@ class Links(Records):
     def id_of(self, record):
         return record.code
 
-    def find(self, ids):
+    def read(self, ids, *, lock=False):
         # The newest code is a link's own; earlier ones still lead to it.
-        found = self.records.search([("link_code_ids.code", "in", list(ids))])
-        return found.filtered(lambda link: link.code in ids)
+        found = super().read(ids, lock=lock)
+        return {code: found[code] for code in ids if code in found}
+
+    def find(self, ids):
+        return self.records.search([("link_code_ids.code", "in", list(ids))])
 
     def domain(self, query):
         domain = Domain.TRUE
@@ -237,10 +240,16 @@ class Links(Records):
     def update(self, links):
         known = {record.code: record for record in self.find([item.id for item in links])}
         changed = self.records.browse(known[item.id].id for item in links)
-        for record, vals in zip(changed, self._vals_list(links), strict=True):
-            record.trackflow_variant_ids.unlink()
-            record.trackflow_rule_ids.unlink()
-            record.write(vals)
+        held = self._vals_list([told for _record, told in self.told(changed)])
+        for record, before, vals in zip(changed, held, self._vals_list(links), strict=True):
+            # What is as it was is neither written nor checked.
+            changes = {name: value for name, value in vals.items() if value != before[name]}
+            if "trackflow_variant_ids" in changes:
+                record.trackflow_variant_ids.unlink()
+            if "trackflow_rule_ids" in changes:
+                record.trackflow_rule_ids.unlink()
+            if changes:
+                record.write(changes)
         return [told for _record, told in self.told(changed)]
 
     def _check_codes(self, codes):
@@ -316,9 +325,12 @@ class Links(Records):
     def _utm(self, model, names):
         """The ids of the records of these names, made where they are missing."""
         # Campaigns are the user's to make; sources and mediums are words.
+        names = names - {""}
+        if not names:
+            return {"": False}
         records = self.env[model] if model == "utm.campaign" else self.env[model].sudo()
         found = {record.name: record.id for record in records.search([("name", "in", [*names])])}
-        missing = sorted(names - found.keys() - {""})
+        missing = sorted(names - found.keys())
         field = "title" if model == "utm.campaign" else "name"
         made = records.create([{"name": name, field: name} for name in missing])
         return {"": False, **found, **dict(zip(missing, made.ids, strict=True))}

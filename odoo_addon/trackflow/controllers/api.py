@@ -9,6 +9,7 @@ from odoo import SUPERUSER_ID, api, http
 from odoo.http import request
 from odoo.service.model import PG_CONCURRENCY_EXCEPTIONS_TO_RETRY
 from odoo.tools import config
+from psycopg2.extensions import TRANSACTION_STATUS_IDLE
 
 from trackflow_core.api.app import Api, ApiSettings
 from trackflow_core.api.calls import Workspace
@@ -69,13 +70,9 @@ class _Host:
         return OdooCatalog(self.env)
 
     def open(self, key):
-        owner = self.env["trackflow.api.key"].search([("key_prefix", "=", key.id)]).user_id
-        if not owner.active:
+        env = self.env["trackflow.api.key"]._owner_env(key.id)
+        if env is None:
             raise Problem(401, "The user of this API key has left.", "Make a key for another user.")
-        # The user's own company first: new records are its.
-        companies = [owner.company_id.id, *(owner.company_ids - owner.company_id).ids]
-        context = {"lang": owner.lang, "tz": owner.tz, "allowed_company_ids": companies}
-        env = self.env(user=owner.id, su=False, context=context)
         store = OdooStore(env)
         return Workspace(
             OdooCatalog(env),
@@ -115,15 +112,15 @@ def _api(hooks, settings, database):
 
 def _log(registry, entry):
     """Keep the entry in a transaction of its own; the client has its answer already."""
-    for _attempt in range(3):
-        try:
-            with registry.cursor() as cr:
-                OdooCatalog(api.Environment(cr, SUPERUSER_ID, {})).log([entry])
-            return
-        except PG_CONCURRENCY_EXCEPTIONS_TO_RETRY:
-            # Another request with the same key was being counted.
-            continue
-        except psycopg2.Error:
-            _logger.exception("A request to the API could not be logged.")
-            return
-    _logger.warning("A request to the API could not be logged: its key is too busy.")
+    try:
+        with registry.cursor() as cr:
+            if cr.connection.get_transaction_status() == TRANSACTION_STATUS_IDLE:
+                # Requests with the same key are counted one after the other, and none waits for
+                # the disk: a power failure may cost the last half second of the log.
+                cr.execute(
+                    "SET TRANSACTION ISOLATION LEVEL READ COMMITTED;"
+                    " SET LOCAL synchronous_commit = off"
+                )
+            OdooCatalog(api.Environment(cr, SUPERUSER_ID, {})).log([entry])
+    except psycopg2.Error:
+        _logger.exception("A request to the API could not be logged.")

@@ -2,6 +2,7 @@ from datetime import timedelta
 
 from odoo import api, fields, models
 from odoo.exceptions import UserError, ValidationError
+from odoo.tools import SQL
 
 from trackflow_core.api import keys
 from trackflow_core.api.storage import ApiKey
@@ -12,6 +13,19 @@ from ..engine import plugin_hooks
 from ..store.values import aware, naive
 
 NOBODY = "."
+_COLUMNS = (
+    "name",
+    "key_prefix",
+    "key_hash",
+    "previous_hash",
+    "previous_until",
+    "created_at",
+    "expires_at",
+    "revoked_at",
+    "hourly_limit",
+    "last_used",
+    "usage_count",
+)
 
 
 class TrackflowApiKey(models.Model):
@@ -153,25 +167,76 @@ class TrackflowApiKey(models.Model):
     def _core_key(self):
         """This key as the API knows it."""
         self.ensure_one()
+        row = {name: self[name] for name in _COLUMNS}
+        return _api_key(row, self._scopes(), self.ip_whitelist_ids.mapped("ip_address"))
 
-        def moment(value):
-            return aware(value) if value else None
-
-        return ApiKey(
-            id=self.key_prefix or "",
-            name=self.name,
-            hashed=self.key_hash or "",
-            scopes=frozenset(self._scopes()),
-            networks=tuple(self.ip_whitelist_ids.mapped("ip_address")),
-            created_at=moment(self.created_at),
-            expires_at=moment(self.expires_at),
-            revoked_at=moment(self.revoked_at),
-            previous_hashed=self.previous_hash or "",
-            previous_until=moment(self.previous_until),
-            hourly_limit=self.hourly_limit,
-            last_used_at=moment(self.last_used),
-            usage_count=self.usage_count,
+    @api.model
+    def _core_keys(self, prefixes):
+        """The keys of these prefixes as the API knows them, by one statement."""
+        self.flush_model()
+        self.env["trackflow.api.permission"].flush_model()
+        self.env["trackflow.api.ip.whitelist"].flush_model()
+        self.env.cr.execute(
+            SQL(
+                """
+                SELECT %s,
+                       ARRAY(SELECT permission_type FROM trackflow_api_permission
+                              WHERE key_id = k.id) AS scopes,
+                       ARRAY(SELECT ip_address FROM trackflow_api_ip_whitelist
+                              WHERE key_id = k.id ORDER BY id) AS networks
+                  FROM trackflow_api_key k WHERE k.key_prefix = ANY(%s)
+                """,
+                SQL(", ").join(SQL.identifier("k", name) for name in _COLUMNS),
+                list(prefixes),
+            )
         )
+        return [_api_key(row, row["scopes"], row["networks"]) for row in self.env.cr.dictfetchall()]
+
+    @api.model
+    def _owner_env(self, prefix):
+        """The environment of the user of a key; None when the user has left."""
+        self.flush_model(["key_prefix", "user_id"])
+        self.env["res.users"].flush_model(["active", "company_id"])
+        self.env.cr.execute(
+            SQL(
+                """
+                SELECT u.id, u.company_id FROM trackflow_api_key k
+                  JOIN res_users u ON u.id = k.user_id AND u.active
+                 WHERE k.key_prefix = %s
+                """,
+                prefix,
+            )
+        )
+        found = self.env.cr.fetchone()
+        if found is None:
+            return None
+        user_id, company_id = found
+        env = self.env(user=user_id, su=False, context={})
+        # The user's own company first: new records are its.
+        companies = dict.fromkeys((company_id, *env.user._get_company_ids()))
+        context = {**env["res.users"].context_get(), "allowed_company_ids": [*companies]}
+        return env(context=context)
+
+
+def _api_key(row, scopes, networks_of_key):
+    def moment(value):
+        return aware(value) if value else None
+
+    return ApiKey(
+        id=row["key_prefix"] or "",
+        name=row["name"],
+        hashed=row["key_hash"] or "",
+        scopes=frozenset(scopes),
+        networks=tuple(networks_of_key),
+        created_at=moment(row["created_at"]),
+        expires_at=moment(row["expires_at"]),
+        revoked_at=moment(row["revoked_at"]),
+        previous_hashed=row["previous_hash"] or "",
+        previous_until=moment(row["previous_until"]),
+        hourly_limit=row["hourly_limit"] or 0,
+        last_used_at=moment(row["last_used"]),
+        usage_count=row["usage_count"] or 0,
+    )
 
 
 class TrackflowApiKeyShow(models.AbstractModel):

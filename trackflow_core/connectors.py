@@ -121,7 +121,8 @@ class WriteBack:
     """What a CRM is told of one lead or deal. All moments are UTC.
 
     Of a lead: who came, from where, when first and last, how often. Of a deal: by which model it
-    was attributed, its first and last touch, and whether any marketing touched it.
+    was attributed, its first and last touch, and whether any marketing touched it. `source`,
+    `medium` and `campaign` are the first touch's.
     """
 
     ref: str
@@ -136,6 +137,8 @@ class WriteBack:
     model: str = ""
     first_touch_source: str = ""
     last_touch_source: str = ""
+    last_touch_medium: str = ""
+    last_touch_campaign: str = ""
     influenced: bool = False
 
     @classmethod
@@ -152,6 +155,10 @@ class WriteBack:
             first_touch_at=first.occurred_at if first else None,
             last_touch_at=last.occurred_at if last else None,
             touch_count=summary.touch_count,
+            first_touch_source=_source_of(first) if first else "",
+            last_touch_source=_source_of(last) if last else "",
+            last_touch_medium=last.medium if last else "",
+            last_touch_campaign=last.campaign if last else "",
             influenced=first is not None,
         )
 
@@ -172,6 +179,8 @@ class WriteBack:
             model=attribution.model.name,
             first_touch_source=_source_of(ends[0]) if ends else "",
             last_touch_source=_source_of(ends[1]) if ends else "",
+            last_touch_medium=ends[1].medium if ends else "",
+            last_touch_campaign=ends[1].campaign if ends else "",
             influenced=bool(ends),
         )
 

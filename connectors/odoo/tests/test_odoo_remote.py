@@ -24,7 +24,7 @@ from trackflow_core.testing import RemoteContract
 from trackflow_http import Pace
 from trackflow_odoo import OdooConnection, OdooConnector, OdooOptions
 from trackflow_odoo import rpc as rpc_module
-from trackflow_odoo.remote import FIELDS, TOKEN, _Ids
+from trackflow_odoo.remote import ADDON_FIELDS, FIELDS, TOKEN, _Ids
 
 UTC = timezone.utc
 QUICK = Pace(per_second=0, sleep=lambda seconds: None)
@@ -418,3 +418,72 @@ def test_a_ref_of_another_crm_is_refused() -> None:
     for ref in ("odoo/main/", "odoo/main/x", "frappe/acme/1"):
         with pytest.raises((InvalidEvent, TerminalError), match="no lead of odoo/main"):
             connection.write_back(WriteBack(ref, "lead"))
+
+
+@pytest.fixture(scope="module")
+def with_addon() -> Iterator[OdooRemote]:
+    with odoo_server.fresh(["trackflow"]) as odoo:
+        [keys] = re.findall(r"^KEYS (\S+) (\S+)$", odoo.shell(_KEYS), re.MULTILINE)
+        proxy = Proxy(odoo.url)
+        yield OdooRemote(odoo, keys, proxy)
+        proxy.close()
+
+
+@pytest.mark.slow
+def test_where_the_addon_is_installed_its_fields_are_written(with_addon: OdooRemote) -> None:
+    remote = with_addon
+    [change] = connect(remote).provision(dry_run=False)
+    assert change.what == "the field TrackFlow Token on leads"
+    findings = connect(remote).check()
+    assert all(finding.ok for finding in findings)
+    assert any("TrackFlow is installed there" in finding.what for finding in findings)
+    ref = remote.add_lead("Zoë asks", visitor_token="abc")
+    [lead] = [event for page in read(remote) for event in page.events]
+    assert isinstance(lead, Lead) and lead.visitor_token == "abc"
+
+    moment = datetime(2026, 3, 1, 12, tzinfo=UTC)
+    told = WriteBack(
+        ref, "lead", touch_count=2, first_touch_at=moment, last_touch_at=moment, influenced=True,
+        source="google", first_touch_source="google", last_touch_source="newsletter",
+        last_touch_medium="email", last_touch_campaign="Frühling",
+    )  # fmt: skip
+    names = [
+        *(field.name for field in ADDON_FIELDS),
+        "trackflow_attributed_elsewhere",
+        "trackflow_attribution_model_id",
+    ]
+
+    def held() -> Mapping[str, Any]:
+        [found] = remote.call("crm.lead", "read", ids=[_id(ref)], fields=names)
+        return {name: value for name, value in found.items() if name != "id"}
+
+    connect(remote).write_back(told)
+    expected = {
+        "trackflow_source": "newsletter",
+        "trackflow_medium": "email",
+        "trackflow_campaign": "Frühling",
+        "trackflow_first_touch_source": "google",
+        "trackflow_last_touch_source": "newsletter",
+        "trackflow_first_touch_date": "2026-03-01 12:00:00",
+        "trackflow_last_touch_date": "2026-03-01 12:00:00",
+        "trackflow_touch_count": 2,
+        "trackflow_marketing_influenced": True,
+        "trackflow_attributed_elsewhere": True,
+        "trackflow_attribution_model_id": False,
+    }
+    assert held() == expected
+    before = remote.changes()
+    connect(remote).write_back(told)
+    connect(remote).write_back(WriteBack(ref, "deal", model="Linear", touch_count=2))
+    assert remote.changes() == before
+
+    remote.change(ref, type="opportunity", expected_revenue=250.0)
+    remote.win(ref)
+    assert held() == expected, "its own TrackFlow, which knows of no touch, took it away"
+
+    connect(remote).write_back(WriteBack(ref, "lead"))
+    assert not any(held().values())
+
+    remote.odoo.sql("UPDATE crm_lead SET trackflow_touch_count = 1 WHERE id = %s", _id(ref))
+    connect(remote).write_back(told)
+    assert held()["trackflow_touch_count"] == 1, "that Odoo saw the visitor itself"

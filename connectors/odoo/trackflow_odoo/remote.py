@@ -1,6 +1,7 @@
 """One Odoo database from elsewhere: checked, provisioned, read page by page, written back to.
 
-The addon is not needed there. A record of crm.lead is both lead and deal.
+The addon is not needed there; where it is installed, its fields are written to. A record of crm.lead
+is both lead and deal.
 """
 
 from __future__ import annotations
@@ -61,6 +62,21 @@ FIELDS = (
     ),
 )
 """The fields on crm.lead; Odoo wants the names of such fields to begin with x_."""
+
+_TOLD = "trackflow_attributed_elsewhere"
+ADDON_FIELDS = (
+    _Field("trackflow_source", "Marketing Source", "char", "lead", "last_touch_source"),
+    _Field("trackflow_medium", "Marketing Medium", "char", "lead", "last_touch_medium"),
+    _Field("trackflow_campaign", "Marketing Campaign", "char", "lead", "last_touch_campaign"),
+    _Field("trackflow_first_touch_source", "First Source", "char", "lead", "first_touch_source"),
+    _Field("trackflow_last_touch_source", "Last Source", "char", "lead", "last_touch_source"),
+    _Field("trackflow_first_touch_date", "First Touch", "datetime", "lead", "first_touch_at"),
+    _Field("trackflow_last_touch_date", "Last Touch", "datetime", "lead", "last_touch_at"),
+    _Field("trackflow_touch_count", "Touches", "integer", "lead", "touch_count"),
+    _Field("trackflow_marketing_influenced", "Influenced", "boolean", "lead", "influenced"),
+)
+"""The fields of the TrackFlow addon, where it is installed there. They are the lead's, so that a
+deal adds nothing to them."""
 
 _UTM = (
     ("source_id", "utm.source", "source"),
@@ -141,10 +157,15 @@ class OdooConnection:
         """Whether Odoo answers, the user may read leads, and the fields are there."""
         companies = ", ".join(self._companies.values())
         seen = self._odoo.call(_LEAD, "search_count", domain=[], context=self._context)
-        missing = [field.label for field in FIELDS if field.name not in self._fields]
-        return (
+        answers: tuple[Finding, ...] = (
             Finding(f"Odoo {self._odoo.version} answers."),
             Finding(f"{seen} leads of {companies} can be read."),
+        )
+        if self._has_addon:
+            answers += (Finding("TrackFlow is installed there: its fields are written to."),)
+        missing = [field.label for field in self._own_fields if field.name not in self._fields]
+        return (
+            *answers,
             Finding(
                 f"These fields are missing: {', '.join(missing)}.",
                 False,
@@ -156,7 +177,7 @@ class OdooConnection:
 
     def provision(self, dry_run: bool) -> Sequence[Change]:
         """Make the fields that are missing on crm.lead. Needs the right to change settings."""
-        missing = [field for field in FIELDS if field.name not in self._fields]
+        missing = [field for field in self._own_fields if field.name not in self._fields]
         if missing and not dry_run:
             [model] = self._odoo.call("ir.model", "search", domain=[["model", "=", _LEAD]])
             values = [
@@ -283,6 +304,16 @@ class OdooConnection:
             status=DealStatus.LOST,
         )
 
+    @property
+    def _own_fields(self) -> Sequence[_Field]:
+        """The fields to make: what the addon has fields for is held by those, and a token that it
+        is given it does not keep."""
+        return [field for field in FIELDS if field.name == TOKEN or not self._has_addon]
+
+    @property
+    def _has_addon(self) -> bool:
+        return _TOLD in self._fields
+
     @cached_property
     def _fields(self) -> frozenset[str]:
         found = self._odoo.call(_LEAD, "fields_get", attributes=["type"])
@@ -324,24 +355,39 @@ class OdooConnection:
         """Put `told` into the record's fields, and into Odoo's own UTM fields where those are
         empty; nothing is written that is there already."""
         number = self._number(told.ref)
+        fields = self._fields_for(told)
+        own = [_TOLD, "trackflow_touch_count"] if self._has_addon else []
+        names = [
+            *dict.fromkeys([field.name for field in fields] + own),
+            *(name for name, *_ in _UTM),
+        ]
+        found = self._odoo.call(_LEAD, "read", [number], fields=names, context=self._context)
+        if not found:
+            raise Gone(f"Odoo has no lead {number} any more.")
+        held = found[0]
+        if own and held["trackflow_touch_count"] and not held[_TOLD]:
+            # Its own TrackFlow has seen this visitor: that is nearer to the truth than we are.
+            return
+        wanted = {field.name: _value(getattr(told, field.holds)) for field in fields}
+        changed = {name: value for name, value in wanted.items() if (held[name] or False) != value}
+        if changed and own:
+            changed[_TOLD] = told.influenced
+        if told.kind == "lead":
+            changed |= self._utm(told, held)
+        if changed:
+            self._odoo.call(_LEAD, "write", [number], vals=changed, context=self._context)
+
+    def _fields_for(self, told: WriteBack) -> Sequence[_Field]:
+        """The fields that hold `told`. Raises ConfigError while they are missing."""
+        if self._has_addon:
+            return [field for field in ADDON_FIELDS if field.kind == told.kind]
         fields = [field for field in FIELDS if field.kind == told.kind]
         missing = [field.label for field in fields if field.name not in self._fields]
         if missing:
             raise ConfigError(
                 f"Leads have no fields {', '.join(missing)}: provision the connector."
             )
-        names = [field.name for field in fields] + [name for name, _, _ in _UTM]
-        held = self._odoo.call(_LEAD, "read", [number], fields=names, context=self._context)
-        if not held:
-            raise Gone(f"Odoo has no lead {number} any more.")
-        wanted = {field.name: _value(getattr(told, field.holds)) for field in fields}
-        changed = {
-            name: value for name, value in wanted.items() if (held[0][name] or False) != value
-        }
-        if told.kind == "lead":
-            changed |= self._utm(told, held[0])
-        if changed:
-            self._odoo.call(_LEAD, "write", [number], vals=changed, context=self._context)
+        return fields
 
     def _utm(self, told: WriteBack, held: Mapping[str, Any]) -> dict[str, int]:
         found: dict[str, int] = {}

@@ -79,6 +79,13 @@ class CrmLead(models.Model):
     trackflow_marketing_influenced = fields.Boolean(
         "Influenced by Marketing", readonly=True, copy=False
     )
+    trackflow_attributed_elsewhere = fields.Boolean(
+        "Attributed Elsewhere",
+        readonly=True,
+        copy=False,
+        help="A TrackFlow outside of this Odoo told its touches. Touches that are seen here count "
+        "before them.",
+    )
     trackflow_attribution_model_id = fields.Many2one(
         "trackflow.attribution.model",
         "Attribution Model",

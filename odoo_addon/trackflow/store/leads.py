@@ -15,6 +15,7 @@ _SUMMARY_FIELDS = [
     "campaign_id",
     "medium_id",
     "source_id",
+    "trackflow_attributed_elsewhere",
     "trackflow_campaign",
     "trackflow_first_channel",
     "trackflow_first_touch_date",
@@ -473,6 +474,7 @@ class LeadStore(BaseStore):
                        trackflow_last_touch_date = r.last_date,
                        trackflow_touch_count = r.touches,
                        trackflow_marketing_influenced = r.touches > 0,
+                       trackflow_attributed_elsewhere = FALSE,
                        trackflow_visitor_id = COALESCE(crm_lead.trackflow_visitor_id, (
                            SELECT min(rel.visitor_id) FROM crm_lead_trackflow_visitor_rel rel
                             WHERE rel.lead_id = crm_lead.id)),
@@ -490,6 +492,7 @@ class LeadStore(BaseStore):
                   LEFT JOIN link_tracker link
                     ON link.id = COALESCE(click.link_id, touch.link_id)
                  WHERE crm_lead.id = r.id
+                   AND (r.touches > 0 OR crm_lead.trackflow_attributed_elsewhere IS NOT TRUE)
                 """,
                 json.dumps(rows),
             )

@@ -64,6 +64,17 @@ class TestCrmLead(TrackflowCase):
         lead = self.opportunity(self.journey(), source_id=own.id)
         self.assertEqual(lead.source_id, own)
 
+    def test_what_is_told_from_elsewhere_stays_until_touches_are_seen_here(self):
+        lead = self.opportunity("", type="lead")
+        told = {"trackflow_touch_count": 9, "trackflow_source": "fair"}
+        lead.write({**told, "trackflow_attributed_elsewhere": True})
+        lead.write({"type": "opportunity", "expected_revenue": 5})
+        lead.action_set_won()
+        self.assertEqual((lead.trackflow_touch_count, lead.trackflow_source), (9, "fair"))
+        lead.trackflow_visitor_token = self.token(self.journey())
+        self.assertEqual((lead.trackflow_touch_count, lead.trackflow_source), (3, "friendface"))
+        self.assertFalse(lead.trackflow_attributed_elsewhere)
+
     def test_a_token_may_come_later(self):
         visitor = self.journey()
         lead = self.opportunity()

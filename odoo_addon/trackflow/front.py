@@ -129,8 +129,8 @@ class Memory:
                 self._sites[host] = env["trackflow.front"]._site(host) if known else None
         return self._sites.get(host)
 
-    def link(self, code: str, host: str, user_id: int) -> dict[str, Any] | None:
-        """The row of a link; None where there is none, or where Odoo is to answer."""
+    def link(self, code: str, host: str, user_id: int) -> redirects.Found | None:
+        """The link of a code; None where there is none, or where Odoo is to answer."""
         name = host.partition(":")[0].lower()
         key = (code, name, user_id)
         links = self._links
@@ -146,7 +146,7 @@ class Memory:
                 return None
             if len(links) >= _MOST_LINKS:
                 links.clear()
-            links[key] = found[0]
+            links[key] = redirects.Found.of(code, found[0])
         return links[key]
 
     def execute(self, statement: SQL) -> None:
@@ -211,7 +211,7 @@ class Memory:
     def _forget(self) -> None:
         # New ones: a request that still reads the old ones must not put anything into these.
         self._sites: dict[str, Site | None] = {}
-        self._links: dict[tuple[str, str, int], dict[str, Any]] = {}
+        self._links: dict[tuple[str, str, int], redirects.Found] = {}
 
 
 def _request(environ) -> Request:
@@ -259,10 +259,10 @@ def _consent(told: str | None) -> consent.Consent:
 
 def _redirect(memory: Memory, site: Site, hit: Hit) -> Response | None:
     code = hit.http.path[len(_LINKS) :]
-    row = memory.link(code, hit.http.host, site.user_id)
-    if row is None:
+    found = memory.link(code, hit.http.host, site.user_id)
+    if found is None:
         return None
-    answer = redirects.answer(site.place, hit, code, row, datetime.now(timezone.utc))
+    answer = redirects.answer(site.place, hit, found, datetime.now(timezone.utc))
     if answer.destination is None:
         # Odoo has a page that says why.
         return None
@@ -271,7 +271,7 @@ def _redirect(memory: Memory, site: Site, hit: Hit) -> Response | None:
     headers = [
         ("Location", answer.destination),
         ("Cache-Control", "no-store"),
-        *map(tuple, row["headers"] or ()),
+        *map(tuple, found.row["headers"] or ()),
     ]
     return _response(hit, "", 302, headers, answer.visitor_id)
 

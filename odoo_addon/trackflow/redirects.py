@@ -47,6 +47,18 @@ class Place:
 
 
 @dataclass(frozen=True, slots=True)
+class Found:
+    """A link as the core chooses its destination, and the row of `select` that it was read from."""
+
+    link: Link
+    row: dict[str, Any]
+
+    @classmethod
+    def of(cls, code: str, row: dict[str, Any]) -> "Found":
+        return cls(_core_link(code, row), row)
+
+
+@dataclass(frozen=True, slots=True)
 class Answer:
     """Where a visitor is sent: nowhere when `destination` is None, for `reason`.
 
@@ -120,9 +132,9 @@ def select(code, host, user_id):
     )
 
 
-def answer(place: Place, hit: Hit, code: str, row: dict[str, Any], now: datetime) -> Answer:
-    """What happens to a request for the link of `row`; it is queued and answered by the caller."""
-    link = _core_link(code, row)
+def answer(place: Place, hit: Hit, found: Found, now: datetime) -> Answer:
+    """What happens to a request for a link; it is queued and answered by the caller."""
+    link, row = found.link, found.row
     scan, query = take_scan_mark(raw_query(hit.http.query_string))
     internal, tier, visitor_id = hit.internal, hit.tier, None
     if tier is Tier.FULL and not internal:
@@ -141,7 +153,7 @@ def answer(place: Place, hit: Hit, code: str, row: dict[str, Any], now: datetime
     click = Click(
         event_id=secrets.token_hex(16),
         occurred_at=now,
-        link_code=code,
+        link_code=link.code,
         destination=destination,
         visitor_id=visitor_id,
         ip=hit.address,

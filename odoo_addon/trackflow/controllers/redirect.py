@@ -19,14 +19,14 @@ class Redirect(LinkTracker):
     # The session is only read: saving one for each visitor would write a file for each click.
     @http.route(website=False, save_session=False, methods=["GET", "HEAD"], sitemap=False)
     def full_url_redirect(self, code, **post):
-        link = _find_link(code)
-        if link is None:
+        found = _find_link(code)
+        if found is None:
             return _incomplete()
         hit = privacy.hit()
-        answer = redirects.answer(_place(), hit, code, link, datetime.now(timezone.utc))
+        answer = redirects.answer(_place(), hit, found, datetime.now(timezone.utc))
         if answer.destination is None:
-            return _refuse(answer.reason, link)
-        response = _redirect(answer.destination, link)
+            return _refuse(answer.reason, found.row)
+        response = _redirect(answer.destination, found.row)
         if answer.visitor_id:
             response.set_cookie(**hit.cookie(answer.visitor_id), cookie_type="optional")
         if answer.click is not None:
@@ -54,8 +54,8 @@ def _find_link(code):
     if statement is None:
         return None
     request.env.cr.execute(statement)
-    found = request.env.cr.dictfetchall()
-    return found[0] if found else None
+    rows = request.env.cr.dictfetchall()
+    return redirects.Found.of(code, rows[0]) if rows else None
 
 
 def _place():

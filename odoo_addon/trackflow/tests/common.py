@@ -5,7 +5,7 @@ from secrets import token_hex
 
 from odoo.addons.trackflow.engine import build_engine
 from odoo.addons.trackflow.keys import visitor_keys
-from odoo.tests import TransactionCase, new_test_user
+from odoo.tests import HttpCase, TransactionCase, new_test_user
 
 from trackflow_core.model import Click
 from trackflow_core.tracking.identity import issue_token, new_visitor_id
@@ -110,3 +110,21 @@ class TrackflowCase(TransactionCase):
         engine = build_engine(self.env)
         while engine.process_clicks().claimed:
             pass
+
+
+class TourCase(HttpCase, TrackflowCase):
+    """Tours through the backend, whose scripts and styles are made once for all of them.
+
+    Otherwise each tour makes them again, while the page's other requests wait for its cursor.
+    """
+
+    test_cursor_lock_timeout = 60
+
+    @classmethod
+    def setUpClass(cls):
+        super().setUpClass()
+        bundles = cls.env["ir.qweb"]
+        for name in ("web.assets_web", "web.assets_tests", "bus.websocket_worker_assets"):
+            bundles._get_asset_bundle(name, css=False, js=True).js()
+        for name in ("web.assets_web", "web.assets_web_print"):
+            bundles._get_asset_bundle(name, css=True, js=False).css()

@@ -2,15 +2,15 @@ import json
 from datetime import timedelta
 
 from odoo import fields
-from odoo.tests import HttpCase, new_test_user, tagged
+from odoo.tests import new_test_user, tagged
 
-from .common import TrackflowCase
+from .common import TourCase
 
 DESK, PHONE = "1366x768", "390x844"
 
 
 @tagged("post_install", "-at_install")
-class TestTours(HttpCase, TrackflowCase):
+class TestTours(TourCase):
     """Everybody's way through the screens, in a real browser."""
 
     @classmethod

@@ -1,7 +1,7 @@
 from unittest.mock import patch
 
-from odoo.addons.trackflow.tests.common import BROWSER, TrackflowCase
-from odoo.tests import HttpCase, RecordCapturer, tagged
+from odoo.addons.trackflow.tests.common import BROWSER, TourCase
+from odoo.tests import RecordCapturer, tagged
 from odoo.tests.common import ChromeBrowser
 
 # The website's own contact form sends a mail; Odoo's form builder makes it create leads like this.
@@ -15,7 +15,7 @@ _FORM = (
 
 
 @tagged("post_install", "-at_install")
-class TestStory(HttpCase, TrackflowCase):
+class TestStory(TourCase):
     """From a click on a public link to a lead and its Marketing tab, in a real browser."""
 
     @classmethod

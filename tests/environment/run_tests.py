@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import shlex
 import subprocess
 import sys
 import tempfile
@@ -80,6 +81,48 @@ def uninstall(_extra: Sequence[str]) -> tuple[bool, str]:
 
 
 _PARTS = {"core": core, "addons": addons, "uninstall": uninstall, "odoo-suites": suites}
+_BESIDE = tuple(name for name in _PARTS if name != "core")
+
+
+def _run(parts: Sequence[str], extra: Sequence[str]) -> tuple[list[str], list[str]]:
+    """The closing line of each part, and the parts that failed."""
+    closings, failed = [], []
+    for name in parts:
+        say(f"==> Tests: {name}")
+        try:
+            passed, closing = _PARTS[name](extra)
+        except SetupError as error:
+            passed, closing = False, f"could not run: {error}"
+        closings.append(f"{name:12} {closing}")
+        if not passed:
+            failed.append(name)
+    return closings, failed
+
+
+def _run_all() -> tuple[list[str], list[str]]:
+    """Core in the open and what needs Odoo beside it, told afterwards: half of the time."""
+    with (
+        tempfile.TemporaryFile("w+", encoding="utf-8", errors="replace") as told,
+        subprocess.Popen(
+            [sys.executable, "-m", "tests.environment.run_tests", *_BESIDE],
+            cwd=ROOT,
+            stdin=subprocess.DEVNULL,
+            stdout=told,
+            stderr=subprocess.STDOUT,
+        ) as beside,
+    ):
+        try:
+            closings, failed = _run(["core"], [])
+            say(f"... waiting for {', '.join(_BESIDE)}")
+            if beside.wait():
+                failed.append("what needs Odoo")
+        except BaseException:
+            beside.terminate()
+            raise
+        told.seek(0)
+        for line in told:
+            print(line, end="", flush=True)
+    return closings, failed
 
 
 def main() -> int:
@@ -90,17 +133,10 @@ def main() -> int:
     unknown = set(arguments.parts) - set(_PARTS)
     if unknown:
         parser.error(f"unknown part: {', '.join(sorted(unknown))}")
-    failed = []
-    closings = []
-    for name in arguments.parts or list(_PARTS):
-        say(f"==> Tests: {name}")
-        try:
-            passed, closing = _PARTS[name](arguments.pytest.split())
-        except SetupError as error:
-            passed, closing = False, f"could not run: {error}"
-        closings.append(f"{name:12} {closing}")
-        if not passed:
-            failed.append(name)
+    if arguments.parts:
+        closings, failed = _run(arguments.parts, shlex.split(arguments.pytest))
+    else:
+        closings, failed = _run_all()
     say("")
     for closing in closings:
         say(closing)

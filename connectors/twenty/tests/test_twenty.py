@@ -420,6 +420,18 @@ def test_twentys_throttle_is_waited_for(workspace: TwentyDouble) -> None:
     assert lead.name == "Zoë"
 
 
+def test_what_is_rejected_is_the_same_after_provisioning(workspace: TwentyDouble) -> None:
+    workspace.spoil(OPPORTUNITY, workspace.insert(OPPORTUNITY, {}), **amount(1, "euro"))
+    connection = connect(workspace)
+
+    def rejected() -> list[Any]:
+        return [item for page in pages(connection, "") for item in page.rejected]
+
+    before = rejected()
+    connection.provision(dry_run=False)
+    assert rejected() == before and before
+
+
 def test_refs_of_others_are_refused(workspace: TwentyDouble) -> None:
     connection = connect(workspace)
     for ref in ("frappe/acme/person/x", "twenty/acme/task/17", f"twenty/acme/person/{ANNA}/x"):

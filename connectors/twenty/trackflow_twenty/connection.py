@@ -31,6 +31,7 @@ _STREAMS = (
     # The list of the living does not tell what was deleted.
     _Stream(OPPORTUNITY, "deletedAt"),
 )
+_WRITTEN = frozenset(item.name for item in provision.FIELDS if item.holds)
 _OVERLAP = timedelta(minutes=15)
 _MILLISECOND = timedelta(milliseconds=1)
 
@@ -210,7 +211,9 @@ class TwentyConnection:
     def _payloads(
         self, stream: _Stream, rows: Sequence[Mapping[str, Any]]
     ) -> Sequence[dict[str, Any]]:
-        """The rows with what their mapping needs beside them."""
+        """The rows with what their mapping needs beside them, without what we wrote into them: what
+        cannot be mapped is the same then however often it is read."""
+        rows = [{name: row[name] for name in row if name not in _WRITTEN} for row in rows]
         if stream.object == OPPORTUNITY:
             return [{**row, "object": OPPORTUNITY} for row in rows]
         companies = self._workspace.company_names(

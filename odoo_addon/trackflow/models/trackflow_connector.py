@@ -532,6 +532,8 @@ class TrackflowConnector(models.Model):
             )
             if connector.problem and connector.is_ready:
                 connector._poll_soon()
+            if connector.write_problem and connector.is_ready:
+                connector._write_back_soon()
 
     def action_provision(self):
         """Show what would be made in the CRM, and offer to make it."""

@@ -305,6 +305,15 @@ class TrackflowConnector(models.Model):
         self.sudo().write_problem = reason[:500]
         self._ask_administrator(reason)
 
+    def _write_back_soon(self):
+        """Try what waits once more, for what kept it back is mended."""
+        self.sudo().write_problem = False
+        waiting = [("target", "in", [one._target for one in self]), ("state", "=", "waiting")]
+        messages = self.env["trackflow.outbox.message"].sudo().search(waiting)
+        messages.due_at = fields.Datetime.now()
+        self.env.ref("trackflow.ir_cron_deliver").sudo()._trigger()
+        self._thank_administrator()
+
     def _wrote_back(self):
         if self.write_problem:
             self.sudo().write_problem = False

@@ -130,6 +130,22 @@ class TestWebhook(WebhookCase, HttpCase):
         self.assertIn("no visitor by its cookie", self.events().error_message)
         self.assertFalse(self.lead(trackflow_lead_ref="webhook/shop/21").trackflow_visitor_id)
 
+    def test_a_job_that_was_just_called_is_not_called_again(self):
+        job = self.env.ref("trackflow.ir_cron_process_events")
+
+        def calls():
+            return self.env["ir.cron.trigger"].search_count([("cron_id", "=", job.id)])
+
+        before = calls()
+        for number in (1, 2, 2, 3):
+            self.post(self.body("lead.created", 0, id=str(number)), f"evt_{number}")
+        self.assertEqual((len(self.events()), calls()), (3, before + 1))
+        for event in self.events():
+            event.received_at -= timedelta(seconds=3)
+        self.env.flush_all()
+        self.post(self.body("lead.created", 0, id="4"), "evt_4")
+        self.assertEqual(calls(), before + 2, "a call may have been lost")
+
     def test_a_delivery_counts_once(self):
         visitor = self.journey()
         for _time in range(2):

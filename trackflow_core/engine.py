@@ -10,6 +10,7 @@ import logging
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
+from functools import lru_cache
 from zoneinfo import ZoneInfo
 
 from trackflow_core import outbox
@@ -27,6 +28,7 @@ from trackflow_core.model import (
     Lead,
     LeadSummary,
     Link,
+    Source,
     Touch,
     Verdict,
 )
@@ -145,7 +147,16 @@ class Engine:
         homes = {
             event.click.event_id: session.id for session, members in arranged for event in members
         }
-        saved = [replace(event, session_id=homes.get(event.click.event_id)) for event in events]
+        saved = [
+            ClickEvent(
+                event.click,
+                event.agent,
+                event.source,
+                homes.get(event.click.event_id),
+                event.returns,
+            )
+            for event in events
+        ]
         self._store.save_visits(saved, [session for session, _ in arranged])
         new = {event.click.event_id for event in events}
         moved = {
@@ -177,13 +188,12 @@ class Engine:
         if gateway := scanners.gateway_of(click.ip):
             reason = f"comes from the network of {gateway}"
             agent = replace(agent, verdict=Verdict.BOT, reason=reason)
-        source = channels.classify(
+        source, returns = _came_from(
             click.destination,
             click.referrer,
-            utm=_utm_of(link) if link else None,
-            own_hosts=self._settings.own_hosts,
+            _utm_of(link) if link else (),
+            self._settings.own_hosts,
         )
-        returns = channels.is_return(click.referrer, self._settings.own_hosts)
         return ClickEvent(
             click,
             self._hooks.is_bot(agent, click, self._settings.context),
@@ -319,7 +329,9 @@ class Engine:
 
         Nothing is kept or told to plugins.
         """
-        return self._attribute(deals, self._journeys((), deals)[1], model)
+        models = self._models(deals, model)
+        since = _since((deal, models[deal.ref]) for deal in deals)
+        return self._attribute(deals, self._journeys((), deals, since)[1], models)
 
     def compare(self, deals: Sequence[Deal], models: Sequence[Model]) -> Comparison:
         """What campaigns earned from these deals under each of `models`; nothing is kept.
@@ -335,9 +347,15 @@ class Engine:
             leads_created_at=self._creation_of_leads(leads if milestones else ()),
         )
 
-    def journeys(self, deals: Sequence[Deal]) -> Mapping[str, Sequence[Touch]]:
-        """The touches of each deal by its ref, in order, whatever window a model has."""
-        _, journeys = self._journeys((), deals)
+    def journeys(
+        self, deals: Sequence[Deal], models: Collection[Model] = ()
+    ) -> Mapping[str, Sequence[Touch]]:
+        """The touches of each deal by its ref, in order, whatever window a model has.
+
+        With `models`, those that lie before the windows of all of them may be left out.
+        """
+        since = _since((deal, model) for deal in deals for model in models)
+        _, journeys = self._journeys((), deals, since)
         return {
             deal.ref: sorted(journeys.get(deal.lead_ref, ()), key=lambda touch: touch.order_key)
             for deal in deals
@@ -363,11 +381,13 @@ class Engine:
             deals = [*deals, *(deal for deal in of_leads if deal.ref not in known)]
         if not leads and not deals:
             return
-        touches, journeys = self._journeys(lead_refs, deals)
+        models = self._models(deals)
+        since = _since((deal, models[deal.ref]) for deal in deals)
+        touches, journeys = self._journeys(lead_refs, deals, since)
         summaries = {lead.ref: _summarise(touches.get(lead.ref, ()), lead) for lead in leads}
         if summaries:
             self._store.save_summaries(summaries)
-        attributions = self._attribute(deals, journeys)
+        attributions = self._attribute(deals, journeys, models)
         if attributions:
             self._store.replace_credits(attributions)
         won = [deal for deal in deals if deal.status is DealStatus.WON]
@@ -390,13 +410,25 @@ class Engine:
         self._store.after_commit(lambda: self._announce(summarised, conversions, attributions))
 
     def _journeys(
-        self, lead_refs: Collection[str], deals: Sequence[Deal]
+        self,
+        lead_refs: Collection[str],
+        deals: Sequence[Deal],
+        since: Mapping[str, datetime] | None = None,
     ) -> tuple[Mapping[str, Sequence[Touch]], Mapping[str, Sequence[Touch]]]:
-        """Each lead's own touches, and each deal's journey by the ref of its lead."""
+        """Each lead's own touches, and each deal's journey by the ref of its lead.
+
+        Of a journey, what came before the moment that `since` gives may be missing; see
+        `Store.touches`.
+        """
         deal_leads = {deal.lead_ref for deal in deals if deal.lead_ref}
         accounts = self._accounts(deal_leads)
         pooled = {ref for others in accounts.values() for ref in others}
-        touches = self._store.touches({*lead_refs, *deal_leads, *pooled})
+        wanted = {*lead_refs, *deal_leads, *pooled}
+        # A lead's own touches, and those that add to the deals of others, are wanted whole.
+        whole = {*lead_refs, *pooled}
+        touches = self._store.touches(
+            wanted, {ref: moment for ref, moment in (since or {}).items() if ref not in whole}
+        )
         journeys = {
             ref: [
                 touch
@@ -420,12 +452,8 @@ class Engine:
         self,
         deals: Sequence[Deal],
         journeys: Mapping[str, Sequence[Touch]],
-        model: Model | None = None,
+        models: Mapping[str, Model],
     ) -> Sequence[Attribution]:
-        if not deals:
-            return ()
-        own = self._store.models({deal.ref for deal in deals}) if model is None else {}
-        models = {deal.ref: own.get(deal.ref, model or self._settings.model) for deal in deals}
         created_at = self._creation_of_leads(
             {deal.lead_ref for deal in deals if deal.lead_ref and models[deal.ref].rule.milestones}
         )
@@ -438,6 +466,11 @@ class Engine:
             )
             for deal in deals
         ]
+
+    def _models(self, deals: Sequence[Deal], model: Model | None = None) -> Mapping[str, Model]:
+        """By which model each deal is split: `model`, or else its own."""
+        own = self._store.models({deal.ref for deal in deals}) if deals and model is None else {}
+        return {deal.ref: own.get(deal.ref, model or self._settings.model) for deal in deals}
 
     def _creation_of_leads(self, refs: Collection[str]) -> Mapping[str, datetime]:
         if not refs:
@@ -463,19 +496,44 @@ class Engine:
             self._hooks.after_click_recorded(event, self._settings.context)
 
 
-def _utm_of(link: Link) -> Mapping[str, str]:
-    return {
-        "source": link.source,
-        "medium": link.medium,
-        "campaign": link.campaign,
-        "content": link.content,
-        "term": link.term,
-    }
+_Utm = tuple[tuple[str, str], ...]
+
+
+def _utm_of(link: Link) -> _Utm:
+    return (
+        ("source", link.source),
+        ("medium", link.medium),
+        ("campaign", link.campaign),
+        ("content", link.content),
+        ("term", link.term),
+    )
+
+
+# Most clicks of a batch are on few links and come from few places.
+@lru_cache(maxsize=4096)
+def _came_from(
+    destination: str, referrer: str, utm: _Utm, own_hosts: frozenset[str]
+) -> tuple[Source, bool]:
+    """The source of a click on a link with the fields `utm`, and whether somebody comes back."""
+    source = channels.classify(destination, referrer, utm=dict(utm), own_hosts=own_hosts)
+    return source, channels.is_return(referrer, own_hosts)
 
 
 def _until(touches: Iterable[Touch], moment: datetime) -> Sequence[Touch]:
     earlier = (touch for touch in touches if touch.occurred_at <= moment)
     return sorted(earlier, key=lambda touch: touch.order_key)
+
+
+def _since(pairs: Iterable[tuple[Deal, Model]]) -> Mapping[str, datetime]:
+    """From when on touches can matter to deals under these models, by the ref of their lead."""
+    found: dict[str, datetime] = {}
+    for deal, model in pairs:
+        if deal.lead_ref:
+            anchor = model.anchor_of(deal)
+            # A deal that was won before it was made, says its CRM, has a last touch all the same.
+            start = min(anchor, deal.won_at or anchor) - model.lookback
+            found[deal.lead_ref] = min(found.get(deal.lead_ref, start), start)
+    return found
 
 
 def _summarise(touches: Iterable[Touch], lead: Lead) -> LeadSummary:

@@ -81,11 +81,13 @@ _LONGEST_WAIT = timedelta(days=1)
 
 def of_clicks(wanted: Iterable[Subscription], events: Sequence[ClickEvent]) -> list[Outgoing]:
     """Clicks that count, up to `CLICKS_OF_A_MESSAGE` in a message."""
+    wanted = [item for item in wanted if CLICK_RECORDED in item.events]
+    if not wanted:
+        return []
     clicks = [_click(event) for event in events if event.counts and event.click.kind == CLICK]
     return [
         Outgoing(item.target, CLICK_RECORDED, "", _json({"clicks": batch}))
         for item in wanted
-        if CLICK_RECORDED in item.events
         for start in range(0, len(clicks), CLICKS_OF_A_MESSAGE)
         if (batch := clicks[start : start + CLICKS_OF_A_MESSAGE])
     ]
@@ -103,6 +105,8 @@ def of_facts(
     Of the leads in `silent` there is nothing to write back, nor to take back.
     """
     wanted = list(wanted)
+    if not wanted:
+        return []
     facts: list[_Fact] = [
         *(
             _Fact(

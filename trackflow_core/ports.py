@@ -142,10 +142,16 @@ class Store(Protocol):
     def deal_refs(self) -> Sequence[str]:
         """The refs of all deals, in an order that stays: so that all are gone through in parts."""
 
-    def touches(self, lead_refs: Collection[str]) -> Mapping[str, Sequence[Touch]]:
+    def touches(
+        self, lead_refs: Collection[str], since: Mapping[str, datetime] | None = None
+    ) -> Mapping[str, Sequence[Touch]]:
         """Each lead's touches: every `ClickEvent.is_touch` of the visitors bound to it or to a lead
-        merged into it, an event as kind "visit", and what `save_touches` keeps of these leads. A ref without any may be
-        left out. In any order."""
+        merged into it, an event as kind "visit", and what `save_touches` keeps of these leads. A
+        ref without any may be left out. In any order.
+
+        Of a lead that `since` names, what came before that moment may be left out, except for the
+        last touch before it.
+        """
 
     def save_touches(self, touches: Mapping[str, Sequence[Touch]]) -> Collection[str]:
         """Keep touches that are no clicks, by the ref of the lead whom they touched. One of an id

@@ -6,6 +6,7 @@ import copy
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
+from datetime import datetime
 
 from trackflow_core.attribution import Attribution, Model
 from trackflow_core.errors import InvalidEvent
@@ -234,7 +235,9 @@ class MemoryStore:
     def deal_refs(self) -> Sequence[str]:
         return sorted(self._state.deals)
 
-    def touches(self, lead_refs: Collection[str]) -> Mapping[str, Sequence[Touch]]:
+    def touches(
+        self, lead_refs: Collection[str], since: Mapping[str, datetime] | None = None
+    ) -> Mapping[str, Sequence[Touch]]:
         found: dict[str, Sequence[Touch]] = {}
         for ref in lead_refs:
             lead = self._state.leads.get(self._current(ref))

@@ -384,6 +384,33 @@ class StoreContract(ScenarioContract):
         engine.record_touch("crm/lead-2", touch("meeting", 4, "Meeting", kind="meeting"))
         assert self.credits_of(store, "crm/deal-1") == (("call", 5000), ("meeting", 5000))
 
+    def test_what_matters_since_a_moment_is_never_left_out(self) -> None:
+        store, _ = self._ready(
+            *(click(f"c{days}", days) for days in (1, 3, 5, 7)),
+            # At the same moment, the greater id is the later touch.
+            click("c4", 3),
+            click("ben", 2, visitor_id=BEN),
+            lead(visitor_ids=frozenset({ANNA, BEN})),
+        )
+        for since, needed in (
+            (0, {"c1", "ben", "c3", "c4", "c5", "c7"}),
+            (3, {"ben", "c3", "c4", "c5", "c7"}),
+            (4, {"c4", "c5", "c7"}),
+            (7, {"c5", "c7"}),
+            (9, {"c7"}),
+        ):
+            found = store.touches(["crm/lead-1"], {"crm/lead-1": at(since)})["crm/lead-1"]
+            assert needed <= {one.id for one in found}
+        whole = store.touches(["crm/lead-1"], {})["crm/lead-1"]
+        assert len(whole) == 6
+
+    def test_the_last_touch_of_a_won_deal_may_lie_before_the_window(self) -> None:
+        won = deal(days=200, created_at=at(199), value=250, status=DealStatus.WON)
+        store, engine = self._ready(click("c1", 1), lead(), won)
+        engine.recompute()
+        assert self.credits_of(store, "crm/deal-1") == ((None, 250),)
+        assert self.conversion_of(store, "crm/deal-1", "won") == 250
+
     def test_an_account_is_its_other_leads(self) -> None:
         store, _ = self._ready(
             lead(account="crm/acme"),

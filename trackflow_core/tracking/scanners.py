@@ -106,6 +106,7 @@ def _bursts(
                 yield group_hits[start:end]
 
 
+@lru_cache(maxsize=4096)
 def gateway_of(address: str) -> str:
     """The mail gateway whose network `address` is in; "" when none, or when it is no address."""
     try:

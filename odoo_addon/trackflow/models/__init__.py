@@ -13,6 +13,7 @@ from . import (
     mail_activity,
     res_company,
     res_config_settings,
+    res_currency,
     res_partner,
     res_users,
     trackflow_api_key,

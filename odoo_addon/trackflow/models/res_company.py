@@ -136,6 +136,12 @@ class ResCompany(models.Model):
         self.env.registry.clear_cache()
         return super().create(vals_list)
 
+    def unlink(self):
+        ids = self.ids
+        result = super().unlink()
+        self.env["trackflow.model.credit"]._forget("company_id", ids)
+        return result
+
     @api.model
     @tools.ormcache()
     def _trackflow_settings(self):

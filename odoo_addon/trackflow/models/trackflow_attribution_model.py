@@ -100,7 +100,10 @@ class TrackflowAttributionModel(models.Model):
 
     def unlink(self):
         self.env.registry.clear_cache()
-        return super().unlink()
+        ids = self.ids
+        result = super().unlink()
+        self.env["trackflow.model.credit"]._forget("attribution_model_id", ids)
+        return result
 
     def _compare_anew(self):
         """Have the comparison of models follow; while a module is loaded, its deals do."""

@@ -279,7 +279,7 @@ class TrackflowAttributionModel(models.Model):
         self.env.flush_all()
         store = OdooStore(self.env)
         deals = store.deals_of_company(company.id)
-        journeys = build_engine(self.env, store).journeys(deals)
+        journeys = build_engine(self.env, store).journeys(deals, [model])
         paths = []
         for deal in deals:
             if model.anchor == "won" and deal.status is DealStatus.OPEN:

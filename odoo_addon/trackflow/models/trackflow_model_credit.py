@@ -3,6 +3,7 @@ from collections import defaultdict
 from functools import lru_cache
 
 from odoo import api, fields, models
+from odoo.addons.base.models.ir_model import MODULE_UNINSTALL_FLAG
 from odoo.tools import SQL
 
 from trackflow_core.attribution import Splitting
@@ -14,6 +15,14 @@ from ..engine import build_engine
 from ..store import OdooStore
 
 _logger = logging.getLogger(__name__)
+
+
+class _Unchecked(fields.Many2one):
+    """A relation that the database does not check row by row, which takes longer than all else of
+    the comparison; `_forget` keeps it right."""
+
+    def update_db_foreign_key(self, model, column):
+        """No foreign key."""
 
 
 class TrackflowModelCredit(models.Model):
@@ -32,8 +41,8 @@ class TrackflowModelCredit(models.Model):
     lead_id = fields.Many2one(
         "crm.lead", "Deal", required=True, readonly=True, index=True, ondelete="cascade"
     )
-    attribution_model_id = fields.Many2one(
-        "trackflow.attribution.model", "Model", readonly=True, index=True, ondelete="cascade"
+    attribution_model_id = _Unchecked(
+        "trackflow.attribution.model", "Model", readonly=True, index=True
     )
     channel = fields.Char(readonly=True)
     campaign_id = fields.Many2one(
@@ -41,8 +50,32 @@ class TrackflowModelCredit(models.Model):
     )
     touches = fields.Integer(readonly=True)
     value = fields.Monetary(readonly=True)
-    currency_id = fields.Many2one("res.currency", readonly=True)
-    company_id = fields.Many2one("res.company", readonly=True, ondelete="cascade")
+    currency_id = _Unchecked("res.currency", readonly=True)
+    company_id = _Unchecked("res.company", readonly=True)
+
+    def init(self):
+        for column in ("attribution_model_id", "currency_id", "company_id"):
+            self.env.cr.execute(
+                SQL(
+                    "ALTER TABLE trackflow_model_credit DROP CONSTRAINT IF EXISTS %s",
+                    SQL.identifier(f"trackflow_model_credit_{column}_fkey"),
+                )
+            )
+
+    @api.model
+    def _forget(self, column, ids):
+        """Leave out what has been deleted, and compare all deals without it."""
+        if self.env.context.get(MODULE_UNINSTALL_FLAG):
+            return
+        self.env.cr.execute(
+            SQL(
+                "DELETE FROM trackflow_model_credit WHERE %s = ANY(%s)",
+                SQL.identifier(column),
+                list(ids),
+            )
+        )
+        self.invalidate_model(flush=False)
+        self.env["trackflow.model.credit.due"].sudo()._add_all()
 
     @api.model
     def _cron_compare(self, limit=1000):
@@ -155,11 +188,16 @@ class TrackflowModelCredit(models.Model):
             for lead_id, deal in store.deals_of_records(lead_ids).items()
         }
         deals = [deal for deal, _row in found.values()]
-        journeys = engine.journeys(deals)
+        models_of = _ModelsOfCompanies(self.env)
+        models = [
+            model
+            for key in {(row["company_id"], row["window_days"]) for _deal, row in found.values()}
+            for _id, model in models_of(*key)
+        ]
+        journeys = engine.journeys(deals, models)
         created_at = {
             lead.ref: lead.came_in_at for lead in store.leads({deal.lead_ref for deal in deals})
         }
-        models_of = _ModelsOfCompanies(self.env)
         rows = set()
         for lead_id, (deal, row) in found.items():
             splitting = Splitting(journeys[deal.ref], deal, created_at.get(deal.lead_ref))

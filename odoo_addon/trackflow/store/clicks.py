@@ -269,17 +269,18 @@ class ClickStore(BaseStore):
                        visitor_key text, first_seen timestamp, last_seen timestamp, source text,
                        medium text, campaign text, content text, term text, referrer text)
                 ON CONFLICT (visitor_key) DO UPDATE SET
-                    (source, medium, campaign, content, term, referrer) = (
-                        SELECT f.source, f.medium, f.campaign, f.content, f.term, f.referrer
-                          FROM (VALUES (EXCLUDED.first_seen, EXCLUDED.source, EXCLUDED.medium,
-                                        EXCLUDED.campaign, EXCLUDED.content, EXCLUDED.term,
-                                        EXCLUDED.referrer),
-                                       (trackflow_visitor.first_seen, trackflow_visitor.source,
-                                        trackflow_visitor.medium, trackflow_visitor.campaign,
-                                        trackflow_visitor.content, trackflow_visitor.term,
-                                        trackflow_visitor.referrer)
-                               ) AS f(seen, source, medium, campaign, content, term, referrer)
-                         ORDER BY f.seen NULLS LAST LIMIT 1),
+                    source = CASE WHEN trackflow_visitor.first_seen < EXCLUDED.first_seen
+                        THEN trackflow_visitor.source ELSE EXCLUDED.source END,
+                    medium = CASE WHEN trackflow_visitor.first_seen < EXCLUDED.first_seen
+                        THEN trackflow_visitor.medium ELSE EXCLUDED.medium END,
+                    campaign = CASE WHEN trackflow_visitor.first_seen < EXCLUDED.first_seen
+                        THEN trackflow_visitor.campaign ELSE EXCLUDED.campaign END,
+                    content = CASE WHEN trackflow_visitor.first_seen < EXCLUDED.first_seen
+                        THEN trackflow_visitor.content ELSE EXCLUDED.content END,
+                    term = CASE WHEN trackflow_visitor.first_seen < EXCLUDED.first_seen
+                        THEN trackflow_visitor.term ELSE EXCLUDED.term END,
+                    referrer = CASE WHEN trackflow_visitor.first_seen < EXCLUDED.first_seen
+                        THEN trackflow_visitor.referrer ELSE EXCLUDED.referrer END,
                     first_seen = LEAST(trackflow_visitor.first_seen, EXCLUDED.first_seen),
                     last_seen = GREATEST(trackflow_visitor.last_seen, EXCLUDED.last_seen),
                     active = TRUE
@@ -588,19 +589,27 @@ class ClickStore(BaseStore):
                        trackflow_scans = COALESCE(link.trackflow_scans, 0) + new.scans,
                        trackflow_last_click = GREATEST(link.trackflow_last_click, new.last_click)
                   FROM (
-                    SELECT c.link_id, count(*) AS clicks,
-                           count(*) FILTER (WHERE c.trackflow_scan) AS scans, max(c.trackflow_occurred_at) AS last_click,
-                           count(DISTINCT c.trackflow_visitor_id) FILTER (
-                               WHERE NOT EXISTS (
-                                   SELECT FROM link_tracker_click old
-                                    WHERE old.link_id = c.link_id
-                                      AND old.trackflow_visitor_id = c.trackflow_visitor_id
-                                      AND old.trackflow_counts
-                                      AND NOT old.id = ANY(%(ids)s))) AS visitors
-                      FROM link_tracker_click c
-                     WHERE c.id = ANY(%(ids)s) AND c.trackflow_counts
-                     GROUP BY c.link_id
-                     ORDER BY c.link_id
+                    SELECT person.link_id, sum(person.clicks) AS clicks,
+                           sum(person.scans) AS scans, max(person.last_click) AS last_click,
+                           count(person.visitor_id) FILTER (WHERE known.id IS NULL) AS visitors
+                      FROM (
+                        SELECT c.link_id, c.trackflow_visitor_id AS visitor_id, count(*) AS clicks,
+                               count(*) FILTER (WHERE c.trackflow_scan) AS scans,
+                               max(c.trackflow_occurred_at) AS last_click
+                          FROM link_tracker_click c
+                         WHERE c.id = ANY(%(ids)s) AND c.trackflow_counts
+                         GROUP BY 1, 2
+                      ) person
+                      -- One look into the index for each, never a scan of all clicks.
+                      LEFT JOIN LATERAL (
+                        SELECT old.id FROM link_tracker_click old
+                         WHERE old.link_id = person.link_id
+                           AND old.trackflow_visitor_id = person.visitor_id
+                           AND old.trackflow_counts
+                           AND NOT old.id = ANY(%(ids)s)
+                         LIMIT 1) known ON TRUE
+                     GROUP BY person.link_id
+                     ORDER BY person.link_id
                   ) new
                  WHERE link.id = new.link_id
                 """,

@@ -3,6 +3,7 @@
 import json
 from collections import defaultdict
 from dataclasses import replace
+from datetime import datetime, timezone
 
 from odoo.tools import SQL
 
@@ -11,6 +12,7 @@ from trackflow_core.model import Touch
 from .base import BaseStore
 from .values import LOCAL_REF, NAMESPACE, aware, clean, naive, text_time, touch_columns, version
 
+_BEGINNING = datetime.min.replace(tzinfo=timezone.utc)
 _SUMMARY_FIELDS = [
     "campaign_id",
     "medium_id",
@@ -295,12 +297,16 @@ class LeadStore(BaseStore):
         )
         return {ref for _id, _pending, ref in rows}
 
-    def touches(self, lead_refs):
+    def touches(self, lead_refs, since=None):
         ids = self._resolve("lead", lead_refs)
         lead_ids = list(set(ids.values()))
+        from_when = {}
+        for ref, lead_id in ids.items():
+            start = (since or {}).get(ref, _BEGINNING)
+            from_when[lead_id] = min(from_when.get(lead_id, start), start)
         # A lead that has just been typed in cannot have been called before.
         rows = [
-            *self._touches_of_visitors(lead_ids),
+            *self._touches_of_visitors(from_when),
             *(() if self._new.issuperset(lead_ids) else self._other_touches(lead_ids)),
         ]
         codes = self._codes({row[-2] for row in rows if row[-2]})
@@ -317,20 +323,34 @@ class LeadStore(BaseStore):
         """The id of the campaign of a touch that has been read; None without one."""
         return self._touch_campaigns.get(touch_id)
 
-    def _touches_of_visitors(self, lead_ids):
+    def _touches_of_visitors(self, from_when):
+        """The touches of the visitors of these leads; what was long before the moment that is given
+        for a lead is left out, up to the last touch of each visitor."""
         return self._select(
             SQL(
                 """
-                SELECT rel.lead_id, 'click', c.trackflow_event_id, c.trackflow_occurred_at,
+                SELECT r.lead_id, 'click', c.trackflow_event_id, c.trackflow_occurred_at,
                        COALESCE(c.trackflow_channel, ''), COALESCE(c.trackflow_source, ''),
                        COALESCE(c.trackflow_medium, ''), COALESCE(c.trackflow_campaign, ''),
                        COALESCE(c.trackflow_content, ''), COALESCE(c.trackflow_term, ''),
                        v.visitor_key, c.link_id, c.campaign_id
-                  FROM crm_lead_trackflow_visitor_rel rel
+                  FROM unnest(%(leads)s::int[], %(since)s::timestamp[]) AS r(lead_id, since)
+                  JOIN crm_lead_trackflow_visitor_rel rel ON rel.lead_id = r.lead_id
                   JOIN trackflow_visitor v ON v.id = rel.visitor_id
-                  JOIN link_tracker_click c ON c.trackflow_visitor_id = v.id
-                 WHERE rel.lead_id = ANY(%(leads)s)
-                   AND c.trackflow_counts AND c.trackflow_event_id IS NOT NULL
+                  JOIN LATERAL (
+                    SELECT * FROM link_tracker_click recent
+                     WHERE recent.trackflow_visitor_id = v.id
+                       AND recent.trackflow_occurred_at >= r.since
+                       AND recent.trackflow_counts AND recent.trackflow_event_id IS NOT NULL
+                     UNION ALL
+                    (SELECT * FROM link_tracker_click earlier
+                      WHERE earlier.trackflow_visitor_id = v.id
+                        AND earlier.trackflow_occurred_at < r.since
+                        AND earlier.trackflow_counts AND earlier.trackflow_event_id IS NOT NULL
+                      ORDER BY earlier.trackflow_occurred_at DESC,
+                               earlier.trackflow_event_id COLLATE "C" DESC
+                      LIMIT 1)
+                  ) c ON TRUE
                  UNION ALL
                 SELECT rel.lead_id, 'visit', e.event_id, e.timestamp,
                        COALESCE(e.channel, ''), COALESCE(e.source, ''), COALESCE(e.medium, ''),
@@ -344,7 +364,8 @@ class LeadStore(BaseStore):
                   LEFT JOIN utm_campaign named ON named.name = e.campaign
                  WHERE rel.lead_id = ANY(%(leads)s)
                 """,
-                leads=lead_ids,
+                leads=list(from_when),
+                since=[text_time(moment) for moment in from_when.values()],
             )
         )
 

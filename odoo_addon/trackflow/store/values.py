@@ -23,7 +23,7 @@ def naive(moment):
 
 def text_time(moment):
     """`naive` for a JSON recordset."""
-    return naive(moment).isoformat()
+    return moment.astimezone(timezone.utc).isoformat().removesuffix("+00:00")
 
 
 def aware(moment):

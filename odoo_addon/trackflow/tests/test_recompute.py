@@ -139,6 +139,35 @@ class TestRecompute(TrackflowCase):
             untouched = [row for row in ids[0] if row[1] != self.deals[3].id]
             self.assertEqual([row for row in mended[0] if row in untouched], untouched, wrong)
 
+    def test_the_comparison_forgets_what_is_deleted(self):
+        credits = self.env["trackflow.model.credit"]
+        model = self.env["trackflow.attribution.model"].create({"name": "Own", "rule": "linear"})
+        company = self.env["res.company"].create({"name": "Short-lived"})
+        currency = self.env["res.currency"].create({"name": "XTF", "symbol": "x"})
+        while credits._compare(100):
+            pass
+        self.assertTrue(credits.search([("attribution_model_id", "=", model.id)]))
+        [kept] = credits.search([("attribution_model_id", "=", self.linear.id)], limit=1)
+        for record, column in ((model, None), (company, "company_id"), (currency, "currency_id")):
+            if column:
+                self.env.cr.execute(
+                    SQL(
+                        "UPDATE trackflow_model_credit SET %s = %s WHERE id = %s",
+                        SQL.identifier(column),
+                        record.id,
+                        kept.id,
+                    )
+                )
+            record.unlink()
+            for name in ("attribution_model_id", "company_id", "currency_id"):
+                found = self.env.execute_query(
+                    SQL("SELECT DISTINCT %s FROM trackflow_model_credit", SQL.identifier(name))
+                )
+                ids = [row_id for (row_id,) in found if row_id]
+                self.assertEqual(len(credits[name].browse(ids).exists()), len(ids), name)
+            while credits._compare(100):
+                pass
+
     def test_many_deals_of_a_model_are_left_to_the_job(self):
         self.deals.trackflow_attribution_model_id = self.linear
         with patch.object(trackflow_attribution_model, "AT_ONCE", 3):

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
+from datetime import datetime
 
 from sqlalchemy import and_, bindparam, delete, not_, or_, select, update
 
@@ -105,7 +106,9 @@ class LeadStore(BaseStore):
             self.connection.execute(delete(stale_lead).where(self.among(stale_lead.c.ref, taken)))
         return taken
 
-    def touches(self, lead_refs: Collection[str]) -> Mapping[str, Sequence[Touch]]:
+    def touches(
+        self, lead_refs: Collection[str], since: Mapping[str, datetime] | None = None
+    ) -> Mapping[str, Sequence[Touch]]:
         if not lead_refs:
             return {}
         current = self.winners(merged_lead, lead_refs)

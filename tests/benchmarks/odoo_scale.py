@@ -1,9 +1,11 @@
 """The addon on a year of a busy company: screens, click job, recomputation.
 
 One million clicks of 150,000 visitors in 720,000 visits, 20,000 deals under eight models, from the
-generator in the addon's tests. SCALE makes all of it smaller, for a look that takes a minute:
+generator in the addon's tests. SCALE makes all of it smaller, for a look that takes a minute, and
+DEALS sets the number of deals alone, of which there are no more than visitors:
 
-    make bench SCALE=0.02        python -m tests.benchmarks odoo_scale
+    SCALE=0.02 python -m tests.benchmarks odoo_scale
+    DEALS=100000 python -m tests.benchmarks odoo_scale
 """
 
 from __future__ import annotations
@@ -16,13 +18,16 @@ from typing import Any
 from tests.environment import odoo_server
 
 SCALE = float(os.environ.get("SCALE", "1"))
+DEALS = int(os.environ.get("DEALS", "0"))
 QUEUED = 20_000
 ONE_BY_ONE = 200
 """So many deals are split one by one, which takes long; it takes equally long for each."""
 
 DATA = """
+from dataclasses import replace
 from odoo.addons.trackflow.tests import scale
 sizes = scale.Sizes().scaled(SCALE)
+sizes = replace(sizes, deals=min(DEALS or sizes.deals, sizes.visitors))
 scale.fill(env, sizes)
 env["trackflow.attribution.model"].create(
     [{"name": rule, "rule": rule} for rule in ("last_non_direct", "w_shaped", "full_path")])
@@ -152,7 +157,7 @@ def main() -> list[str]:
     """Print the figures; the targets that were missed, in words."""
     options = ["--max-cron-threads=0"]
     with odoo_server.fresh(["trackflow"], options=options) as odoo:
-        settings = f"SCALE, QUEUED, ONE_BY_ONE = {SCALE}, {QUEUED}, {ONE_BY_ONE}\n"
+        settings = f"SCALE, DEALS, QUEUED, ONE_BY_ONE = {SCALE}, {DEALS}, {QUEUED}, {ONE_BY_ONE}\n"
         odoo.shell(settings + DATA)
         odoo.sql("VACUUM ANALYZE")
         jobs = _found(odoo.shell(settings + TIMER + JOBS))

@@ -2,6 +2,8 @@ from datetime import datetime, timezone
 
 from odoo import api, models
 
+from trackflow_core.attribution.fits import no_progress
+
 from ..demo.story import Story
 from ..engine import build_engine
 
@@ -50,6 +52,7 @@ class TrackflowDemo(models.AbstractModel):
         for deal in story.deals:
             engine.apply_deal(deal)
         self._hand_to_salesperson()
+        self._learn()
 
     @api.model
     def _create_links(self):
@@ -95,3 +98,24 @@ class TrackflowDemo(models.AbstractModel):
         )
         for number, lead in enumerate(pending):
             lead.stage_id = stages[number % len(stages)]
+
+    @api.model
+    def _learn(self):
+        """A model that has learned from the story, where the plugin that brings it is installed."""
+        plugins = self.env["trackflow.plugin"].with_context(active_test=False)
+        plugins._synchronise()
+        plugin = plugins.search([("name", "=", "data_driven"), ("installed", "=", True)])
+        if not plugin:
+            return
+        plugin.active = True
+        model = self.env["trackflow.attribution.model"].create(
+            {
+                "name": "Markov Chain",
+                "description": "A channel earns by the deals that would be lost without it, as "
+                "learned from all journeys. With few deals the split stays close to Position Based.",
+                "sequence": 60,
+                "rule": "markov",
+            }
+        )
+        model._fit(no_progress)
+        model.fit_state = "done"

@@ -184,6 +184,17 @@ class TestModelFit(TrackflowCase):
         model.action_fit()
         self.assertEqual(model.fit_state, "waiting")
 
+    def test_the_demo_has_a_model_that_learned(self):
+        self.world()
+        self.model.active = False
+        plugins = self.env["trackflow.plugin"].search([("name", "=", "data_driven")])
+        plugins.active = False
+        self.env["trackflow.demo"]._learn()
+        self.assertTrue(plugins.active)
+        learned = self.env["trackflow.attribution.model"].search([("rule", "=", "markov")])
+        self.assertEqual(learned.fit_id.conversions, 3)
+        self.assertIn("Not enough data", learned.fit_note)
+
     def test_the_rules_come_by_the_hook(self):
         self.assertIn("markov", plugin_hooks(self.env).rules)
 
@@ -252,9 +263,9 @@ class TestComparison(TrackflowCase):
         self.world()
         comparison = self.comparison()
         self.assertFalse(comparison.simulation)
-        comparison.write(
-            {"source_id": self.campaign.id, "target_id": self.autumn.id, "percent": 10.0}
-        )
+        with Form(comparison) as form:
+            form.source_id, form.target_id, form.percent = self.campaign, self.autumn, 10.0
+            self.assertIn("First Touch</td>", form.simulation)
         text = " ".join(str(comparison.simulation).split())
         # A tenth of 600 less under first touch, a tenth more under last, nothing under linear.
         self.assertIn("5.00", text)

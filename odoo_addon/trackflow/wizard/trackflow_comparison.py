@@ -205,8 +205,12 @@ class TrackflowComparison(models.TransientModel):
 
     def _columns(self, found):
         """Key and name of each model, in the order of the comparison."""
-        names = {str(model.id): model.name for model in self.model_ids}
+        names = self._model_names()
         return [(key, names.get(key, key)) for key in found.models]
+
+    def _model_names(self):
+        """The models' names by what the comparison calls them, also while a form is edited."""
+        return {str(model._origin.id): model.name for model in self.model_ids}
 
     def _campaigns(self, found):
         """The campaigns of the comparison by the name that touches carry."""
@@ -264,7 +268,7 @@ class TrackflowComparison(models.TransientModel):
         }
 
     def _flip(self, flip, campaigns):
-        names = {str(model.id): model.name for model in self.model_ids}
+        names = self._model_names()
 
         def title(name):
             return campaigns[name].title if name in campaigns else name

@@ -322,6 +322,7 @@ class Api:
             address=anonymise(address),
             request=masked(request.body[: self._settings.max_body], request.path, limit),
             response=masked(response.body, request.path, limit) if keep else "",
+            kept=not response.told_nothing,
         )
 
 

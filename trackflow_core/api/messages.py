@@ -45,11 +45,16 @@ class Request:
 
 @dataclass(frozen=True, slots=True)
 class Response:
-    """An HTTP response; header names are lower case."""
+    """An HTTP response; header names are lower case.
+
+    `told_nothing` is of an answer to a program that asks again and again what is new: such are
+    counted, and not written to the request log.
+    """
 
     status: int
     headers: Mapping[str, str] = field(default_factory=dict)
     body: bytes = b""
+    told_nothing: bool = False
 
 
 @dataclass(frozen=True, slots=True)

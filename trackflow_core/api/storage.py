@@ -159,7 +159,7 @@ class LoggedRequest:
     """One answered request; bodies are masked and cut before they come here.
 
     `key_id` is "" for a request without a good key. `duration` is in milliseconds, `address`
-    anonymised. The host chooses `id`.
+    anonymised. One that is not `kept` is only counted on its key. The host chooses `id`.
     """
 
     requested_at: datetime
@@ -172,6 +172,7 @@ class LoggedRequest:
     request: str = ""
     response: str = ""
     id: str = ""
+    kept: bool = True
 
 
 @dataclass(frozen=True, slots=True)

@@ -140,8 +140,9 @@ class MemoryCatalog:
 
     def log(self, entries: Sequence[LoggedRequest]) -> None:
         for entry in entries:
-            entry = replace(entry, id=str(next(self._numbers)))
-            self._state.records[LoggedRequest, entry.id] = entry
+            if entry.kept:
+                entry = replace(entry, id=str(next(self._numbers)))
+                self._state.records[LoggedRequest, entry.id] = entry
             key = self._state.records.get((ApiKey, entry.key_id))
             if key:
                 last = max(entry.requested_at, key.last_used_at or entry.requested_at)

@@ -299,6 +299,14 @@ class CatalogContract:
         assert catalog.purge(LoggedRequest, at(minutes=2)) == 2
         assert len(catalog.page(LoggedRequest, Query()).items) == 2
 
+    def test_a_request_may_be_counted_only(self) -> None:
+        catalog, _ = self.new_host(())
+        catalog.create([ApiKey("keyOne", "One", "0" * 64, frozenset())])
+        poll = LoggedRequest(at(minutes=1), "GET", "/edge/links", 200, 3, "keyOne", kept=False)
+        catalog.log([poll])
+        assert catalog.read(ApiKey, ["keyOne"])["keyOne"].usage_count == 1
+        assert catalog.page(LoggedRequest, Query()).items == ()
+
     def test_an_answer_is_kept_once(self) -> None:
         catalog, store = self.new_host(())
         begun = Idempotency("keyOne:abc", "f" * 64, START)

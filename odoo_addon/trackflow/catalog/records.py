@@ -214,8 +214,10 @@ class Links(Records):
         known = {
             record.id: record for record in self.records.search([("id", "in", [*dict(found)])])
         }
+        # A copy ends at the same midnight as its link, which knows the company's.
+        zone = self.env.company.sudo().partner_id.tz or "UTC"
         links = tuple(
-            replace(self._link(known[number]), code=code)
+            replace(self._link(known[number]), code=code, zone=known[number].trackflow_zone or zone)
             for number, _moment in found
             if number in known
             for code in known[number].link_code_ids.mapped("code")

@@ -33,7 +33,7 @@ class TrackflowApiRequestLog(models.Model):
 
     @api.model
     def _log(self, entries):
-        """Keep these entries and count them on their keys, by two statements."""
+        """Keep these entries and count all of them on their keys, by two statements."""
         rows = [
             {
                 "place": place,
@@ -46,6 +46,7 @@ class TrackflowApiRequestLog(models.Model):
                 "ip_address": entry.address,
                 "request_data": entry.request,
                 "response_data": entry.response,
+                "kept": entry.kept,
             }
             for place, entry in enumerate(entries)
         ]
@@ -65,7 +66,7 @@ class TrackflowApiRequestLog(models.Model):
                   LEFT JOIN trackflow_api_key k ON k.key_prefix = r.key_prefix
                  ORDER BY r.place
                 """,
-                json.dumps(rows),
+                json.dumps([row for row in rows if row["kept"]]),
             )
         )
         used = Counter(row["key_prefix"] for row in rows if row["key_prefix"])

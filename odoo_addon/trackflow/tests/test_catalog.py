@@ -4,6 +4,7 @@ from odoo.addons.trackflow.catalog import OdooCatalog
 from odoo.addons.trackflow.store import OdooStore
 from odoo.tests import TransactionCase, tagged
 
+from trackflow_core.model import Link
 from trackflow_core.testing.catalogs import CatalogContract
 
 from . import test_store
@@ -31,6 +32,21 @@ class TestOdooCatalog(CatalogContract, TransactionCase):
         for link in links:
             self._make_link(link)
         return OdooCatalog(self.env), OdooStore(self.env)
+
+    def test_copies_of_links_have_the_zone_of_the_company(self):
+        codes = ("zoneOne", "zoneTwo")
+        catalog, _store = self.new_host(
+            [
+                Link(code, f"https://shop.example/{code}", "google", "cpc", "spring")
+                for code in codes
+            ]
+        )
+        self.env.company.partner_id.tz = "Europe/Berlin"
+        for code, zone in zip(codes, (False, "Asia/Tokyo"), strict=True):
+            link = self.env["link.tracker"].search([("link_code_ids.code", "=", code)])
+            link.trackflow_zone = zone
+        zones = {link.code: link.zone for link in catalog.changed_links("", 500).links}
+        self.assertEqual([zones[code] for code in codes], ["Europe/Berlin", "Asia/Tokyo"])
 
     def link(self, link):
         return replace(link, zone=self.env.company.partner_id.tz or "UTC")

@@ -66,13 +66,22 @@ class Pair:
     def upstream(self) -> Any:
         return self.serving(self.folder / "upstream", store=str(self.store), port=self.port)
 
+    def copy(self) -> None:
+        """Let an edge copy the upstream's links, so that others can begin without upstream."""
+        with self.upstream(), self._edge("copy") as edge:
+            _until(lambda: edge.get("/r/offer22").status_code == 302, "no copy of the links")
+            _until(lambda: edge.health()["spooled"] == 0, "facts stay in the spool")
+
     def edge(self, name: str, **settings: str) -> Any:
-        """An edge in a folder of its own, which begins with a copy that an earlier one made."""
-        folder, first = self.folder / name, self.folder / "follows"
-        if not folder.exists() and first.exists():
+        """An edge in a folder of its own, which begins with a copy of the links."""
+        folder = self.folder / name
+        if not folder.exists():
             folder.mkdir()
-            for file in first.glob("trackflow.sqlite*"):
+            for file in (self.folder / "copy").glob("trackflow.sqlite*"):
                 shutil.copy(file, folder)
+        return self._edge(name, **settings)
+
+    def _edge(self, name: str, **settings: str) -> Any:
         return self.serving(
             self.folder / name,
             upstream=f"http://127.0.0.1:{self.port}",
@@ -96,6 +105,7 @@ class Pair:
 @pytest.fixture(scope="module")
 def pair(serving: Any, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Pair]:
     made = Pair(serving, tmp_path_factory.mktemp("edge"))
+    made.copy()
     yield made
     made.database.close()
 
@@ -109,9 +119,8 @@ def _click(edge: Any, number: int, **headers: str) -> Sequence[int]:
 
 @pytest.mark.slow
 def test_links_follow_and_visitors_are_known_upstream(pair: Pair) -> None:
-    before = pair.recorded()
     with pair.upstream() as upstream, pair.edge("follows") as edge:
-        _until(lambda: edge.get("/r/offer22").status_code == 302, "no copy of the links")
+        before = pair.recorded()
         answer = edge.get("/r/offer22?gclid=X")
         assert answer.headers["Location"].startswith("https://shop.example/offer?a=1&utm_source")
         visitor_keys = [keys.derive(SECRET, "visitor")]

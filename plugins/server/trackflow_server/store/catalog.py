@@ -318,14 +318,8 @@ class SqlCatalog:
     def log(self, entries: Sequence[LoggedRequest]) -> None:
         if not entries:
             return
-        names = ("requested_at", "method", "path", "status", "duration", "key_id", "address")
-        self._connection.execute(
-            schema.api_request.insert(),
-            [
-                {name: getattr(entry, name) for name in (*names, "request", "response")}
-                for entry in entries
-            ],
-        )
+        if kept := [_of(entry, _REQUEST) for entry in entries if entry.kept]:
+            self._connection.execute(schema.api_request.insert(), kept)
         key = schema.api_key.c
         used: dict[str, list[datetime]] = {}
         for entry in entries:

@@ -205,7 +205,9 @@ class _Cluster:
             stderr=subprocess.DEVNULL,
             start_new_session=True,
         )
-        _OUTLIVE_US.extend((process, keeper))
+        for outliving in (process, keeper):
+            # They are the keeper's from now on: to leave them behind is no mistake to warn of.
+            outliving.returncode = 0
 
     def _answers(self) -> bool:
         try:
@@ -225,10 +227,6 @@ class _Cluster:
             ],
             self.home,
         )  # fmt: skip
-
-
-# Kept, because dropping a process that runs is a warning.
-_OUTLIVE_US: list[subprocess.Popen[bytes]] = []
 
 
 def _identity() -> dict[str, Any]:

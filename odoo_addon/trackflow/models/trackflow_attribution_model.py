@@ -78,6 +78,17 @@ class TrackflowAttributionModel(models.Model):
     def _selection_rule(self):
         return [(rule.name, rule.title) for rule in self._rules().values()]
 
+    @api.onchange("rule")
+    def _onchange_rule(self):
+        rules = self._rules()
+        written = self.description not in {
+            False,
+            "",
+            *(rule.description for rule in rules.values()),
+        }
+        if self.rule in rules and not written:
+            self.description = rules[self.rule].description
+
     @api.depends_context("company")
     def _compute_is_default(self):
         default = self.env.company.trackflow_attribution_model_id

@@ -184,6 +184,17 @@ class TestModelFit(TrackflowCase):
         model.action_fit()
         self.assertEqual(model.fit_state, "waiting")
 
+    def test_a_rule_describes_its_model_until_somebody_does(self):
+        rules = plugin_hooks(self.env).rules
+        with Form(self.env["trackflow.attribution.model"].with_user(self.manager)) as form:
+            form.name = "Chosen"
+            form.rule = "linear"
+            form.rule = "shapley"
+            self.assertEqual(form.description, rules["shapley"].description)
+            form.description = "What my board asked for"
+            form.rule = "linear"
+        self.assertEqual(form.record.description, "What my board asked for")
+
     def test_the_demo_has_a_model_that_learned(self):
         self.world()
         self.model.active = False

@@ -13,7 +13,7 @@ from trackflow_frappe.connection import FrappeConnection
 from trackflow_frappe.mapping import events_of
 from trackflow_frappe.options import FrappeOptions
 from trackflow_frappe.site import Site
-from trackflow_http import Pace
+from trackflow_http import Pace, signed
 
 
 class FrappeConnector:
@@ -50,4 +50,4 @@ class FrappeConnector:
 
     def new_secret(self) -> str:
         """A fresh secret for the site's webhooks."""
-        return signature.new_secret()
+        return signed.new_secret()

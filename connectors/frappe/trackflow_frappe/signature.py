@@ -9,16 +9,13 @@ from __future__ import annotations
 import base64
 import hashlib
 import hmac
-import json
-import secrets as csprng
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Sequence
 
 from trackflow_core.errors import ConfigError, InvalidEvent
 from trackflow_core.ports import Delivery, IncomingRequest
+from trackflow_http import signed
 
 HEADER = "x-frappe-webhook-signature"
-MAX_BODY_BYTES = 1024 * 1024
 
 
 def sign(body: bytes, secret: str) -> str:
@@ -32,34 +29,15 @@ def check(request: IncomingRequest, secrets: Sequence[str]) -> Delivery:
     A repeated delivery has the same body, hence the same id. Raises InvalidEvent when the request
     is not authentic or no JSON object, ConfigError without secrets.
     """
-    if len(request.body) > MAX_BODY_BYTES:
-        raise InvalidEvent(f"The body has {len(request.body)} bytes; at most {MAX_BODY_BYTES}.")
+    signed.check_size(request.body)
     given = request.headers.get(HEADER, "")
     if not given:
         raise InvalidEvent(f"The header {HEADER} is missing: enable security in Frappe's webhook.")
     if not secrets:
         raise ConfigError("This connector has no webhook secret: create one, then provision.")
-    candidate = given.encode() if given.isascii() else b""
-    if not any(
-        hmac.compare_digest(sign(request.body, secret).encode(), candidate) for secret in secrets
-    ):
+    if not signed.is_one_of(given, (sign(request.body, secret) for secret in secrets)):
         raise InvalidEvent(
             f"The header {HEADER} does not match: provision the connector again, so that Frappe "
             "signs with its secret."
         )
-    return Delivery(hashlib.sha256(request.body).hexdigest(), _decoded(request.body))
-
-
-def new_secret() -> str:
-    """A fresh secret: 256 random bits."""
-    return csprng.token_urlsafe(32)
-
-
-def _decoded(body: bytes) -> Mapping[str, Any]:
-    try:
-        payload = json.loads(body, parse_float=str)
-    except (ValueError, RecursionError):
-        raise InvalidEvent("The body is no JSON: provision the connector again.") from None
-    if not isinstance(payload, dict):
-        raise InvalidEvent("The body is no JSON object: provision the connector again.")
-    return payload
+    return signed.delivery_of(request.body, "provision the connector again.")

@@ -8,7 +8,7 @@ from typing import Any
 
 from trackflow_core.connectors import Capabilities, Instance, Webhooks
 from trackflow_core.ports import Delivery, Event, IncomingRequest
-from trackflow_http import Pace
+from trackflow_http import Pace, signed
 from trackflow_twenty import signature
 from trackflow_twenty.connection import TwentyConnection
 from trackflow_twenty.mapping import events_of
@@ -54,4 +54,4 @@ class TwentyConnector:
 
     def new_secret(self) -> str:
         """A fresh secret for the workspace's webhook."""
-        return signature.new_secret()
+        return signed.new_secret()

@@ -8,19 +8,16 @@ from __future__ import annotations
 
 import hashlib
 import hmac
-import json
-import secrets as csprng
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from datetime import datetime, timedelta, timezone
-from typing import Any
 
 from trackflow_core.errors import ConfigError, InvalidEvent
 from trackflow_core.ports import Delivery, IncomingRequest
+from trackflow_http import signed
 
 SIGNATURE = "x-twenty-webhook-signature"
 TIMESTAMP = "x-twenty-webhook-timestamp"
 TOLERANCE = timedelta(minutes=5)
-MAX_BODY_BYTES = 1024 * 1024
 _DIGITS = 13
 """Of milliseconds since 1970, until the year 2286."""
 
@@ -37,8 +34,7 @@ def check(request: IncomingRequest, secrets: Sequence[str], now: datetime) -> De
     Raises InvalidEvent when the request is not authentic, is stale or no JSON object, ConfigError
     without secrets.
     """
-    if len(request.body) > MAX_BODY_BYTES:
-        raise InvalidEvent(f"The body has {len(request.body)} bytes; at most {MAX_BODY_BYTES}.")
+    signed.check_size(request.body)
     if not secrets:
         raise ConfigError("This connector has no webhook secret: create one, then provision.")
     given = request.headers.get(SIGNATURE, "")
@@ -48,11 +44,8 @@ def check(request: IncomingRequest, secrets: Sequence[str], now: datetime) -> De
         raise InvalidEvent(f"The header {missing} is missing: give Twenty's webhook a secret.")
     if not (timestamp.isascii() and timestamp.isdigit() and len(timestamp) == _DIGITS):
         raise InvalidEvent(f"The header {TIMESTAMP} is no time in milliseconds.")
-    candidate = given.encode() if given.isascii() else b""
-    if not any(
-        hmac.compare_digest(sign(request.body, timestamp, secret).encode(), candidate)
-        for secret in secrets
-    ):
+    expected = (sign(request.body, timestamp, secret) for secret in secrets)
+    if not signed.is_one_of(given, expected):
         raise InvalidEvent(
             f"The header {SIGNATURE} does not match: provision the connector again, so that Twenty "
             "signs with its secret."
@@ -63,19 +56,4 @@ def check(request: IncomingRequest, secrets: Sequence[str], now: datetime) -> De
             f"The request was signed at {sent.isoformat()}, more than five minutes from now: "
             "set the clocks of both servers."
         )
-    return Delivery(hashlib.sha256(request.body).hexdigest(), _decoded(request.body))
-
-
-def new_secret() -> str:
-    """A fresh secret: 256 random bits."""
-    return csprng.token_urlsafe(32)
-
-
-def _decoded(body: bytes) -> Mapping[str, Any]:
-    try:
-        payload = json.loads(body, parse_float=str)
-    except (ValueError, RecursionError):
-        raise InvalidEvent("The body is no JSON: is it Twenty that sends it?") from None
-    if not isinstance(payload, dict):
-        raise InvalidEvent("The body is no JSON object: is it Twenty that sends it?")
-    return payload
+    return signed.delivery_of(request.body, "is it Twenty that sends it?")

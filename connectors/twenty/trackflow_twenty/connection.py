@@ -116,11 +116,7 @@ class TwentyConnection:
             self._workspace.page(kind, "", "updatedAt[AscNullsFirst]")
             findings.append(Finding(f"Each {kind} can be read."))
         findings += self._stages_exist(schemas[OPPORTUNITY].stages)
-        missing = [
-            f"{item.label} ({item.object})"
-            for item in provision.FIELDS
-            if item.name not in schemas[item.object].fields
-        ]
+        missing = [f"{item.label} ({item.object})" for item in provision.missing_fields(schemas)]
         findings.append(
             Finding(f"Fields are missing: {', '.join(missing)}.", False, "Provision the connector.")
             if missing

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 from trackflow_core.connectors import Change, Instance
 from trackflow_twenty.mapping import OPPORTUNITY, PERSON, TOKEN
-from trackflow_twenty.workspace import Workspace
+from trackflow_twenty.workspace import Schema, Workspace
 
 OPERATIONS = (
     *(f"{PERSON}.{event}" for event in ("created", "updated")),
@@ -56,16 +56,15 @@ def fields_of(kind: str) -> Sequence[Field]:
     return [field for field in FIELDS if field.object == kind and field.holds]
 
 
-def missing_fields(workspace: Workspace) -> Sequence[Field]:
+def missing_fields(schemas: Mapping[str, Schema]) -> Sequence[Field]:
     """The custom fields that do not exist yet."""
-    schemas = workspace.schemas()
     return [field for field in FIELDS if field.name not in schemas[field.object].fields]
 
 
 def provision(workspace: Workspace, instance: Instance, dry_run: bool) -> Sequence[Change]:
     """Make what is missing, and mend the webhook when it differs."""
     schemas, changes = workspace.schemas(), []
-    for field in missing_fields(workspace):
+    for field in missing_fields(schemas):
         changes.append(Change("create", f"the field {field.label} of a {field.object}"))
         if not dry_run:
             workspace.create_field(schemas[field.object], field.name, field.label, field.type)

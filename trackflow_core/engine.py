@@ -147,16 +147,7 @@ class Engine:
         homes = {
             event.click.event_id: session.id for session, members in arranged for event in members
         }
-        saved = [
-            ClickEvent(
-                event.click,
-                event.agent,
-                event.source,
-                homes.get(event.click.event_id),
-                event.returns,
-            )
-            for event in events
-        ]
+        saved = [replace(event, session_id=homes.get(event.click.event_id)) for event in events]
         self._store.save_visits(saved, [session for session, _ in arranged])
         new = {event.click.event_id for event in events}
         moved = {

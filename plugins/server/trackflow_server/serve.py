@@ -35,9 +35,8 @@ _ASKED_SECONDS = 0.05
 def serve(config: ServerConfig, answers: Callable[[], None] | None = None) -> None:
     """Serve until SIGTERM or SIGINT, then answer what has begun and leave nothing behind.
 
-    `answers` is called, in a thread of its own, as soon as requests are answered.
     This process works behind the answers, which are given by another, so that neither waits for
-    the other's Python.
+    the other's Python. `answers` is called, in a thread of its own, as soon as that one listens.
     """
     logs.configure(config)
     loaded = hooks.load()

@@ -26,8 +26,9 @@ from trackflow_frappe import FrappeConnection, FrappeConnector, FrappeOptions
 from trackflow_frappe.mapping import DEAL, LEAD
 from trackflow_frappe.provision import FIELDS, fields_of
 from trackflow_frappe.signature import sign
-from trackflow_frappe.testing import FrappeDouble, Sent
+from trackflow_frappe.testing import FrappeDouble
 from trackflow_http import Pace
+from trackflow_http.testing import Sent
 
 UTC = timezone.utc
 QUICK = Pace(per_second=0, sleep=lambda seconds: None)

@@ -18,7 +18,6 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta, timezone
 from email.utils import format_datetime
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 from urllib.parse import parse_qs, unquote, urlsplit
 from zoneinfo import ZoneInfo
@@ -27,6 +26,7 @@ from jinja2.sandbox import SandboxedEnvironment
 
 from trackflow_frappe.mapping import DEAL, LEAD
 from trackflow_frappe.signature import sign
+from trackflow_http.testing import Sent, listening
 
 Doc = dict[str, Any]
 
@@ -88,15 +88,6 @@ class _Refused(Exception):
 
 
 @dataclass
-class Sent:
-    """A webhook that waits in Frappe's queue."""
-
-    url: str
-    headers: Mapping[str, str]
-    body: bytes
-
-
-@dataclass
 class _Table:
     docs: dict[str, Doc] = field(default_factory=dict)
     version: int = 0
@@ -134,7 +125,7 @@ class FrappeDouble:
         self._random = random.Random(7)  # noqa: S311 -- repeatable stamps, not secrets
         self._jinja = SandboxedEnvironment()
         self._lock = threading.RLock()
-        self._server: ThreadingHTTPServer | None = None
+        self._url = ""
         for name, kind, probability in _DEAL_STATUSES:
             self._put("CRM Deal Status", name, type=kind, deal_status=name, probability=probability)
         for name, kind in _LEAD_STATUSES:
@@ -146,23 +137,15 @@ class FrappeDouble:
     @property
     def url(self) -> str:
         """The address of the running site."""
-        if self._server is None:
+        if not self._url:
             raise RuntimeError("The site does not run: use running().")
-        return f"http://127.0.0.1:{self._server.server_address[1]}"
+        return self._url
 
     @contextmanager
     def running(self) -> Iterator[FrappeDouble]:
         """Listens on a free port of loopback."""
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), _handler(self))
-        self._server.daemon_threads = True
-        thread = threading.Thread(target=self._server.serve_forever, args=(0.01,), daemon=True)
-        thread.start()
-        try:
+        with listening(self.answer, ("GET", "POST", "PUT", "DELETE")) as self._url:
             yield self
-        finally:
-            self._server.shutdown()
-            self._server.server_close()
-            thread.join()
 
     # -- what tests do past the API --------------------------------------------------------
 
@@ -594,34 +577,6 @@ class FrappeDouble:
 
 class _Attributes(dict[str, Any]):
     __getattr__ = dict.get
-
-
-def _handler(site: FrappeDouble) -> type[BaseHTTPRequestHandler]:
-    class Handler(BaseHTTPRequestHandler):
-        protocol_version = "HTTP/1.1"
-        # Headers and body in one packet: small ones would wait for each other.
-        wbufsize = -1
-        disable_nagle_algorithm = True
-
-        def answer(self) -> None:
-            length = int(self.headers.get("Content-Length") or 0)
-            body = self.rfile.read(length)
-            authorization = self.headers.get("Authorization", "")
-            status, headers, told = site.answer(self.command, self.path, authorization, body)
-            content = json.dumps(told).encode()
-            self.send_response_only(status)
-            own = {"Content-Type": "application/json", "Content-Length": str(len(content))}
-            for name, value in {**headers, **own}.items():
-                self.send_header(name, value)
-            self.end_headers()
-            self.wfile.write(content)
-
-        do_GET = do_POST = do_PUT = do_DELETE = answer
-
-        def log_message(self, *_: Any) -> None:
-            """Nothing: a test's output is its own."""
-
-    return Handler
 
 
 def _shown(doc: Doc, doctype: str) -> Doc:

@@ -15,13 +15,12 @@ import re
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from datetime import datetime, timedelta, timezone
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 from urllib.parse import parse_qsl, urlsplit
 from uuid import UUID
 
+from trackflow_http.testing import Sent, listening
 from trackflow_twenty.mapping import OPPORTUNITY, PERSON
 from trackflow_twenty.signature import SIGNATURE, TIMESTAMP, sign
 
@@ -73,15 +72,6 @@ class _Refused(Exception):
         self.status, self.kind, self.message = status, kind, message
 
 
-@dataclass
-class Sent:
-    """A webhook that waits in Twenty's queue."""
-
-    url: str
-    headers: Mapping[str, str]
-    body: bytes
-
-
 class TwentyDouble:
     """A workspace in memory: `insert`, `change` and `remove` do what its users do.
 
@@ -112,16 +102,8 @@ class TwentyDouble:
     @contextmanager
     def running(self) -> Iterator[TwentyDouble]:
         """This workspace, answering at `url`."""
-        server = ThreadingHTTPServer(("127.0.0.1", 0), _handler(self))
-        self.url = f"http://127.0.0.1:{server.server_address[1]}"
-        thread = threading.Thread(target=server.serve_forever, args=(0.01,))
-        thread.start()
-        try:
+        with listening(self.answer, ("GET", "POST", "PATCH", "DELETE")) as self.url:
             yield self
-        finally:
-            server.shutdown()
-            server.server_close()
-            thread.join()
 
     # -- what its users do -----------------------------------------------------------------
 
@@ -371,33 +353,6 @@ class TwentyDouble:
                 "X-Twenty-Webhook-Nonce": f"{self._random.getrandbits(128):032x}",
             }
             self.queue.append(Sent(webhook["targetUrl"], headers, body))
-
-
-def _handler(workspace: TwentyDouble) -> type[BaseHTTPRequestHandler]:
-    class Handler(BaseHTTPRequestHandler):
-        protocol_version = "HTTP/1.1"
-        # Headers and body in one packet: small ones would wait for each other.
-        wbufsize = -1
-        disable_nagle_algorithm = True
-
-        def answer(self) -> None:
-            body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
-            authorization = self.headers.get("Authorization", "")
-            status, headers, told = workspace.answer(self.command, self.path, authorization, body)
-            content = json.dumps(told).encode()
-            self.send_response(status)
-            own = {"Content-Type": "application/json", "Content-Length": str(len(content))}
-            for name, value in {**headers, **own}.items():
-                self.send_header(name, value)
-            self.end_headers()
-            self.wfile.write(content)
-
-        do_GET = do_POST = do_PATCH = do_DELETE = answer
-
-        def log_message(self, *_: Any) -> None:
-            """Nothing: a test's output is its own."""
-
-    return Handler
 
 
 def _stamp(at: datetime) -> str:

@@ -1,10 +1,10 @@
-"""Answers short links and the tracker around Odoo's dispatch, where odoo.conf loads the addon
-server-wide.
+"""Answers short links, the tracker and CRMs' webhooks around Odoo's dispatch, where odoo.conf loads
+the addon server-wide.
 
-A redirect then costs one INSERT: what it depends on stays in memory until the database says that
-something has changed. What is not an anonymous visitor's ordinary click goes on to Odoo, whose
-controllers use the same functions; so does everything for a second after a change, until Odoo's own
-caches have heard of it too.
+A redirect or a webhook then costs one INSERT: what it depends on stays in memory until the database
+says that something has changed. What is not an anonymous visitor's ordinary click, or a call of a
+connector that is ready, goes on to Odoo, whose controllers use the same functions; so does
+everything for a second after a change, until Odoo's own caches have heard of it too.
 """
 
 import json
@@ -14,6 +14,8 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime, timezone
+from functools import wraps
+from io import BytesIO
 from queue import Empty, Full, LifoQueue
 from threading import Lock
 from typing import Any
@@ -27,10 +29,12 @@ from werkzeug.middleware.proxy_fix import ProxyFix
 from werkzeug.wrappers import Request, Response
 
 from trackflow_core import tracker
+from trackflow_core.errors import TrackFlowError
 from trackflow_core.tracking import collect, consent, identity
 
-from . import collecting, redirects
+from . import collecting, receiving, redirects
 from .privacy import Hit, Rules
+from .receiving import Receiver
 from .store.clicks import queueing
 
 _logger = logging.getLogger(__name__)
@@ -40,6 +44,7 @@ CHANNEL = "trackflow_front"
 _LINKS = "/r/"
 _SCRIPT = "/trackflow/t.js"
 _COLLECT = "/trackflow/collect"
+_HOOKS = "/trackflow/hooks/"
 _CONSENT_COOKIE = "website_cookies_bar"
 _SETTLING_SECONDS = 1.0
 _MOST_HOSTS = 1000
@@ -64,7 +69,7 @@ class Site:
 
 
 class Front:
-    """Odoo's WSGI application with redirects and the tracker answered before it."""
+    """Odoo's WSGI application with redirects, tracker and webhooks answered before it."""
 
     def __init__(self, odoo) -> None:
         self._odoo = odoo
@@ -82,21 +87,24 @@ class Front:
             response = self._serve(environ, _script)
         elif method in ("POST", "OPTIONS") and path == _COLLECT:
             response = self._serve(environ, _collect)
+        elif method == "POST" and path.startswith(_HOOKS):
+            response = self._serve(environ, _receive)
         return (response or self._odoo)(environ, start_response)
 
     def _serve(self, environ, handle: "Handler") -> Response | None:
-        """The answer to an anonymous visitor; None where Odoo is to answer."""
+        """The answer to somebody who is not signed in; None where Odoo is to answer."""
         request = _request(environ)
         database = _database_of(request)
         if database is None:
             return None
         memory = self._memories.get(database) or self._remember(database)
         try:
-            site = memory.site(request.host)
-            hit = site and _hit(site, request)
-            return handle(memory, site, hit) if hit else None
+            return handle(memory, request)
         except psycopg2.Error:
             _logger.warning("Odoo answers %s by itself:", request.path, exc_info=True)
+            if 0 < (request.content_length or 0) <= receiving.MAX_BODY:
+                # Of what was read here Odoo would find nothing.
+                environ["wsgi.input"] = BytesIO(request.get_data())
             return None
 
     def _remember(self, database: str) -> "Memory":
@@ -129,6 +137,27 @@ class Memory:
                 self._sites[host] = env["trackflow.front"]._site(host) if known else None
         return self._sites.get(host)
 
+    def receiver(self, connector: str, instance: str, now: datetime) -> Receiver | None:
+        """A connector that takes calls; None where Odoo is to answer."""
+        if not self._is_settled():
+            return None
+        key, receivers = (connector, instance), self._receivers
+        if key not in receivers or receivers[key].is_over(now):
+            with self._environment() as env:
+                if "trackflow.connector" not in env:
+                    return None
+                try:
+                    receivers[key] = env["trackflow.connector"]._receiver(connector, instance)
+                except TrackFlowError:
+                    # Odoo finds the same and says why.
+                    return None
+        return receivers[key]
+
+    def take_in_soon(self) -> None:
+        """Call the job that takes in what connectors were told."""
+        with self._environment() as env:
+            env["trackflow.connector"]._take_in_soon()
+
     def link(self, code: str, host: str, user_id: int) -> redirects.Found | None:
         """The link of a code; None where there is none, or where Odoo is to answer."""
         name = host.partition(":")[0].lower()
@@ -149,14 +178,14 @@ class Memory:
             links[key] = redirects.Found.of(code, found[0])
         return links[key]
 
-    def execute(self, statement: SQL) -> None:
-        """Append to the queue; what was appended is durable when this returns."""
+    def execute(self, statement: SQL) -> list[tuple[Any, ...]]:
+        """Append to a queue, and give what it returns; it is durable by then."""
         try:
-            self._execute(statement)
+            return self._execute(statement)
         except psycopg2.OperationalError:
             # A connection that the database has closed; an event's id keeps it from being queued
             # twice.
-            self._execute(statement)
+            return self._execute(statement)
 
     def close(self) -> None:
         """End the connections that no request is using."""
@@ -164,7 +193,7 @@ class Memory:
         for connection in filter(None, (self._listener, *idle)):
             connection.close()
 
-    def _execute(self, statement) -> None:
+    def _execute(self, statement: SQL) -> list[tuple[Any, ...]]:
         try:
             connection = self._idle.get_nowait()
         except Empty:
@@ -172,10 +201,12 @@ class Memory:
         with connection.cursor() as cursor:
             # One statement is its own transaction here.
             cursor.execute(statement.code, statement.params)
+            returned = cursor.fetchall() if cursor.description else []
         try:
             self._idle.put_nowait(connection)
         except Full:
             connection.close()
+        return returned
 
     def _connect(self) -> Any:
         connection = psycopg2.connect(**self._dsn)
@@ -212,6 +243,7 @@ class Memory:
         # New ones: a request that still reads the old ones must not put anything into these.
         self._sites: dict[str, Site | None] = {}
         self._links: dict[tuple[str, str, int], redirects.Found] = {}
+        self._receivers: dict[tuple[str, str], Receiver] = {}
 
 
 def _request(environ) -> Request:
@@ -257,6 +289,22 @@ def _consent(told: str | None) -> consent.Consent:
     return consent.Consent.GRANTED if agreed else consent.Consent.DENIED
 
 
+Handler = Callable[[Memory, Request], Response | None]
+
+
+def _of_visitor(answer: Callable[[Memory, Site, Hit], Response | None]) -> Handler:
+    """Answer by the rules of the site that a visitor came to."""
+
+    @wraps(answer)
+    def handle(memory: Memory, request: Request) -> Response | None:
+        site = memory.site(request.host)
+        hit = site and _hit(site, request)
+        return answer(memory, site, hit) if hit else None
+
+    return handle
+
+
+@_of_visitor
 def _redirect(memory: Memory, site: Site, hit: Hit) -> Response | None:
     code = hit.http.path[len(_LINKS) :]
     found = memory.link(code, hit.http.host, site.user_id)
@@ -273,36 +321,55 @@ def _redirect(memory: Memory, site: Site, hit: Hit) -> Response | None:
         ("Cache-Control", "no-store"),
         *map(tuple, found.row["headers"] or ()),
     ]
-    return _response(hit, "", 302, headers, answer.visitor_id)
+    return _to_visitor(hit, "", 302, headers, answer.visitor_id)
 
 
+@_of_visitor
 def _script(_memory: Memory, _site: Site, hit: Hit) -> Response:
     response = Response(tracker.script(), headers=collecting.SCRIPT_HEADERS)
     return response.make_conditional(hit.http.environ)
 
 
+@_of_visitor
 def _collect(memory: Memory, site: Site, hit: Hit) -> Response | None:
     length = hit.http.content_length
     if hit.http.method == "POST" and (length is None or length > collect.MAX_BODY):
         return None
     reply = collecting.reply(hit, site.domains, datetime.now(timezone.utc))
     if reply.events:
-        try:
-            memory.execute(queueing(reply.events, site.place.country(hit.remote) or None))
-        except psycopg2.Error:
-            # The body is read, so Odoo can't do it instead; the page goes on.
-            _logger.exception("%s events of a website are lost.", len(reply.events))
-    return _response(hit, json.dumps(reply.data), reply.status, reply.headers, reply.visitor_id)
+        memory.execute(queueing(reply.events, site.place.country(hit.remote) or None))
+    return _to_visitor(hit, json.dumps(reply.data), reply.status, reply.headers, reply.visitor_id)
 
 
-Handler = Callable[[Memory, Site, Hit], Response | None]
+def _receive(memory: Memory, request: Request) -> Response | None:
+    if request.content_length is None or request.content_length > receiving.MAX_BODY:
+        return None
+    connector, _, instance = request.path[len(_HOOKS) :].partition("/")
+    now = datetime.now(timezone.utc)
+    receiver = memory.receiver(connector, instance, now)
+    if receiver is None:
+        return None
+    reply = receiving.ACCEPTED
+    try:
+        delivery = receiver.verify(receiving.incoming(request), now)
+    except TrackFlowError as error:
+        reply = receiving.refused(connector, instance, error)
+    else:
+        if any(alone for (alone,) in memory.execute(receiving.keeping(receiver, delivery, now))):
+            memory.take_in_soon()
+    return _response(json.dumps(reply.data), reply.status, reply.headers)
 
 
-def _response(hit: Hit, body: str, status: int, headers, visitor_id: str | None) -> Response:
-    response = Response(body, status, content_type="text/html; charset=utf-8")
-    response.headers.update([*headers, ("X-Content-Type-Options", "nosniff")])
+def _to_visitor(hit: Hit, body: str, status: int, headers, visitor_id: str | None) -> Response:
+    response = _response(body, status, headers)
     if visitor_id:
         response.set_cookie(**hit.cookie(visitor_id))
+    return response
+
+
+def _response(body: str, status: int, headers) -> Response:
+    response = Response(body, status, content_type="text/html; charset=utf-8")
+    response.headers.update([*headers, ("X-Content-Type-Options", "nosniff")])
     return response
 
 

@@ -1,8 +1,8 @@
-"""Webhooks verified and durably recorded: Odoo's own `base_automation`, TrackFlow in Odoo, and the
-standalone server.
+"""Webhooks verified and durably recorded: Odoo's own `base_automation`, TrackFlow in Odoo, in its
+controller and in front of the dispatch, and the standalone server.
 
 Eight clients on kept-alive connections send lead after lead, in alternating rounds of one run. The
-two Odoos have two workers each on a PostgreSQL that flushes to disk. Odoo's webhook checks nothing
+Odoos have two workers each on a PostgreSQL that flushes to disk. Odoo's webhook checks nothing
 but the secret address and makes a lead, which is all that it can record; ours check a signature and
 keep the delivery. Each side must hold as many records as it gave good answers.
 """
@@ -24,7 +24,7 @@ from itertools import count
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from tests.benchmarks import redirect_server
+from tests.benchmarks import redirect_odoo, redirect_server
 from tests.environment import odoo_server
 from tests.environment.odoo_server import RunningOdoo
 from trackflow_server import config as configuration
@@ -37,7 +37,8 @@ CLIENTS = 8
 WORKERS = 2
 ROUNDS = 3
 SECONDS = 6.0
-STANDALONE, IN_ODOO = 20, 3
+# Times Odoo's base_automation: itself, the controller, in front of the dispatch, standalone.
+WANTED = (1, 3, 10, 20)
 SECRET = new_secret()
 _AUTOMATION = """
 rule = env["base.automation"].create({
@@ -144,9 +145,17 @@ def main() -> list[str]:
     with (
         odoo_server.fresh(["base_automation", "crm"], workers=WORKERS) as plain,
         odoo_server.fresh(["trackflow"], workers=WORKERS) as tracked,
+        odoo_server.fresh(
+            ["trackflow"], workers=WORKERS, options=redirect_odoo.SERVER_WIDE
+        ) as front,
         _standalone() as server,
     ):
-        sides = (_automation(plain), _addon(tracked), server)
+        sides = (
+            _automation(plain),
+            _addon("TrackFlow in Odoo", tracked),
+            _addon("in front of the dispatch", front),
+            server,
+        )
         numbers = count(1)
         for side in sides:
             side.warm_up(numbers)
@@ -160,7 +169,7 @@ def main() -> list[str]:
     print(f"\nWebhooks durably recorded, {CLIENTS} clients, in one run")
     missed = []
     theirs = sides[0].per_second
-    for side, number, wanted in zip(sides, kept, (1, IN_ODOO, STANDALONE), strict=True):
+    for side, number, wanted in zip(sides, kept, WANTED, strict=True):
         times = side.per_second / theirs
         told = ", ".join(f"{n} x {status}" for status, n in sorted(side.statuses.items()))
         print(
@@ -180,11 +189,9 @@ def _automation(odoo: RunningOdoo) -> Side:
     return Side("Odoo's base_automation", odoo.url, path, lambda: _count(odoo, "crm_lead"))
 
 
-def _addon(odoo: RunningOdoo) -> Side:
+def _addon(name: str, odoo: RunningOdoo) -> Side:
     odoo.shell(_CONNECTOR.format(secret=SECRET))
-    return Side(
-        "TrackFlow in Odoo", odoo.url, _PATH, lambda: _count(odoo, "trackflow_connector_event")
-    )
+    return Side(name, odoo.url, _PATH, lambda: _count(odoo, "trackflow_connector_event"))
 
 
 def _count(odoo: RunningOdoo, table: str) -> int:

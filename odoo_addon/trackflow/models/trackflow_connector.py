@@ -1,10 +1,10 @@
 import json
 import re
-from datetime import timedelta
+from datetime import timedelta, timezone
+from functools import partial
 
 from odoo import api, fields, models, tools
 from odoo.exceptions import ValidationError
-from odoo.tools import SQL
 
 from trackflow_core.connectors import (
     Finding,
@@ -21,14 +21,13 @@ from trackflow_core.options import configure, options_of
 from trackflow_core.outbox import CONNECTOR
 from trackflow_core.ports import WebhookConnector
 
-from .. import keys
+from .. import keys, receiving
 from ..engine import plugin_hooks
+from ..receiving import Receiver
 
 _INSTANCE = re.compile(r"[a-z0-9](?:[a-z0-9-]{0,62}[a-z0-9])?\Z")
 # How long the secret before a new one still signs calls, unless another time is given.
 _OVERLAP = timedelta(days=7)
-# An event that waits since less has called the job.
-_CALLED = timedelta(seconds=2)
 # A change of these changes who is told of what.
 _SUBSCRIBES = frozenset(("active", "connector", "instance", "write_back"))
 # What is given with secrets in it.
@@ -476,49 +475,45 @@ class TrackflowConnector(models.Model):
             return self._connection().map_events(payload)
         return kind.map_events(payload, self._namespace)
 
-    def _verify(self, incoming, now):
-        kind = self._kind()
-        if not isinstance(kind, RemoteConnector):
-            return kind.verify(incoming, self._secrets(), now)
-        connection = self._connection()
-        if not isinstance(connection, Receiving):
-            raise InvalidEvent(f"{kind.title} does not call us.")
-        return connection.verify(incoming, now)
-
     @api.model
     def _receive(self, connector, instance, incoming, now):
         """Verify one webhook and keep it in the inbox, where repeating it changes nothing.
 
         Raises InvalidEvent or ConfigError when it is refused.
         """
+        receiver = self._receiver(connector, instance)
+        delivery = receiver.verify(incoming, now)
+        self.env.cr.execute(receiving.keeping(receiver, delivery, now))
+        # To call the job costs more than all the rest; one that was just called takes this, too.
+        if any(alone for (alone,) in self.env.cr.fetchall()):
+            self._take_in_soon()
+
+    @api.model
+    def _take_in_soon(self):
+        self.env.ref("trackflow.ir_cron_process_events").sudo()._trigger()
+
+    @api.model
+    def _receiver(self, connector, instance):
+        """A connector as its CRM's calls reach it.
+
+        Raises InvalidEvent or ConfigError when it takes none.
+        """
         found = self.search([("connector", "=", connector), ("instance", "=", instance)])
         if not found:
             raise InvalidEvent("There is no such connector.")
-        delivery = found._verify(incoming, now)
-        self.env.cr.execute(
-            SQL(
-                """
-                WITH newest AS (
-                     SELECT received_at FROM trackflow_connector_event
-                      WHERE state = 'queued' ORDER BY id DESC LIMIT 1)
-                INSERT INTO trackflow_connector_event
-                    (connector_id, event_id, received_at, payload, state, origin, attempts,
-                     create_date)
-                VALUES (%(connector)s, %(event)s, %(now)s, %(payload)s, 'queued', 'webhook', 0,
-                        %(now)s)
-                ON CONFLICT (connector_id, event_id) DO NOTHING
-                RETURNING COALESCE((SELECT received_at FROM newest) < %(lately)s, TRUE)
-                """,
-                connector=found.id,
-                event=delivery.event_id,
-                now=now.replace(tzinfo=None),
-                lately=now.replace(tzinfo=None) - _CALLED,
-                payload=json.dumps(delivery.payload),
-            )
-        )
-        # To call the job costs more than all the rest; one that was just called takes this, too.
-        if any(alone for (alone,) in self.env.cr.fetchall()):
-            self.env.ref("trackflow.ir_cron_process_events").sudo()._trigger()
+        return found._receiving()
+
+    def _receiving(self):
+        kind, held = self._kind(), self.sudo()
+        until = held.former_secret_until if held.has_former_secret else None
+        if isinstance(kind, RemoteConnector):
+            connection = self._connection()
+            if not isinstance(connection, Receiving):
+                raise InvalidEvent(f"{kind.title} does not call us.")
+            verify = connection.verify
+        else:
+            verify = partial(_verify, kind, self._secrets())
+        return Receiver(self.id, verify, until and until.replace(tzinfo=timezone.utc))
 
     # -- test and provision ----------------------------------------------------------------
 
@@ -626,3 +621,7 @@ class TrackflowConnector(models.Model):
         self.ensure_one()
         found = self.env["ir.actions.act_window"]._for_xml_id(action)
         return {**found, "domain": [(field, "=", self.id)]}
+
+
+def _verify(kind, secrets, incoming, now):
+    return kind.verify(incoming, secrets, now)

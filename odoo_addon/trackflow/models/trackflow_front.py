@@ -11,7 +11,7 @@ from ..front import CHANNEL, Site
 from ..keys import visitor_keys
 from ..redirects import Place
 
-# Of these tables only some columns bear on redirects, and the others change with every click.
+# Of these tables only some columns bear on what is answered; the others change all the time.
 _COLUMNS = {
     "link_tracker": (
         "url",
@@ -29,6 +29,16 @@ _COLUMNS = {
         "trackflow_zone",
     ),
     "res_partner": ("tz",),
+    "trackflow_connector": (
+        "active",
+        "connector",
+        "instance",
+        "option_values",
+        "option_secrets_encrypted",
+        "secret_encrypted",
+        "former_secret_encrypted",
+        "former_secret_until",
+    ),
     "utm_campaign": ("name",),
     "utm_medium": ("name",),
     "utm_source": ("name",),
@@ -49,14 +59,14 @@ _TABLES = (
 
 
 class TrackflowFront(models.AbstractModel):
-    """What redirects in front of Odoo's dispatch keep in memory, and when they forget it.
+    """What is kept in memory in front of Odoo's dispatch, and when it is forgotten.
 
     Triggers say so on a channel of PostgreSQL at the commit that changes something, whoever
     changes it and however.
     """
 
     _name = "trackflow.front"
-    _description = "Redirects in Front of Odoo"
+    _description = "Answers in Front of Odoo"
 
     @api.model
     def _site(self, host):

@@ -1,7 +1,8 @@
-"""Redirects in front of Odoo's dispatch are those of Odoo's controller."""
+"""What is answered in front of Odoo's dispatch is what Odoo's controllers answer."""
 
 import time
 from contextlib import contextmanager
+from datetime import datetime, timedelta, timezone
 from functools import partial
 from unittest.mock import patch
 
@@ -11,9 +12,12 @@ from odoo.addons.trackflow import front
 from odoo.tests import TransactionCase, tagged
 from odoo.tools import mute_logger
 
+from trackflow_core.errors import InvalidEvent
+from trackflow_core.ports import IncomingRequest
 from trackflow_core.tracking.consent import Consent
+from trackflow_webhook import new_secret, sign
 
-from . import test_redirect
+from . import test_redirect, test_webhook
 
 # The front's own connections would not see what a test has not committed.
 
@@ -32,7 +36,9 @@ class _TestMemory(front.Memory):
     def _execute(self, statement):
         with self._environment() as env:
             env.cr.execute(statement)
+            returned = env.cr.fetchall() if env.cr.description else []
         self.kept += 1
+        return returned
 
 
 @contextmanager
@@ -81,6 +87,34 @@ class TestFront(test_redirect.TestRedirect):
         return patch.object(
             self.env.registry["trackflow.front"], "_asks_consent", lambda self, host: True
         )
+
+
+@tagged("post_install", "-at_install")
+class TestWebhookInFront(test_webhook.TestWebhook):
+    """Everything that is promised of webhooks holds in front of the dispatch."""
+
+    def setUp(self):
+        super().setUp()
+        self.memory = self.enterContext(in_front(self.env.cr.dbname))
+
+    def test_a_call_of_a_connector_never_reaches_odoo(self):
+        body = self.body("lead.created", 0, id="1", name="Asks")
+        with patch.object(http.Request, "_serve_db", side_effect=AssertionError("in Odoo")):
+            accepted = self.post(body)
+            with mute_logger(test_webhook.RECEIVING):
+                refused = self.post(body, secret=new_secret())
+        self.assertEqual([accepted.status_code, refused.status_code], [202, 401])
+        self.assertEqual(self.memory.kept, 1)
+        self.assertFalse(accepted.cookies)
+
+    def test_odoo_takes_a_call_that_could_not_be_kept(self):
+        body = self.body("lead.created", 0, id="1", name="Asks")
+        with (
+            patch.object(_TestMemory, "_execute", side_effect=psycopg2.OperationalError("full")),
+            mute_logger("odoo.addons.trackflow.front"),
+        ):
+            self.assertEqual(self.post(body).status_code, 202)
+        self.assertEqual(self.events().mapped("event_id"), ["evt_1"])
 
 
 @tagged("post_install", "-at_install")
@@ -134,6 +168,45 @@ class TestMemory(TransactionCase):
             cursor.execute("DELETE FROM link_tracker_click WHERE id = -1")
             connection.commit()
         self.assertTrue(memory._is_settled())
+
+    def test_a_changed_connector_is_heard_of_and_its_readings_are_not(self):
+        memory = self.memory
+        memory._is_settled()
+        memory._settled_at = 0
+        with self._other() as connection:
+            cursor = connection.cursor()
+            cursor.execute("UPDATE trackflow_connector SET poll_cursor = '' WHERE id = -1")
+            connection.commit()
+            self.assertTrue(memory._is_settled())
+            cursor.execute("UPDATE trackflow_connector SET secret_encrypted = '' WHERE id = -1")
+            connection.commit()
+        self._wait_until(lambda: not memory._is_settled())
+        self.assertFalse(memory._is_settled())
+
+    def test_a_former_secret_ends_without_anybody_s_doing(self):
+        former, present = new_secret(), new_secret()
+        connector = self.env["trackflow.connector"].create(
+            {"name": "Shop", "connector": "webhook", "instance": "shop", "secret": former}
+        )
+        connector.secret = present
+        now = datetime.now(timezone.utc)
+        later = now + timedelta(days=8)
+        self.memory._is_settled()
+        self.memory._settled_at = 0
+        with patch.object(front.Memory, "_environment", self._environment):
+            receiver = self.memory.receiver("webhook", "shop", now)
+            self.assertIs(self.memory.receiver("webhook", "shop", now), receiver)
+            connector.former_secret_until -= timedelta(days=14)
+            self.env.flush_all()
+            ended = self.memory.receiver("webhook", "shop", later)
+            self.assertIsNone(self.memory.receiver("webhook", "nobody", now))
+        self.assertTrue(receiver.verify(self._signed(former, now), now))
+        self.assertTrue(ended.verify(self._signed(present, later), later))
+        with self.assertRaises(InvalidEvent):
+            ended.verify(self._signed(former, later), later)
+
+    def _signed(self, secret, now):
+        return IncomingRequest(b"{}", sign(b"{}", secret, "evt_1", now))
 
     def test_a_lost_connection_is_made_anew(self):
         memory = self.memory

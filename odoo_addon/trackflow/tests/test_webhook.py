@@ -3,8 +3,9 @@ from datetime import datetime, timedelta, timezone
 from unittest.mock import patch
 
 from odoo import fields
-from odoo.addons.trackflow.controllers.webhook import _peer
+from odoo.addons.trackflow import receiving
 from odoo.addons.trackflow.keys import visitor_keys
+from odoo.addons.trackflow.receiving import peer
 from odoo.exceptions import AccessError, UserError, ValidationError
 from odoo.tests import Form, HttpCase, new_test_user, tagged
 from odoo.tools import config, mute_logger
@@ -15,7 +16,7 @@ from trackflow_webhook import new_secret, sign
 
 from .common import TrackflowCase
 
-CONTROLLER = "odoo.addons.trackflow.controllers.webhook"
+RECEIVING = "odoo.addons.trackflow.receiving"
 
 
 class WebhookCase(TrackflowCase):
@@ -158,7 +159,7 @@ class TestWebhook(WebhookCase, HttpCase):
             self.credits(self.lead(trackflow_deal_ref="webhook/shop/17")), [83.34, 83.33, 83.33]
         )
 
-    @mute_logger(CONTROLLER)
+    @mute_logger(RECEIVING)
     def test_what_is_not_authentic_is_refused(self):
         body = self.body("lead.created", 0, id="1")
         now = datetime.now(timezone.utc)
@@ -176,15 +177,18 @@ class TestWebhook(WebhookCase, HttpCase):
                 headers=dict(sign(b"{}", self.secret, "evt", now)),
             ),
             self.url_open("/trackflow/hooks/webhook/shop", data=b"{}"),
+            self.url_open("/trackflow/hooks/webhook/shop", data=b"", method="POST"),
             self.post(body, **{"webhook-signature": "v1,\xff"}),
         ]
         for answer in answers:
             self.assertEqual(answer.status_code, 401)
             self.assertEqual(answer.headers["Content-Type"], "application/problem+json")
+            self.assertEqual(answer.headers["Cache-Control"], "no-store")
+            self.assertEqual(answer.headers["X-Content-Type-Options"], "nosniff")
             self.assertEqual(answer.json()["detail"], "The request could not be authenticated.")
         self.assertFalse(self.events())
 
-    @mute_logger(CONTROLLER)
+    @mute_logger(RECEIVING)
     def test_a_connector_that_is_switched_off_or_has_no_secret_refuses(self):
         body = self.body("lead.created", 0, id="1")
         self.connector.active = False
@@ -192,7 +196,7 @@ class TestWebhook(WebhookCase, HttpCase):
         self.connector.write({"active": True, "secret_encrypted": False})
         self.assertEqual(self.post(body).status_code, 401)
 
-    @mute_logger(CONTROLLER)
+    @mute_logger(RECEIVING)
     def test_a_renewed_secret_and_the_one_before_are_accepted_until_a_date(self):
         body, renewed = self.body("lead.created", 0, id="1"), new_secret()
         self.connector.with_user(self.admin).secret = renewed
@@ -209,7 +213,7 @@ class TestWebhook(WebhookCase, HttpCase):
         self.connector.action_remove_secret()
         self.assertEqual(answers(), [401, 401])
 
-    @mute_logger(CONTROLLER)
+    @mute_logger(RECEIVING)
     def test_a_certificate_is_believed_from_a_trusted_proxy_alone(self):
         fingerprint = "ab" * 32
         self.connector.write(
@@ -236,9 +240,38 @@ class TestWebhook(WebhookCase, HttpCase):
 
     def test_the_peer_is_who_is_connected_whatever_is_forwarded(self):
         behind = {"REMOTE_ADDR": "203.0.113.9"}
-        self.assertEqual(_peer(behind), "203.0.113.9")
+        self.assertEqual(peer(behind), "203.0.113.9")
         behind["werkzeug.proxy_fix.orig"] = {"REMOTE_ADDR": "10.0.0.2"}
-        self.assertEqual(_peer(behind), "10.0.0.2")
+        self.assertEqual(peer(behind), "10.0.0.2")
+
+    def test_another_company_s_connector_takes_its_own_calls(self):
+        other = self.env["res.company"].create({"name": "Elsewhere"})
+        secret = new_secret()
+        connector = self.env["trackflow.connector"].create(
+            {
+                "name": "Elsewhere",
+                "connector": "webhook",
+                "instance": "elsewhere",
+                "secret": secret,
+                "company_id": other.id,
+            }
+        )
+        self.env.flush_all()
+        body = self.body("lead.created", 0, id="1", name="Asks")
+        with mute_logger(RECEIVING):
+            self.assertEqual(self.post(body, path="webhook/elsewhere").status_code, 401)
+        self.assertEqual(self.post(body, path="webhook/elsewhere", secret=secret).status_code, 202)
+        self.env.invalidate_all()
+        self.assertEqual(connector.event_count, 1)
+        self.assertFalse(self.events())
+
+    def test_a_body_that_is_too_long_is_refused(self):
+        too_long = json.dumps({"data": "x" * receiving.MAX_BODY}).encode()
+        self.assertEqual(self.post(too_long).status_code, 413)
+        with mute_logger(RECEIVING):
+            # Longer than a signed delivery of this kind may be.
+            self.assertEqual(self.post(too_long[: receiving.MAX_BODY]).status_code, 401)
+        self.assertFalse(self.events())
 
     def test_only_post_is_answered(self):
         self.assertEqual(self.url_open("/trackflow/hooks/webhook/shop").status_code, 405)

@@ -95,6 +95,8 @@ class Api:
         self._context = context or Context()
         self._routes = (*routes(), *hooks.api_routes.values())
         self._places = _places(self._routes)
+        # Made once: that takes longer than anything else that is answered.
+        self._description: tuple[str, Response | None] = ("", None)
         self._limiter = Limiter(self._settings.limit_storage)
         self._trusted = tuple(map(networks.parse, self._settings.trusted_proxies))
 
@@ -156,7 +158,11 @@ class Api:
     def _described(self, request: Request) -> Response:
         if request.method not in ("GET", "HEAD"):
             raise _not_allowed(request, ["GET"])
-        return json_response(200, openapi.document(self._routes, request.base_url))
+        base_url, described = self._description
+        if described is None or base_url != request.base_url:
+            described = json_response(200, openapi.document(self._routes, request.base_url))
+            self._description = request.base_url, described
+        return described
 
     def _authenticate(self, request: Request, host: Host, address: str, now: datetime) -> ApiKey:
         try:

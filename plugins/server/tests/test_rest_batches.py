@@ -4,79 +4,166 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from datetime import datetime, timezone
-from pathlib import Path
 from typing import Any
 
-from starlette.requests import Request
+import pytest
+from sqlalchemy import select, text
 
 from trackflow_core.api import keys
-from trackflow_core.api.storage import TrackedLink
+from trackflow_core.api.storage import ApiKey, TrackedLink
 from trackflow_core.hooks import ApiCall, ApiRoute, Hooks, hookimpl
 from trackflow_core.model import Link
 from trackflow_server.config import ServerConfig
 from trackflow_server.rest import Rest
-from trackflow_server.store import Database
+from trackflow_server.store import Database, schema
 from trackflow_server.store.catalog import SqlCatalog
+
+CODES = [f"many{number}" for number in range(40)]
 
 
 class _Broken:
-    """A plugin whose route writes something and then fails."""
+    """A plugin whose routes write something and then fail, by themselves or by the database."""
 
     @hookimpl
     def trackflow_register_api_routes(self) -> list[ApiRoute]:
-        return [ApiRoute("break", "POST", "/break", "links:write", "Break", self._break)]
+        return [
+            ApiRoute("break", "POST", "/break", "links:write", "Break", self._break),
+            ApiRoute("misuse", "POST", "/misuse", "links:write", "Misuse", self._misuse),
+        ]
 
     def _break(self, call: ApiCall) -> None:
         call.store.save_links([Link("broken2", "https://shop.example/broken")])
         raise RuntimeError("broken")
 
+    def _misuse(self, call: ApiCall) -> None:
+        call.store.save_links([Link("misused", "https://shop.example/misused")])
+        call.store.connection.execute(text("SELECT * FROM nowhere"))  # type: ignore[attr-defined]
 
-def _request(token: str, path: str, body: Mapping[str, Any]) -> Request:
-    content = json.dumps(body).encode()
 
-    async def receive() -> Mapping[str, Any]:
-        return {"type": "http.request", "body": content, "more_body": False}
+@dataclass
+class _Answer:
+    status: int = 0
+    headers: Mapping[str, str] = field(default_factory=dict)
+    body: bytes = b""
 
-    return Request(
-        {
+
+class _Server:
+    """The API over one database, asked without a network so that requests come at one moment."""
+
+    def __init__(self, database: Database) -> None:
+        self.database = database
+        issued = keys.issue("Test", keys.SCOPES, datetime.now(timezone.utc))
+        self.key_id, self._token = issued.key.id, issued.token
+        with database.transaction() as store:
+            SqlCatalog(store, "", ()).create([issued.key])
+        config = ServerConfig(secrets=("s" * 40,), store=str(database.url.database))
+        hooks = Hooks({"broken": _Broken()})
+        self._rest = Rest(config, hooks, config.settings(hooks.rules), database)
+
+    def ask(self, asked: Sequence[tuple[str, Mapping[str, Any], str]]) -> Sequence[_Answer]:
+        """The answers to POSTs of these paths, bodies and idempotency keys, sent together."""
+
+        async def ask_all() -> Sequence[_Answer]:
+            answers = await asyncio.gather(*(self._answer(*one) for one in asked))
+            await self._rest.settle()
+            return answers
+
+        return asyncio.run(ask_all())
+
+    async def _answer(self, path: str, body: Mapping[str, Any], once: str) -> _Answer:
+        content = json.dumps(body).encode()
+        answer = _Answer()
+
+        async def receive() -> dict[str, Any]:
+            return {"type": "http.request", "body": content, "more_body": False}
+
+        async def send(message: Any) -> None:
+            if "status" in message:
+                answer.status = message["status"]
+                answer.headers = {
+                    name.decode(): value.decode() for name, value in message["headers"]
+                }
+            answer.body += message.get("body", b"")
+
+        headers = [
+            (b"authorization", f"Bearer {self._token}".encode()),
+            (b"content-type", b"application/json"),
+            (b"content-length", str(len(content)).encode()),
+            *([(b"idempotency-key", once.encode())] if once else []),
+        ]
+        scope = {
             "type": "http",
             "method": "POST",
             "path": f"/trackflow/api/v1{path}",
-            "path_params": {"path": path},
             "query_string": b"",
-            "headers": [
-                (b"authorization", f"Bearer {token}".encode()),
-                (b"content-type", b"application/json"),
-            ],
+            "headers": headers,
             "client": ("192.0.2.7", 4711),
-        },
-        receive,
-    )
+        }
+        await self._rest(scope, receive, send)
+        return answer
 
 
-def test_one_that_fails_takes_no_other_with_it(new_file: str, tmp_path: Path) -> None:
+@pytest.fixture
+def server(new_file: str) -> Iterator[_Server]:
     database = Database(new_file)
     database.upgrade()
-    issued = keys.issue("Test", keys.SCOPES, datetime.now(timezone.utc))
-    with database.transaction() as store:
-        SqlCatalog(store, "", ()).create([issued.key])
-    config = ServerConfig(secrets=("s" * 40,), store=new_file)
-    hooks = Hooks({"broken": _Broken()})
-    rest = Rest(config, hooks, config.settings(hooks.rules), database)
-    asked = [
-        _request(issued.token, "/links", {"destination": "https://shop.example/1", "code": "one1"}),
-        _request(issued.token, "/break", {}),
-        _request(issued.token, "/links", {"destination": "no address"}),
-        _request(issued.token, "/links", {"destination": "https://shop.example/2", "code": "two2"}),
-    ]
-
-    async def ask_all() -> list[int]:
-        return [answer.status_code for answer in await asyncio.gather(*map(rest.answer, asked))]
-
-    assert asyncio.run(ask_all()) == [201, 500, 422, 201]
-    with database.reading() as store:
-        known = SqlCatalog(store, "", ()).read(TrackedLink, ["one1", "two2", "broken2"])
-    assert set(known) == {"one1", "two2"}
+    yield _Server(database)
     database.close()
+
+
+def _link(code: str) -> Mapping[str, Any]:
+    return {"destination": f"https://shop.example/{code}", "code": code}
+
+
+@pytest.mark.parametrize("failing", ["/break", "/misuse"])
+def test_one_that_fails_takes_no_other_with_it(server: _Server, failing: str) -> None:
+    """Whether its handler fails, or the database in a way that may end the transaction."""
+    asked: list[tuple[str, Mapping[str, Any], str]] = []
+    expected: list[int] = []
+    for number, code in enumerate(CODES):
+        asked.append(("/links", _link(code), ""))
+        expected.append(201)
+        if number % 4 == 0:
+            asked.append((failing, {}, ""))
+            expected.append(500)
+        if number % 5 == 0:
+            asked.append(("/links", {"destination": "no address"}, ""))
+            expected.append(422)
+    answers = server.ask(asked)
+    assert [answer.status for answer in answers] == expected
+    with server.database.reading() as store:
+        catalog = SqlCatalog(store, "", ())
+        known = catalog.read(TrackedLink, [*CODES, "broken2", "misused"])
+        [used] = catalog.read(ApiKey, [server.key_id]).values()
+        logged = store.connection.scalars(select(schema.api_request.c.status)).all()
+    assert set(known) == set(CODES)
+    assert sorted(logged) == sorted(expected)
+    # A request that failed is known by no key.
+    assert used.usage_count == len(expected) - expected.count(500)
+
+
+def test_of_those_that_want_one_code_one_gets_it(server: _Server) -> None:
+    answers = server.ask([("/links", _link("wanted1"), "")] * 10)
+    assert sorted(answer.status for answer in answers) == [201] + [409] * 9
+
+
+def test_the_same_key_twice_at_one_moment_makes_one_link(server: _Server) -> None:
+    body = {"destination": "https://shop.example/once"}
+    answers = server.ask(
+        [("/links", body, "order-7"), ("/break", {}, "")] + [("/links", body, "order-7")] * 5
+    )
+    made = [answer.body for answer in answers if answer.status == 201]
+    assert len(made) == 6
+    assert len({json.loads(each)["code"] for each in made}) == 1
+
+
+def test_one_that_fails_is_counted_once(server: _Server) -> None:
+    """What its neighbours have left of the hour's requests does not shrink twice."""
+    answers = server.ask(
+        [("/links", _link("counted1"), ""), ("/break", {}, ""), ("/links", _link("counted2"), "")]
+    )
+    left = [answer.headers["ratelimit"] for answer in answers if answer.status == 201]
+    assert [part.split(";")[1] for part in left] == ["r=999", "r=997"]

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.runtime.migration import MigrationContext
-from sqlalchemy import select
+from sqlalchemy import func, select
 
 from trackflow_core.api.storage import WebhookEndpoint
 from trackflow_core.attribution import BUILTIN_RULES, ChannelRule, Model
@@ -25,6 +25,24 @@ from trackflow_core.testing.facts import LINKS, at, click, deal, lead
 from trackflow_core.testing.stores import Shares, StoreContract
 from trackflow_server.store import Database, SqlStore, schema
 from trackflow_server.store.catalog import SqlCatalog
+
+
+def assert_totals(store: SqlStore) -> None:
+    """What is summed up of links is what their clicks come to."""
+    click = schema.click.c
+    counted = store.connection.execute(
+        select(
+            click.link_code,
+            func.count(),
+            func.count(click.visitor_id.distinct()),
+            func.max(click.occurred_at),
+        )
+        .where(click.counts, click.link_code != "")
+        .group_by(click.link_code)
+    )
+    total = schema.link_total
+    kept = store.connection.execute(select(total).where(total.c.clicks > 0))
+    assert {tuple(row) for row in kept} == {tuple(row) for row in counted}
 
 
 class SqlStoreContract(StoreContract):
@@ -43,6 +61,8 @@ class SqlStoreContract(StoreContract):
         self.transaction = connection.begin()
         self.opened.callback(lambda: self.transaction.rollback())
         store = SqlStore(connection, {})
+        # Whatever a test did to clicks and visitors, the totals are what counting would give.
+        self.opened.callback(lambda: assert_totals(store))
         store.save_links([*links])
         return store
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections.abc import Mapping
 from typing import Any
 
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
@@ -13,13 +14,14 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 from trackflow_core import __version__, hooks
+from trackflow_core.api.routes import BASE
 from trackflow_core.errors import TrackFlowError
 from trackflow_server import config as configuration
 from trackflow_server import logs, metrics, spool
 from trackflow_server.config import ServerConfig
 from trackflow_server.dashboard import Dashboard
 from trackflow_server.edge_app import EdgeApplication
-from trackflow_server.front import Front
+from trackflow_server.front import Front, Receive, Send
 from trackflow_server.intake import Intake
 from trackflow_server.rest import Rest
 from trackflow_server.store import Database
@@ -47,12 +49,17 @@ class Application(Front):
             [
                 Route("/trackflow/health", self._health),
                 Route("/metrics", self._metrics),
-                self._rest.route,
                 *Dashboard(config, self.hooks, self.settings, database).routes,
                 self._intake.route,
             ],
             own_hosts=config.own_hosts,
         )
+
+    async def __call__(self, scope: Mapping[str, Any], receive: Receive, send: Send) -> None:
+        if scope["type"] == "http" and scope["path"].startswith(BASE):
+            await self._rest(scope, receive, send)
+        else:
+            await super().__call__(scope, receive, send)
 
     async def watch(self) -> None:
         await asyncio.gather(super().watch(), self._intake.watch())

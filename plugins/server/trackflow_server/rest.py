@@ -1,23 +1,20 @@
-"""The REST API of the core, mounted: one transaction and one thread for each request."""
+"""The REST API of the core as an ASGI application: a thread for each read, one for all changes."""
 
 from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, MutableMapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime, timezone
 from functools import cached_property
+from typing import Any
 
-import starlette.requests
-import starlette.responses
-from sqlalchemy.exc import DBAPIError
-from starlette.background import BackgroundTask
-from starlette.concurrency import run_in_threadpool
-from starlette.routing import Route
+from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 
 from trackflow_core.api.app import Answered, Api, ApiSettings
 from trackflow_core.api.calls import Workspace
-from trackflow_core.api.messages import Request
+from trackflow_core.api.messages import Request, Response
 from trackflow_core.api.routes import BASE
 from trackflow_core.api.storage import ApiKey, Catalog, LoggedRequest
 from trackflow_core.attribution import Model
@@ -31,13 +28,18 @@ from trackflow_server.store.catalog import SqlCatalog
 from trackflow_server.store.outbox import SqlOutbox
 
 _log = logging.getLogger("trackflow.api")
-_METHODS = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE"]
+Message = MutableMapping[str, Any]
+Receive = Callable[[], Awaitable[Message]]
+Send = Callable[[Message], Awaitable[None]]
 # A little over the API's own limit, which says in its own words what is too much.
 _MAX_BODY = 1024 * 1024 + 1
 _LOG_SECONDS = 0.1
 _READS = ("GET", "HEAD")
+_NO_CONTENT = 204
 # How many changes are committed at once.
 _TOGETHER = 64
+# How many reads run at a time: they share one Python, and more of them only get in each other's way.
+_READERS = 4
 
 
 class _Host:
@@ -91,38 +93,31 @@ class Rest:
             ),
             settings.context,
         )
-        self.route = Route(f"{BASE}{{path:path}}", self.answer, methods=_METHODS)
+        self._readers = ThreadPoolExecutor(_READERS, "trackflow-api-read")
+        self._writer = ThreadPoolExecutor(1, "trackflow-api-write")
 
     def catalog(self, store: SqlStore) -> SqlCatalog:
         return SqlCatalog(store, self._config.public_url, self._config.secrets)
 
-    async def answer(self, request: starlette.requests.Request) -> starlette.responses.Response:
-        """Answer one request and keep its log entry when the answer is out."""
-        body = b""
-        async for piece in request.stream():
-            body += piece
-            if len(body) > _MAX_BODY:
-                break
+    async def __call__(self, scope: Mapping[str, Any], receive: Receive, send: Send) -> None:
+        """Answer one request; its log entry is kept soon after."""
+        headers = _headers(scope)
         asked = Request(
-            request.method,
-            request.path_params["path"],
-            request.url.query,
-            dict(request.headers),
-            body[:_MAX_BODY],
-            request.client.host if request.client else "",
+            scope["method"],
+            scope["path"][len(BASE) :],
+            scope["query_string"].decode("latin-1"),
+            headers,
+            await _body(headers, receive),
+            str(scope["client"][0]) if scope.get("client") else "",
             self._config.public_url,
         )
-        if request.method in _READS:
-            answered = await run_in_threadpool(self._read, asked)
+        if asked.method in _READS:
+            loop = asyncio.get_running_loop()
+            answered = await loop.run_in_executor(self._readers, self._read, asked)
         else:
             answered = await self._change_soon(asked)
-        response = answered.response
-        return starlette.responses.Response(
-            b"" if request.method == "HEAD" else response.body,
-            response.status,
-            dict(response.headers),
-            background=BackgroundTask(self._keep_soon, answered.entry),
-        )
+        self._keep_soon(answered.entry)
+        await _send(send, asked, answered.response)
 
     def _read(self, asked: Request) -> Answered:
         now = datetime.now(timezone.utc)
@@ -141,9 +136,11 @@ class Rest:
         return await answered
 
     async def _change_waiting(self) -> None:
+        loop = asyncio.get_running_loop()
         while self._changes:
             changes, self._changes = self._changes[:_TOGETHER], self._changes[_TOGETHER:]
-            told = await run_in_threadpool(self._change, [asked for asked, _ in changes])
+            waiting = [asked for asked, _ in changes]
+            told = await loop.run_in_executor(self._writer, self._change, waiting)
             for (_, answered), told_one in zip(changes, told, strict=True):
                 # Whoever has left waits for nothing.
                 if not answered.done():
@@ -154,14 +151,24 @@ class Rest:
         try:
             with self._database.transaction() as store:
                 host = _Host(self, store)
-                return [self._api.handle(one, host, now) for one in asked]
+                return [self._change_one(one, host, now) for one in asked]
         except Exception as error:
             if len(asked) > 1:
-                # One that fails must not take the others with it.
+                # The database failed: what one may have brought about must not take the others.
                 return [answered for one in asked for answered in self._change([one])]
             return [self._api.failed(asked[0], error, now)]
 
-    async def _keep_soon(self, entry: LoggedRequest) -> None:
+    def _change_one(self, asked: Request, host: _Host, now: datetime) -> Answered:
+        try:
+            return self._api.handle(asked, host, now)
+        except SQLAlchemyError:
+            # Nobody knows what is left of the transaction.
+            raise
+        except Exception as error:
+            # What it wrote was taken back with it.
+            return self._api.failed(asked, error, now)
+
+    def _keep_soon(self, entry: LoggedRequest) -> None:
         """Keep an entry together with those of the moment, since each write waits for the disk."""
         self._entries.append(entry)
         if self._keeping is None or self._keeping.done():
@@ -171,7 +178,8 @@ class Rest:
         while self._entries:
             await asyncio.sleep(_LOG_SECONDS)
             entries, self._entries = self._entries, []
-            await run_in_threadpool(self._keep, entries)
+            loop = asyncio.get_running_loop()
+            await loop.run_in_executor(self._writer, self._keep, entries)
 
     def _keep(self, entries: Sequence[LoggedRequest]) -> None:
         try:
@@ -184,3 +192,39 @@ class Rest:
         """Keep what waits, before the end."""
         if self._keeping is not None:
             await self._keeping
+        self._readers.shutdown()
+        self._writer.shutdown()
+
+
+def _headers(scope: Mapping[str, Any]) -> dict[str, str]:
+    """The headers by their names; one that came several times is one list."""
+    headers: dict[str, str] = {}
+    for raw, content in scope["headers"]:
+        name, value = raw.decode("latin-1").lower(), content.decode("latin-1")
+        headers[name] = f"{headers[name]}, {value}" if name in headers else value
+    return headers
+
+
+async def _body(headers: Mapping[str, str], receive: Receive) -> bytes:
+    """The body, cut where it is too long."""
+    if "content-length" not in headers and "transfer-encoding" not in headers:
+        return b""
+    body = b""
+    more = True
+    while more and len(body) < _MAX_BODY:
+        message = await receive()
+        body += message.get("body", b"")
+        more = message.get("more_body", False)
+    return body[:_MAX_BODY]
+
+
+async def _send(send: Send, asked: Request, response: Response) -> None:
+    body = b"" if asked.method == "HEAD" else response.body
+    headers = [
+        (name.encode("latin-1"), value.encode("latin-1"))
+        for name, value in response.headers.items()
+    ]
+    if response.status != _NO_CONTENT:
+        headers.append((b"content-length", str(len(body)).encode()))
+    await send({"type": "http.response.start", "status": response.status, "headers": headers})
+    await send({"type": "http.response.body", "body": body})

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from functools import cache
 from typing import Any
 
@@ -69,13 +69,15 @@ class BaseStore:
         self.connection = connection
         self._rules = rules
         self.is_sqlite = connection.dialect.name == "sqlite"
+        self._reads = bool(connection.get_execution_options().get("trackflow_reads"))
         self._callbacks: list[Callable[[], None]] = []
 
     @contextmanager
     def atomic(self) -> Iterator[None]:
         waiting = len(self._callbacks)
         try:
-            with self.connection.begin_nested():
+            # Where nothing is written, nothing need be taken back.
+            with nullcontext() if self._reads else self.connection.begin_nested():
                 yield
         except (DataError, IntegrityError, UnicodeEncodeError, OverflowError) as error:
             cause = error.orig if isinstance(error, (DataError, IntegrityError)) else error

@@ -108,7 +108,7 @@ class SqlCatalog:
     def page(self, kind: type[Record], query: Query) -> Page[Record]:
         shelf = self._shelf(kind)
         place = shelf.table.c.place
-        chosen = select(shelf.table).where(*self._met(shelf, query))
+        chosen = _whole(shelf.table).where(*self._met(shelf, query))
         if query.after:
             if not query.after.isdecimal() or len(query.after) > 18:
                 raise InvalidEvent(
@@ -156,19 +156,15 @@ class SqlCatalog:
         return wanted
 
     def _tracked(self, found: Sequence[_Row]) -> Sequence[TrackedLink]:
-        counted = self._store.rows(
-            _counted(self._store.is_sqlite), {"codes": [row["code"] for row in found]}
-        )
-        counts = {row["link_code"]: row for row in counted}
         return [
             TrackedLink(
                 rows.link_of(row),
                 title=row["title"],
                 short_url=f"{self._base_url}/r/{row['code']}",
                 created_at=row["created_at"],
-                clicks=counts[row["code"]]["clicks"] if row["code"] in counts else 0,
-                visitors=counts[row["code"]]["visitors"] if row["code"] in counts else 0,
-                last_click_at=counts[row["code"]]["last"] if row["code"] in counts else None,
+                clicks=row["clicks"] or 0,
+                visitors=row["visitors"] or 0,
+                last_click_at=row["last_click_at"],
             )
             for row in found
         ]
@@ -409,23 +405,17 @@ _ANSWER = ("id", "fingerprint", "created_at", "status", "body")
 def _by_key(table: Table | Subquery, key: str, is_sqlite: bool) -> Select[Any]:
     # To put a statement together takes longer than to run it.
     wanted = bindparam("keys", type_=list_type(is_sqlite))
-    return select(table).where(is_listed(table.c[key], wanted))
+    return _whole(table).where(is_listed(table.c[key], wanted))
 
 
-@cache
-def _counted(is_sqlite: bool) -> Select[Any]:
-    click = schema.click.c
-    codes = bindparam("codes", type_=list_type(is_sqlite))
-    return (
-        select(
-            click.link_code,
-            func.count().label("clicks"),
-            func.count(click.visitor_id.distinct()).label("visitors"),
-            func.max(click.occurred_at).label("last"),
-        )
-        .where(is_listed(click.link_code, codes), click.counts)
-        .group_by(click.link_code)
-    )
+def _whole(table: Table | Subquery) -> Select[Any]:
+    """Everything of a kind: of links also what their clicks sum up to."""
+    if table is not schema.link:
+        return select(table)
+    total = schema.link_total.c
+    totals = (total.clicks, total.visitors, total.last_click_at)
+    joined = schema.link.outerjoin(schema.link_total, total.link_code == schema.link.c.code)
+    return select(schema.link, *totals).select_from(joined)
 
 
 @cache

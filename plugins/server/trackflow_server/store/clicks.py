@@ -9,12 +9,12 @@ from sqlalchemy import and_, bindparam, delete, exists, func, or_, select, updat
 from trackflow_core.model import Click, ClickEvent, Link, Session
 from trackflow_core.tracking.sessions import Span
 from trackflow_server.store import rows
-from trackflow_server.store.base import BaseStore
 from trackflow_server.store.schema import click as click_table
 from trackflow_server.store.schema import click_queue, link, merged_visitor, session
+from trackflow_server.store.totals import TotalStore
 
 
-class ClickStore(BaseStore):
+class ClickStore(TotalStore):
     """The part of the store that keeps the click queue, clicks and sessions."""
 
     def append_clicks(self, clicks: Sequence[Click]) -> None:
@@ -32,13 +32,7 @@ class ClickStore(BaseStore):
         )
         if not found:
             return []
-        known = set(
-            self.connection.scalars(
-                select(click_table.c.event_id).where(
-                    self.among(click_table.c.event_id, [row["event_id"] for row in found])
-                )
-            )
-        )
+        known = self.known([row["event_id"] for row in found])
         self._settle(known)
         winners = self.winners(
             merged_visitor, {row["visitor_id"] for row in found if row["visitor_id"]}
@@ -104,6 +98,7 @@ class ClickStore(BaseStore):
         return [rows.session_of(row) for row in found]
 
     def save_visits(self, events: Sequence[ClickEvent], sessions: Sequence[Session]) -> None:
+        self.count(events)
         self.add(click_table, [rows.event_values(event) for event in events])
         self._put(session, [rows.session_values(item) for item in sessions])
         self._settle([event.click.event_id for event in events])

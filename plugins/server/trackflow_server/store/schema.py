@@ -175,6 +175,16 @@ session = Table(
     _text("exit_page"),
 )
 
+# What `click` holds of a link that counts, summed up as it is written.
+link_total = Table(
+    "link_total",
+    metadata,
+    Column("link_code", String, primary_key=True),
+    Column("clicks", BigInteger, nullable=False),
+    Column("visitors", BigInteger, nullable=False),
+    Column("last_click_at", Moment),
+)
+
 # Which visitor an id means now; an id that was never merged is not here.
 merged_visitor = Table(
     "merged_visitor",

@@ -10,7 +10,6 @@ from sqlalchemy import Table, bindparam, delete, select, update
 from trackflow_core.model import Tier
 from trackflow_core.tracking import consent
 from trackflow_server.store import rows
-from trackflow_server.store.base import BaseStore
 from trackflow_server.store.schema import (
     click,
     click_queue,
@@ -19,9 +18,10 @@ from trackflow_server.store.schema import (
     session,
     touch,
 )
+from trackflow_server.store.totals import TotalStore
 
 
-class VisitorStore(BaseStore):
+class VisitorStore(TotalStore):
     """The part of the store that merges, strips and erases visitors."""
 
     def merge_visitors(self, winner: str, losers: Collection[str]) -> str:
@@ -30,12 +30,13 @@ class VisitorStore(BaseStore):
         others = {current[loser] for loser in losers} - {winner}
         if not others:
             return winner
-        for table in (click, session, touch):
-            self.connection.execute(
-                update(table)
-                .where(self.among(table.c.visitor_id, others))
-                .values(visitor_id=winner)
-            )
+        with self.recounted({winner, *others}):
+            for table in (click, session, touch):
+                self.connection.execute(
+                    update(table)
+                    .where(self.among(table.c.visitor_id, others))
+                    .values(visitor_id=winner)
+                )
         bound = self.connection.scalars(
             select(lead_visitor.c.lead_ref)
             .where(self.among(lead_visitor.c.visitor_id, others))
@@ -48,8 +49,9 @@ class VisitorStore(BaseStore):
 
     def withdraw(self, visitor_id: str) -> None:
         names = self._names_of(visitor_id)
-        for table in (click_queue, click):
-            self._strip(table, names)
+        with self.recounted(names):
+            for table in (click_queue, click):
+                self._strip(table, names)
         self._drop_visitors(names)
 
     def _strip(self, table: Table, visitor_ids: Collection[str]) -> None:
@@ -77,8 +79,9 @@ class VisitorStore(BaseStore):
 
     def forget(self, visitor_id: str) -> None:
         names = self._names_of(visitor_id)
-        for table in (click_queue, click):
-            self.connection.execute(delete(table).where(self.among(table.c.visitor_id, names)))
+        with self.recounted(names, erased=True):
+            for table in (click_queue, click):
+                self.connection.execute(delete(table).where(self.among(table.c.visitor_id, names)))
         self._drop_visitors(names)
 
     def _names_of(self, visitor_id: str) -> set[str]:

@@ -212,6 +212,10 @@ class Outbox(Protocol):
         """Make messages of `target` that were created in this time due again, under their ids, as
         if they had never been tried; returns how many."""
 
+    def replay_one(self, target: str, message_id: str) -> int:
+        """Make this message of `target` due now, whatever became of it, as if it had never been
+        tried; returns 0 where there is no such message, otherwise 1."""
+
     def last_sent(self, target: str) -> datetime | None:
         """When a message was last sent to `target`."""
 

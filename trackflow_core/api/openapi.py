@@ -31,6 +31,7 @@ _PROBLEMS = {
 _PARAMETERS = {
     "code": ("A link's short code.", "spr2026"),
     "id": ("The record's id.", "7"),
+    "message": ("A message's id.", "msg_0123456789abcdef0123456789abcdef"),
     "ref": ("A lead's or deal's reference; without '/' it is the API's own.", "L-17"),
 }
 

@@ -276,6 +276,35 @@ class Endpoints(Resource):
         count = self._outbox(call).replay(target, body.since, until, body.failed_only)
         return schemas.MessagesWaiting(waiting=count)
 
+    def messages(self, call: Call) -> Response:
+        """What was or will be sent to an endpoint."""
+        asked = call.query
+        query = Query(
+            limit=asked.limit,
+            after=asked.cursor,
+            since=asked.since,
+            until=asked.until,
+            endpoint=Resource.one(self, call).id,
+            event=asked.event,
+            state="dead" if asked.status == "failed" else asked.status,
+        )
+        return page(call, storage.WebhookMessage, query, shapes.message_item)
+
+    def message(self, call: Call) -> BaseModel:
+        """One message to an endpoint, with what it tells."""
+        endpoint, wanted = Resource.one(self, call).id, call.params["message"]
+        found = call.catalog.read(storage.WebhookMessage, [wanted]).get(wanted)
+        if found is None or found.endpoint != endpoint:
+            raise _no_message(wanted)
+        return shapes.message_answer(found)
+
+    def replay_message(self, call: Call) -> BaseModel:
+        """Send one message again, or now if it waits."""
+        wanted = call.params["message"]
+        if not self._outbox(call).replay_one(self._target(call), wanted):
+            raise _no_message(wanted)
+        return schemas.MessagesWaiting(waiting=1)
+
     def _target(self, call: Call) -> str:
         return f"{WEBHOOK}/{Resource.one(self, call, lock=True).id}"
 
@@ -298,6 +327,10 @@ ENDPOINTS = Endpoints(
     shapes.endpoint_state,
     shapes.endpoint_answer,
 )
+
+
+def _no_message(wanted: str) -> LookupError:
+    return LookupError(f"The endpoint has no message {wanted!r}; old ones are deleted.")
 
 
 def _new_secret() -> str:
@@ -960,6 +993,35 @@ def routes() -> Sequence[ApiRoute]:
             "Send a webhook endpoint again what was created in a time",
             ENDPOINTS.replay,
             body=schemas.Replay,
+            answer=schemas.MessagesWaiting,
+            status=202,
+        ),
+        ApiRoute(
+            "list_webhook_messages",
+            "GET",
+            "/webhook-endpoints/{id}/messages",
+            "webhooks:read",
+            "List the messages to a webhook endpoint and what became of them, newest first",
+            ENDPOINTS.messages,
+            query=schemas.MessageQuery,
+            answer=_page_of(schemas.WebhookMessage),
+        ),
+        ApiRoute(
+            "get_webhook_message",
+            "GET",
+            "/webhook-endpoints/{id}/messages/{message}",
+            "webhooks:read",
+            "Read a message to a webhook endpoint",
+            ENDPOINTS.message,
+            answer=schemas.WebhookMessageAnswer,
+        ),
+        ApiRoute(
+            "replay_webhook_message",
+            "POST",
+            "/webhook-endpoints/{id}/messages/{message}/replay",
+            "webhooks:write",
+            "Send one message again under its id, or at once if it waits",
+            ENDPOINTS.replay_message,
             answer=schemas.MessagesWaiting,
             status=202,
         ),

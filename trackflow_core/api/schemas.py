@@ -708,21 +708,22 @@ class ComparisonAnswer(Answer):
 # -- webhooks --------------------------------------------------------------------------------------
 
 
+_Event = Literal[
+    "click.recorded",
+    "lead.attributed",
+    "deal.attributed",
+    "conversion.recorded",
+    "link.created",
+    "link.changed",
+    "link.deleted",
+]
+
+
 class WebhookEndpoint(Body):
     url: Url = Field(
         description="Where messages are sent.", examples=["https://hooks.example/trackflow"]
     )
-    events: list[
-        Literal[
-            "click.recorded",
-            "lead.attributed",
-            "deal.attributed",
-            "conversion.recorded",
-            "link.created",
-            "link.changed",
-            "link.deleted",
-        ]
-    ] = Field(
+    events: list[_Event] = Field(
         min_length=1,
         max_length=50,
         description="The types of messages that are wanted.",
@@ -758,6 +759,50 @@ class Replay(Body):
         None, description="Before when; now where it is left out.", examples=[None]
     )
     failed_only: bool = Field(False, description="Only those that were given up.", examples=[True])
+
+
+class MessageQuery(SpanQuery):
+    status: Literal["", "waiting", "sent", "failed"] = Field(
+        "", description="What became of the message.", examples=["failed"]
+    )
+    event: Literal["", "trackflow.test"] | _Event = Field(
+        "", description="The type of the message.", examples=["deal.attributed"]
+    )
+
+
+class WebhookMessage(Answer):
+    id: str = Field(
+        description="What the receiver gets as `webhook-id`, the same at each attempt.",
+        examples=["msg_0123456789abcdef0123456789abcdef"],
+    )
+    endpoint: str = Field(description="The endpoint's id.", examples=["5"])
+    event: str = Field(description="Its type.", examples=["deal.attributed"])
+    status: Literal["waiting", "sent", "failed"] = Field(
+        description="Whether it waits for an attempt, was accepted, or was given up.",
+        examples=["waiting"],
+    )
+    attempts: int = Field(
+        description="How often it was tried since it was made or replayed.", examples=[2]
+    )
+    created_at: datetime = Field(examples=["2026-03-12T09:30:00Z"])
+    next_attempt_at: datetime | None = Field(
+        description="When it is tried next; null unless it waits. A disabled endpoint's waits on.",
+        examples=["2026-03-12T09:35:00Z"],
+    )
+    delivered_at: datetime | None = Field(
+        description="When the receiver last accepted it.", examples=[None]
+    )
+    problem: str = Field(
+        description="Why the last attempt failed, in words.",
+        examples=["The receiver answered 503."],
+    )
+
+
+class WebhookMessageAnswer(WebhookMessage):
+    data: dict[str, Any] = Field(
+        description="What it tells, as the receiver gets it in `data`.",
+        examples=[{"ref": "api/D-9", "value": "1200.00", "currency": "EUR"}],
+    )
 
 
 class MessagesWaiting(Answer):

@@ -250,6 +250,29 @@ def endpoint_answer(record: storage.WebhookEndpoint) -> schemas.WebhookEndpointA
     )
 
 
+def message_item(record: storage.WebhookMessage) -> schemas.WebhookMessage:
+    return schemas.WebhookMessage.model_construct(**_message_values(record))
+
+
+def message_answer(record: storage.WebhookMessage) -> schemas.WebhookMessageAnswer:
+    values = _message_values(record)
+    return schemas.WebhookMessageAnswer.model_construct(**values, data=json.loads(record.body))
+
+
+def _message_values(record: storage.WebhookMessage) -> dict[str, Any]:
+    return {
+        "id": record.id,
+        "endpoint": record.endpoint,
+        "event": record.event,
+        "status": "failed" if record.state == "dead" else record.state,
+        "attempts": record.attempts,
+        "created_at": record.created_at,
+        "next_attempt_at": record.due_at if record.state == "waiting" else None,
+        "delivered_at": record.sent_at,
+        "problem": record.reason,
+    }
+
+
 def endpoint_record(
     body: schemas.WebhookEndpoint, held: storage.WebhookEndpoint | None = None
 ) -> storage.WebhookEndpoint:

@@ -176,6 +176,27 @@ class LoggedRequest:
 
 
 @dataclass(frozen=True, slots=True)
+class WebhookMessage:
+    """A message to a webhook endpoint, and what became of it.
+
+    `endpoint` is that endpoint's id. `state` is "waiting", "sent" or "dead" (given up). `due_at` is
+    when it is tried next while it waits, `reason` why the last attempt failed, in words. `body` is
+    the JSON object that it tells, as text; `attempts` counts since it was made or replayed.
+    """
+
+    id: str
+    endpoint: str
+    event: str
+    body: str
+    created_at: datetime
+    state: str = "waiting"
+    attempts: int = 0
+    due_at: datetime | None = None
+    sent_at: datetime | None = None
+    reason: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class Stats:
     """How often links were clicked by people, and how many conversions had one as last touch.
 
@@ -202,7 +223,15 @@ MANAGED: tuple[type[Any], ...] = (
     ApiKey,
     Idempotency,
 )
-FACTS: tuple[type[Any], ...] = (Visitor, ClickEvent, Conversion, Lead, Deal, LoggedRequest)
+FACTS: tuple[type[Any], ...] = (
+    Visitor,
+    ClickEvent,
+    Conversion,
+    Lead,
+    Deal,
+    LoggedRequest,
+    WebhookMessage,
+)
 
 FILTERS: Mapping[type[Any], frozenset[str]] = MappingProxyType(
     {
@@ -212,6 +241,7 @@ FILTERS: Mapping[type[Any], frozenset[str]] = MappingProxyType(
         WebhookEndpoint: frozenset(),
         ApiKey: frozenset(),
         LoggedRequest: frozenset({"since", "until"}),
+        WebhookMessage: frozenset({"endpoint", "event", "state", "since", "until"}),
         Visitor: frozenset({"since", "until"}),
         ClickEvent: frozenset({"link_code", "campaign", "visitor_id", "since", "until"}),
         Conversion: frozenset({"link_code", "campaign", "visitor_id", "since", "until"}),
@@ -229,8 +259,8 @@ class Query:
     `search` is a part of a name, title, code or destination, without regard to case. `campaign`
     is a campaign's name: of a link, of a click's source, of a conversion's touch. `link_code` and
     `visitor_id` are of a click or of a conversion's touch. `since` is included, `until` is not:
-    they bound when a click or conversion occurred, a request was made, a visitor was last seen, a
-    lead came in, a deal began. `after` is the `next` of the page before.
+    they bound when a click or conversion occurred, a request or message was made, a visitor was last
+    seen, a lead came in, a deal began. `endpoint`, `event` and `state` are of a message. `after` is the `next` of the page before.
     """
 
     limit: int = 50
@@ -239,6 +269,9 @@ class Query:
     campaign: str = ""
     link_code: str = ""
     visitor_id: str = ""
+    endpoint: str = ""
+    event: str = ""
+    state: str = ""
     since: datetime | None = None
     until: datetime | None = None
 
@@ -278,8 +311,8 @@ class Catalog(Protocol):
     ) -> Mapping[str, Record]:
         """The records of these ids; one that does not exist is left out.
 
-        `kind` is one of `MANAGED`, `Visitor`, `Lead` or `Deal`; the latter may be named by any ref
-        and come back under the name that was asked for. `lock` tells that they are going to be
+        `kind` is one of `MANAGED`, `Visitor`, `WebhookMessage`, `Lead` or `Deal`; the last two may be
+        named by any ref and come back under the name that was asked for. `lock` tells that they are going to be
         written: records of `MANAGED` kinds stay as they are until the transaction ends, and a host
         with rights of its own checks the right to write.
         """

@@ -334,6 +334,55 @@ class ApiContract:
         assert self.send("POST", f"{path}/replay", future).json == {"waiting": 0}
         assert self.send("DELETE", path).status == 204
 
+    def test_deliveries_are_listed_and_replayed(self) -> None:
+        """The receiver lies in a network that no message is sent to, so that they wait."""
+        body = {"url": "https://hooks.example/in", "events": ["link.created"], "enabled": False}
+        ids = [self.send("POST", "/webhook-endpoints", body).json["id"] for _ in range(2)]
+        path, other = (f"/webhook-endpoints/{key}/messages" for key in ids)
+        begun = _ago()
+        for _ in range(3):
+            assert self.send("POST", f"/webhook-endpoints/{ids[0]}/test").status == 202
+        first = self.send("GET", f"{path}?limit=2").json
+        rest = self.send("GET", f"{path}?limit=2&cursor={first['next']}").json
+        messages = [*first["items"], *rest["items"]]
+        assert rest["next"] is None
+        assert len({message["id"] for message in messages}) == 3
+        moments = [message["created_at"] for message in messages]
+        assert moments == sorted(moments, reverse=True)
+        for message in messages:
+            told = (message["endpoint"], message["event"], message["status"], message["attempts"])
+            assert told == (ids[0], "trackflow.test", "waiting", 0)
+            assert message["next_attempt_at"] and not message["delivered_at"]
+            assert (message["problem"], "data" in message) == ("", False)
+        since = quote((begun - timedelta(minutes=5)).isoformat())
+        for narrowed, number in (
+            ("status=waiting&event=trackflow.test", 3),
+            ("status=failed", 0),
+            ("event=link.created", 0),
+            (f"since={since}", 3),
+            (f"until={since}", 0),
+        ):
+            found = self.send("GET", f"{path}?{narrowed}").json["items"]
+            assert len(found) == number, narrowed
+        assert self.send("GET", other).json["items"] == []
+        self.refused(self.send("GET", f"{path}?status=unknown"), 422, "status")
+        self.refused(self.send("GET", "/webhook-endpoints/999999999/messages"), 404)
+
+        one = messages[1]["id"]
+        assert self.send("GET", f"{path}/{one}").json["data"]
+        self.refused(self.send("GET", f"{other}/{one}"), 404, one)
+        self.refused(self.send("POST", f"{other}/{one}/replay"), 404, one)
+        again = self.send("POST", f"{path}/{one}/replay")
+        assert (again.status, again.json) == (202, {"waiting": 1})
+        kept = self.send("GET", f"{path}/{one}").json
+        assert (kept["id"], kept["status"]) == (one, "waiting")
+        assert kept["next_attempt_at"] > messages[1]["next_attempt_at"]
+
+        reader = self.new_key(["webhooks:read"])
+        assert self.send("GET", path, token=reader).status == 200
+        self.refused(self.send("POST", f"{path}/{one}/replay", token=reader), 403)
+        self.refused(self.send("GET", path, token=self.new_key(["links:read"])), 403)
+
     # -- requests ----------------------------------------------------------------------------------
 
     def test_a_repeated_post_is_done_once(self) -> None:

@@ -81,6 +81,18 @@ class MemoryOutbox:
             and since <= held.message.created_at < until
             and held.state in (("dead",) if dead_only else ("dead", "sent"))
         ]
+        return self._begin_again(again)
+
+    def replay_one(self, target: str, message_id: str) -> int:
+        return self._begin_again(
+            [
+                held
+                for held in self.held
+                if (held.message.outgoing.target, held.message.id) == (target, message_id)
+            ]
+        )
+
+    def _begin_again(self, again: Sequence[Held]) -> int:
         for held in again:
             held.state, held.due, held.reason = "waiting", self._clock(), ""
             held.message = replace(held.message, attempts=0)

@@ -125,6 +125,22 @@ class OutboxContract:
         outbox.sent(again, self.now())
         assert outbox.replay(self.target, start, end) == 2
 
+    def test_one_message_is_replayed_whatever_became_of_it(self) -> None:
+        outbox = self.new_outbox()
+        outbox.post([self._told(1), self._told(2), self._told(3)])
+        dead, sent, waiting = self._claim(outbox)
+        outbox.bury(dead, "It is gone.")
+        outbox.sent(sent, self.now())
+        outbox.defer(waiting, self.now() + timedelta(days=1), "It is away.")
+        assert outbox.replay_one(self.target, "msg_none") == 0
+        assert outbox.replay_one("webhook/none", sent.id) == 0
+        assert self._claim(outbox) == []
+        for message in (dead, sent, waiting):
+            assert outbox.replay_one(self.target, message.id) == 1
+            [again] = self._claim(outbox)
+            assert (again.id, again.attempts) == (message.id, 0)
+            outbox.sent(again, self.now())
+
     def test_nothing_is_sent_to_who_is_disabled(self) -> None:
         outbox = self.new_outbox()
         outbox.post([self._told()])

@@ -19,6 +19,7 @@ from trackflow_core.model import ClickEvent, Conversion, Deal, Lead
 
 from .facts import Conversions, Deals, Events, Leads, Visitors, statistics
 from .keys import Answers, Keys, Requests
+from .messages import Messages
 from .records import Campaigns, Endpoints, Links, Templates
 
 __all__ = ["OdooCatalog"]
@@ -31,6 +32,7 @@ _KINDS = {
     storage.ApiKey: Keys,
     storage.Idempotency: Answers,
     storage.LoggedRequest: Requests,
+    storage.WebhookMessage: Messages,
     storage.Visitor: Visitors,
     ClickEvent: Events,
     Conversion: Conversions,

@@ -169,19 +169,30 @@ class OdooOutbox:
         self.env["trackflow.outbox.message"].invalidate_model(flush=False)
 
     def replay(self, target, since, until, dead_only=False):
+        return self._begin_again(
+            SQL(
+                "target = %s AND state = ANY(%s) AND create_date >= %s AND create_date < %s",
+                target,
+                ["dead"] if dead_only else ["dead", "sent"],
+                naive(since),
+                naive(until),
+            )
+        )
+
+    def replay_one(self, target, message_id):
+        return self._begin_again(SQL("target = %s AND message_key = %s", target, message_id))
+
+    def _begin_again(self, which):
+        """Make messages due now, as if they had never been tried; how many."""
         self.env.cr.execute(
             SQL(
                 """
                 UPDATE trackflow_outbox_message
-                   SET state = 'waiting', attempts = 0, reason = NULL, due_at = %(now)s
-                 WHERE target = %(target)s AND state = ANY(%(states)s)
-                   AND create_date >= %(since)s AND create_date < %(until)s
+                   SET state = 'waiting', attempts = 0, reason = NULL, due_at = %s
+                 WHERE %s
                 """,
-                now=naive(datetime.now(timezone.utc)),
-                target=target,
-                states=["dead"] if dead_only else ["dead", "sent"],
-                since=naive(since),
-                until=naive(until),
+                naive(datetime.now(timezone.utc)),
+                which,
             )
         )
         replayed = self.env.cr.rowcount

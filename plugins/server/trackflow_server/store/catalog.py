@@ -41,6 +41,7 @@ from trackflow_core.api.storage import (
     TrackedLink,
     Visitor,
     WebhookEndpoint,
+    WebhookMessage,
 )
 from trackflow_core.errors import InvalidEvent
 from trackflow_core.model import CLICK, ClickEvent, Conversion, Deal, Lead
@@ -145,10 +146,12 @@ class SqlCatalog:
             )
         if query.campaign and shelf.campaign:
             wanted.append(columns[shelf.campaign] == query.campaign)
-        for name in ("link_code", "visitor_id"):
+        for name in ("link_code", "visitor_id", "event", "state"):
             value = getattr(query, name)
             if value and name in columns:
                 wanted.append(columns[name] == value)
+        if query.endpoint:
+            wanted.append(columns["target"] == f"{WEBHOOK}/{query.endpoint}")
         if query.since is not None:
             wanted.append(columns[shelf.moment] >= query.since)
         if query.until is not None:
@@ -364,6 +367,7 @@ class SqlCatalog:
             Lead: _LEADS,
             Deal: _DEALS,
             LoggedRequest: _REQUESTS,
+            WebhookMessage: _MESSAGES,
         }[kind]
 
     def _endpoint_values(self, endpoint: WebhookEndpoint) -> dict[str, Any]:
@@ -397,6 +401,9 @@ _USED = ("last_used_at", "usage_count")
 _REQUEST = (
     "requested_at", "method", "path", "status", "duration", "key_id", "address", "request",
     "response",
+)  # fmt: skip
+_MESSAGE = (
+    "id", "event", "body", "created_at", "state", "attempts", "due_at", "sent_at", "reason",
 )  # fmt: skip
 _ANSWER = ("id", "fingerprint", "created_at", "status", "body")
 
@@ -553,6 +560,12 @@ _REQUESTS = _Shelf(
     "place",
     lambda row: LoggedRequest(**_in(row, _REQUEST), id=str(row["place"])),
     moment="requested_at",
+)
+_MESSAGES = _Shelf(
+    schema.outbox_message,
+    "id",
+    lambda row: WebhookMessage(endpoint=row["target"].partition("/")[2], **_in(row, _MESSAGE)),
+    moment="created_at",
 )
 _VISITORS = _Shelf(_visitors(), "id", _visitor_of, moment="last_seen")
 _CLICKS = _Shelf(schema.click, "event_id", rows.event_of, moment="occurred_at", campaign="campaign")

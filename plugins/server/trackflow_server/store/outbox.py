@@ -153,17 +153,23 @@ class SqlOutbox:
 
     def replay(self, target: str, since: datetime, until: datetime, dead_only: bool = False) -> int:
         message = outbox_message.c
-        again = (
-            update(outbox_message)
-            .where(
-                message.target == target,
-                message.state.in_([DEAD] if dead_only else [DEAD, SENT]),
-                message.created_at >= since,
-                message.created_at < until,
-            )
-            .values(state=WAITING, attempts=0, reason="", due_at=datetime.now(timezone.utc))
+        return self._begin_again(
+            message.target == target,
+            message.state.in_([DEAD] if dead_only else [DEAD, SENT]),
+            message.created_at >= since,
+            message.created_at < until,
         )
-        return self._opened().connection.execute(again).rowcount
+
+    def replay_one(self, target: str, message_id: str) -> int:
+        message = outbox_message.c
+        return self._begin_again(message.target == target, message.id == message_id)
+
+    def _begin_again(self, *which: ColumnElement[bool]) -> int:
+        """Make messages due now, as if they had never been tried; how many."""
+        now = datetime.now(timezone.utc)
+        again = update(outbox_message).where(*which)
+        begun = again.values(state=WAITING, attempts=0, reason="", due_at=now)
+        return self._opened().connection.execute(begun).rowcount
 
     def last_sent(self, target: str) -> datetime | None:
         message = outbox_message.c
@@ -220,11 +226,7 @@ class SqlOutbox:
     def retry(self, message_id: str) -> None:
         """Make one message due now, as if it had never been tried, unless it was sent."""
         message = outbox_message.c
-        self._opened().connection.execute(
-            update(outbox_message)
-            .where(message.id == message_id, message.state != SENT)
-            .values(state=WAITING, attempts=0, reason="", due_at=datetime.now(timezone.utc))
-        )
+        self._begin_again(message.id == message_id, message.state != SENT)
 
     def purge(self, before: datetime) -> int:
         """Delete what was sent earlier; what was given up stays for people to see."""

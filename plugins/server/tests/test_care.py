@@ -14,6 +14,7 @@ from trackflow_core.errors import ConfigError
 from trackflow_core.model import Link
 from trackflow_server import backup, commands, config, doctor
 from trackflow_server.config import ServerConfig
+from trackflow_server.spool import SpoolReader
 from trackflow_server.store import Database
 
 SECRET = "a secret of this test run"
@@ -65,6 +66,20 @@ def test_the_broken_part_is_named(new_file: str) -> None:
     connection.execute("ALTER TABLE credit RENAME TO gone")
     connection.close()
     assert "credit" in _parts(settings)["click to deal"]
+
+
+def test_a_spool_that_is_nearly_full_is_named(new_file: str, tmp_path: Path) -> None:
+    database = Database(new_file)
+    database.upgrade()
+    database.close()
+    waiting = SpoolReader(tmp_path / "spool")
+    waiting.set_aside({"data": "x" * 1_000_000}, "nobody takes it")
+    waiting.close()
+    limited = {"STORE": new_file, "SECRET": SECRET, "SPOOL": tmp_path / "spool"}
+    found = _parts(_config(SPOOL_MEGABYTES=1, **limited))
+    assert "nearly full" in found["spool"]
+    assert found["click to deal"] == "skipped"
+    assert _parts(_config(SPOOL_MEGABYTES=50, **limited))["spool"] == "ok"
 
 
 def test_a_broken_part_fails_the_command(new_file: str, monkeypatch: Any) -> None:

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import socket
+import subprocess
+import sys
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import replace
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
 from secrets import token_hex
@@ -18,16 +23,18 @@ from sqlalchemy import func, select
 
 from tests.benchmarks import peers
 from trackflow_core.api import keys as api_keys
+from trackflow_core.api.storage import ApiKey
 from trackflow_core.errors import ConfigError, RetriableError
 from trackflow_core.model import Link
 from trackflow_core.testing.facts import BROWSER
 from trackflow_core.tracking import identity
-from trackflow_server import config, keys
+from trackflow_server import config, doctor, keys
 from trackflow_server.edge import Edge, check_store
 from trackflow_server.store import Database, schema
 from trackflow_server.store.catalog import SqlCatalog
 
 SECRET = "a secret of this test run"
+UPSTREAM = ("upstream", "clock", "links", "events")
 OFFER = Link("offer22", "https://shop.example/offer?a=1", "google", "cpc", "spring")
 
 
@@ -263,3 +270,99 @@ def test_an_edge_never_takes_the_store_of_a_server(tmp_path: Path) -> None:
     database.close()
     with pytest.raises(ConfigError, match="TRACKFLOW_UPSTREAM_KEY is not set"):
         _settings(tmp_path, UPSTREAM=edge["UPSTREAM"])
+
+
+# -- the doctor ----------------------------------------------------------------------------------
+
+
+def _settings(pair: Pair, edge: Any, **changed: str) -> dict[str, str]:
+    """The environment of an edge's commands."""
+    return {
+        "TRACKFLOW_STORE": str(edge.database.url.database),
+        "TRACKFLOW_SPOOL": str(edge.log.with_name("spool")),
+        "TRACKFLOW_PORT": edge.url.rpartition(":")[2],
+        "TRACKFLOW_UPSTREAM": f"http://127.0.0.1:{pair.port}",
+        "TRACKFLOW_UPSTREAM_KEY": pair.key,
+        "TRACKFLOW_UPSTREAM_SECONDS": "1",
+        **changed,
+    }
+
+
+def _examined(pair: Pair, edge: Any, **changed: str) -> dict[str, str]:
+    """What the doctor says of each part of an edge: "ok", "skipped", or the problem."""
+    return {
+        found.part: "skipped" if found.skipped else found.problem or "ok"
+        for found in doctor.examine(config.load(None, _settings(pair, edge, **changed)))
+    }
+
+
+@pytest.mark.slow
+def test_the_doctor_finds_an_edge_well_and_leaves_nothing_upstream(pair: Pair) -> None:
+    with pair.upstream() as upstream, pair.edge("well") as edge:
+        before = pair.recorded()
+        found = _examined(pair, edge)
+        assert [*found] == ["plugins", "store", "keys", "spool", "server", *UPSTREAM]
+        assert {*found.values()} == {"ok"}
+        with upstream.database.reading() as store:
+            assert store.queue_lengths() == (0, 0)
+        assert pair.recorded() == before
+        health = edge.health()
+        assert (health["spooled"], health["set_aside"]) == (0, 0)
+
+
+@pytest.mark.slow
+def test_the_doctor_names_what_is_broken_of_an_edge(pair: Pair) -> None:
+    with pair.edge("broken") as edge:
+        # Upstream is down: visitors are answered all the same.
+        found = _examined(pair, edge)
+        assert (found["server"], found["clock"], found["events"]) == ("ok", "skipped", "skipped")
+        assert str(pair.port) in found["upstream"]
+        folder = str(edge.log.parent)
+        assert "unable to open" in _examined(pair, edge, TRACKFLOW_SPOOL=folder)["spool"]
+    with pair.upstream():
+        wrong = f"{pair.key[:-4]}AAAA"
+        found = _examined(pair, edge, TRACKFLOW_UPSTREAM_KEY=wrong)
+        assert "start the server" not in found["keys"] and "skipped" not in found["keys"]
+        assert "401" in found["upstream"]
+        assert "start the server" in _examined(pair, edge)["server"]
+        assert "seconds ahead of" in _told_five_minutes_later(_settings(pair, edge))
+        with _scopes(pair, {api_keys.EDGE}):
+            found = _examined(pair, edge)
+            assert (found["upstream"], found["links"]) == ("ok", "ok")
+            assert "403" in found["events"] and "events:write" in found["events"]
+        with _scopes(pair, {"events:write"}):
+            found = _examined(pair, edge)
+            assert "403" in found["upstream"] and "edge:read" in found["upstream"]
+        with pair.database.transaction() as store:
+            store.save_links([replace(OFFER, code="later22")])
+        assert "'later22'" in _examined(pair, edge)["links"]
+
+
+def _told_five_minutes_later(settings: Mapping[str, str]) -> str:
+    """What `trackflow doctor` prints where the clock is wrong."""
+    faked = {"LD_PRELOAD": str(peers.faketime()), "FAKETIME": "+300", "DONT_FAKE_MONOTONIC": "1"}
+    done = subprocess.run(
+        [Path(sys.executable).with_name("trackflow"), "doctor"],
+        env={**os.environ, **settings, **faked}, capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert done.returncode == 1, done.stderr
+    return next(line for line in done.stdout.splitlines() if line.startswith("clock"))
+
+
+@contextmanager
+def _scopes(pair: Pair, scopes: set[str]) -> Iterator[None]:
+    """The edge's key with these scopes only, for a while."""
+    prefix = pair.key.split("_")[1]
+
+    def change(to: frozenset[str]) -> frozenset[str]:
+        with pair.database.transaction() as store:
+            catalog = SqlCatalog(store, "", ())
+            [held] = catalog.read(ApiKey, [prefix]).values()
+            catalog.update([replace(held, scopes=to)])
+            return held.scopes
+
+    before = change(frozenset(scopes))
+    try:
+        yield
+    finally:
+        change(before)

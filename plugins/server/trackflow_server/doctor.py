@@ -1,17 +1,18 @@
 """`trackflow doctor`: drive a made-up click to an attributed deal through the configured parts.
 
 It takes the ways that real ones take, and leaves nothing behind: what it writes to the store is
-rolled back.
+rolled back. Of an edge, which knows no deals, the parts are those between a visitor and upstream.
 """
 
 from __future__ import annotations
 
+import json
 import sqlite3
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta, timezone
 from secrets import token_hex
-from urllib.error import URLError
+from urllib.error import HTTPError, URLError
 from urllib.request import urlopen
 
 from sqlalchemy import select
@@ -23,14 +24,19 @@ from trackflow_core.errors import TrackFlowError
 from trackflow_core.model import Click, Deal, Lead, Link
 from trackflow_core.tracking import identity
 from trackflow_core.tracking.urls import build_destination
+from trackflow_server import spool
 from trackflow_server.config import ServerConfig
-from trackflow_server.spool import SpoolReader
+from trackflow_server.edge import EdgeState, check_store
+from trackflow_server.edge_doctor import Upstream
 from trackflow_server.store import Database, SqlStore, schema
 
 _BROWSER = (
     "Mozilla/5.0 (Windows NT 10.0; Win64; x64) AppleWebKit/537.36 (KHTML, like Gecko) "
     "Chrome/126.0.0.0 Safari/537.36"
 )
+
+Part = tuple[str, Callable[[], str]]
+"""A part's name, and what looks at it: it tells a detail, or raises what is wrong."""
 
 
 @dataclass(frozen=True)
@@ -50,26 +56,51 @@ class _Undo(Exception):
 def examine(config: ServerConfig) -> Iterator[Finding]:
     """Each part in the order in which a click meets them; parts behind a broken one are skipped."""
     database = Database(config.store)
-    broken = False
-    for part, look in _parts(config, database):
-        if broken:
-            yield Finding(part, skipped=True)
-            continue
-        try:
-            yield Finding(part, look())
-        except (TrackFlowError, DBAPIError, sqlite3.Error, OSError) as error:
-            broken = True
-            yield Finding(part, problem=str(error.orig if isinstance(error, DBAPIError) else error))
+    ways = _edge_ways(config, database) if config.upstream else [_parts(config, database)]
+    for way in ways:
+        broken = False
+        for part, look in way:
+            if broken:
+                yield Finding(part, skipped=True)
+                continue
+            try:
+                yield Finding(part, look())
+            except (TrackFlowError, DBAPIError, sqlite3.Error, OSError) as error:
+                broken = True
+                told = error.orig if isinstance(error, DBAPIError) else error
+                yield Finding(part, problem=str(told))
     database.close()
 
 
-def _parts(config: ServerConfig, database: Database) -> Iterator[tuple[str, Callable[[], str]]]:
-    yield "plugins", _plugins
-    yield "keys", lambda: _keys(config)
-    yield "store", lambda: _store(database)
-    yield "spool", lambda: _spool(config)
-    yield "click to deal", lambda: _journey(config, database)
-    yield "server", lambda: _server(config)
+def _parts(config: ServerConfig, database: Database) -> Sequence[Part]:
+    return [
+        ("plugins", _plugins),
+        ("keys", lambda: _keys(config.visitor_keys)),
+        ("store", lambda: _store(database)),
+        ("spool", lambda: _spool(config)),
+        ("click to deal", lambda: _journey(config, database)),
+        ("server", lambda: _server(config)),
+    ]
+
+
+def _edge_ways(config: ServerConfig, database: Database) -> Sequence[Sequence[Part]]:
+    """What an edge does alone, and what it does with its upstream: either may fail by itself."""
+    upstream = Upstream(config, database)
+    return [
+        [
+            ("plugins", _plugins),
+            ("store", lambda: _copy(database)),
+            ("keys", lambda: _keys(upstream.visitor_keys())),
+            ("spool", lambda: _spool(config)),
+            ("server", lambda: _server(config)),
+        ],
+        [
+            ("upstream", upstream.answers),
+            ("clock", upstream.clock),
+            ("links", upstream.links),
+            ("events", upstream.takes_events),
+        ],
+    ]
 
 
 def _plugins() -> str:
@@ -80,8 +111,7 @@ def _plugins() -> str:
     return f"{len(hooks.installed())} in use"
 
 
-def _keys(config: ServerConfig) -> str:
-    keys = config.visitor_keys
+def _keys(keys: Sequence[str]) -> str:
     visitor = identity.new_visitor_id()
     if identity.read_cookie(identity.sign_cookie(visitor, keys), keys) != visitor:
         raise TrackFlowError("A cookie that was just signed is not recognised.")
@@ -96,12 +126,25 @@ def _store(database: Database) -> str:
     return f"{waiting} clicks wait, {rejected} were set aside"
 
 
+def _copy(database: Database) -> str:
+    if not database.is_current():
+        raise TrackFlowError("Its tables are of another version: start the server once.")
+    check_store(database, is_edge=True)
+    with database.reading() as store:
+        told = EdgeState(store, "").told()
+    return f"{told['links']} links, compared with the upstream's at {told['synced_at']}"
+
+
 def _spool(config: ServerConfig) -> str:
-    reader = SpoolReader(config.spool_path)
-    try:
-        return f"{len(reader)} facts wait in {config.spool_path}"
-    finally:
-        reader.close()
+    spool.try_writing(config.spool_path)
+    found = spool.room(config)
+    if shortage := spool.shortage(config, found["room_bytes"]):
+        raise TrackFlowError(f"{shortage} Make room on the disk, or raise spool_megabytes.")
+    megabytes = found["room_bytes"] // 1_000_000
+    return (
+        f"{found['spooled']} facts wait in {config.spool_path}, {found['set_aside']} were set aside; "
+        f"there is room for {megabytes} MB"
+    )
 
 
 def _journey(config: ServerConfig, database: Database) -> str:
@@ -152,6 +195,17 @@ def _server(config: ServerConfig) -> str:
     url = f"http://{config.host}:{config.port}/trackflow/health"
     try:
         with urlopen(url, timeout=5) as answer:
-            return f"{url} answers {answer.status}"
+            told = json.load(answer)
+    except HTTPError as error:
+        raise TrackFlowError(f"{url} answers {error.code}: {_problem_of(error)}") from None
     except URLError as error:
         raise TrackFlowError(f"{url} does not answer ({error.reason}): start the server.") from None
+    return f"{url} answers 200, {told['status']}"
+
+
+def _problem_of(answer: HTTPError) -> str:
+    with answer:
+        try:
+            return str(json.load(answer)["problem"])
+        except (ValueError, KeyError, TypeError):
+            return "see the server's log."

@@ -25,7 +25,7 @@ from trackflow_core.model import Link
 from trackflow_http import Answer, Client, Pace, refusal
 from trackflow_server import keys
 from trackflow_server.background import repeat
-from trackflow_server.config import ServerConfig
+from trackflow_server.config import UPSTREAM_KEY, ServerConfig
 from trackflow_server.spool import Fact, SpoolReader
 from trackflow_server.store import Database, SqlStore, schema
 
@@ -80,6 +80,11 @@ class EdgeState:
             self.write(_KEYS, keys.encrypt(json.dumps([*visitor_keys]), self._secrets))
         return not same
 
+    @property
+    def cursor(self) -> str:
+        """Up to which change of the upstream's links the copy reaches, "" before there is one."""
+        return self.read(_CURSOR)
+
     def told(self) -> dict[str, Any]:
         """For people and programs: when the links were last compared, and what is wrong."""
         links = self._store.connection.scalar(select(func.count()).select_from(schema.link))
@@ -111,6 +116,17 @@ def check_store(database: Database, *, is_edge: bool) -> None:
         )
 
 
+def client(config: ServerConfig) -> Client:
+    """What asks the upstream, with the edge's key."""
+    return Client(
+        f"{config.upstream.rstrip('/')}{BASE}",
+        {"Authorization": f"Bearer {config.upstream_key}"},
+        # How often to ask is decided by who asks.
+        Pace(per_second=0, attempts=1, read_timeout=30),
+        _explained,
+    )
+
+
 class Edge:
     """Copies links and hands in facts, in a thread for each, from `start` to `stop`."""
 
@@ -131,7 +147,7 @@ class Edge:
         """
         check_store(self._database, is_edge=True)
         try:
-            self._learn_settings(self._client())
+            self._learn_settings(client(self._config))
         except TrackFlowError as error:
             with self._database.reading() as store:
                 if not EdgeState(store, self._config.upstream_key).visitor_keys:
@@ -148,15 +164,6 @@ class Edge:
         for thread in self._threads:
             thread.join(_LONGEST_WAIT)
 
-    def _client(self) -> Client:
-        return Client(
-            f"{self._config.upstream.rstrip('/')}{BASE}",
-            {"Authorization": f"Bearer {self._config.upstream_key}"},
-            # How often to ask is decided here.
-            Pace(per_second=0, attempts=1, read_timeout=30),
-            _explained,
-        )
-
     def _repeat(self, work: Callable[[], float]) -> None:
         repeat(
             work,
@@ -170,8 +177,8 @@ class Edge:
     # -- links down -------------------------------------------------------------------------------
 
     def _copy_links(self) -> None:
-        client = self._client()
-        self._repeat(lambda: self._compare(client))
+        upstream = client(self._config)
+        self._repeat(lambda: self._compare(upstream))
 
     def _compare(self, client: Client) -> float:
         started = time.monotonic()
@@ -203,7 +210,7 @@ class Edge:
         seen: set[str] = set()
         cursor, more = "", True
         while more:
-            links, cursor, more = self._fetch(client, cursor)
+            links, cursor, more = fetch(client, cursor)
             seen.update(link.code for link in links)
             with self._database.transaction() as store:
                 _save_changed(store, links)
@@ -217,16 +224,12 @@ class Edge:
         more = True
         while more:
             before = cursor
-            links, cursor, more = self._fetch(client, cursor)
+            links, cursor, more = fetch(client, cursor)
             if not links and cursor == before:
                 return
             with self._database.transaction() as store:
                 _save_changed(store, links)
                 EdgeState(store, "").write(_CURSOR, cursor)
-
-    def _fetch(self, client: Client, cursor: str) -> tuple[Sequence[Link], str, bool]:
-        told = client.get("/edge/links", {"cursor": cursor, "limit": _LINKS}).json()
-        return [shapes.link_of_copy(item) for item in told["items"]], told["next"], told["more"]
 
     def _say(self, problem: str) -> None:
         """Remember how the upstream is for the workers, which tell people."""
@@ -244,8 +247,8 @@ class Edge:
     # -- facts up ---------------------------------------------------------------------------------
 
     def _hand_in_facts(self) -> None:
-        client, spool = self._client(), SpoolReader(self._config.spool_path)
-        self._repeat(lambda: self._hand_in(client, spool))
+        upstream, spool = client(self._config), SpoolReader(self._config.spool_path)
+        self._repeat(lambda: self._hand_in(upstream, spool))
         spool.close()
 
     def _hand_in(self, client: Client, spool: SpoolReader) -> float:
@@ -259,7 +262,7 @@ class Edge:
     def _send(self, client: Client, spool: SpoolReader, told: Sequence[Fact]) -> None:
         try:
             client.send("POST", "/events", json={"events": [event_of(fact) for fact in told]})
-        except _Refused as error:
+        except Refused as error:
             if len(told) == 1:
                 _log.error("The upstream refuses the fact %s: %s", told[0]["event_id"], error)
                 spool.set_aside(told[0], str(error))
@@ -270,13 +273,23 @@ class Edge:
             self._send(client, spool, told[middle:])
 
 
-class _Refused(TerminalError):
-    """The upstream will never take these facts."""
+class Refused(TerminalError):
+    """The upstream will never take these facts; `fields` are the values that it names."""
+
+    def __init__(self, message: str, fields: Sequence[str] = ()) -> None:
+        super().__init__(message)
+        self.fields = fields
 
 
 def _explained(answer: Answer) -> TrackFlowError | None:
+    if answer.status in (401, 403):
+        return ConfigError(
+            f"The upstream answered {answer.status}: {_detail(answer)} Make a key there with the "
+            f"scopes edge:read and events:write, and set {UPSTREAM_KEY}."
+        )
     if answer.status in (400, 413, 422):
-        return _Refused(f"{answer.where} answered {answer.status}: {_detail(answer)}")
+        fields = [str(fault.get("field", "")) for fault in _problem(answer).get("errors", ())]
+        return Refused(f"{answer.where} answered {answer.status}: {_detail(answer)}", fields)
     if answer.status == 404:
         return ConfigError(
             f"{answer.where} is not there: give the address of an Odoo or TrackFlow."
@@ -291,19 +304,34 @@ def _explained(answer: Answer) -> TrackFlowError | None:
 
 
 def _detail(answer: Answer) -> str:
+    return str(_problem(answer).get("detail", ""))[:300]
+
+
+def _problem(answer: Answer) -> Mapping[str, Any]:
     try:
         problem = json.loads(answer.body)
     except ValueError:
-        return ""
-    return str(problem.get("detail", ""))[:300] if isinstance(problem, dict) else ""
+        return {}
+    return problem if isinstance(problem, dict) else {}
+
+
+def fetch(client: Client, cursor: str) -> tuple[Sequence[Link], str, bool]:
+    """The links that changed upstream since `cursor`, the cursor behind them, whether there are
+    more."""
+    told = client.get("/edge/links", {"cursor": cursor, "limit": _LINKS}).json()
+    return [shapes.link_of_copy(item) for item in told["items"]], told["next"], told["more"]
+
+
+def changed(store: SqlStore, links: Sequence[Link]) -> Sequence[Link]:
+    """Those of `links` that differ from what is held."""
+    held = store.links({link.code for link in links})
+    return [link for link in links if held.get(link.code) != link]
 
 
 def _save_changed(store: SqlStore, links: Sequence[Link]) -> None:
     """Keep those that differ from what is held: every change makes workers forget all links."""
-    held = store.links({link.code for link in links})
-    changed = [link for link in links if held.get(link.code) != link]
-    if changed:
-        store.save_links(changed)
+    if news := changed(store, links):
+        store.save_links(news)
 
 
 def event_of(fact: Mapping[str, Any]) -> dict[str, Any]:

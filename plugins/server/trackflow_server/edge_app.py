@@ -21,9 +21,6 @@ from trackflow_server.store import Database
 from trackflow_server.visits import Visits
 
 _log = logging.getLogger("trackflow.edge")
-# Less than this, and the spool is nearly full.
-_ENOUGH = 64 * 1024 * 1024
-_ENOUGH_SHARE = 10
 
 
 class EdgeApplication(Front):
@@ -80,9 +77,8 @@ class EdgeApplication(Front):
         """The worst that is wrong, and how bad that is."""
         if self.writer.problem:
             return self.writer.problem, "failing"
-        limit = self._config.spool_megabytes * 1024 * 1024
-        if left < (limit / _ENOUGH_SHARE if limit else _ENOUGH):
-            return f"The spool is nearly full: there is room for {left} more bytes.", "degraded"
+        if shortage := spool.shortage(self._config, left):
+            return shortage, "degraded"
         if upstream:
             return upstream, "degraded"
         return "", "ok"

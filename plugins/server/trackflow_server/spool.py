@@ -26,6 +26,9 @@ from trackflow_server.config import ServerConfig
 _log = logging.getLogger("trackflow.spool")
 _BUSY_SECONDS = 10
 _MEGABYTE = 1024 * 1024
+# Less than this, and the spool is nearly full.
+_ENOUGH = 64 * _MEGABYTE
+_ENOUGH_SHARE = 10
 # How often it is said again that clicks are lost: a full disk needs no long log.
 _REMINDER_SECONDS = 60.0
 # A row is what was written at once: one statement, one flush, and the GIL is given up once.
@@ -204,6 +207,25 @@ class SpoolReader:
         [(free,)] = self._connection.execute("PRAGMA freelist_count")
         [(size,)] = self._connection.execute("PRAGMA page_size")
         return int((pages - free) * size)
+
+
+def try_writing(path: Path) -> None:
+    """Write a fact and take it back. Raises sqlite3.Error or OSError where that cannot be done."""
+    connection = _open(path)
+    try:
+        connection.execute("BEGIN IMMEDIATE")
+        connection.execute("INSERT INTO spool (number, facts) VALUES (1, '[]')")
+        connection.execute("ROLLBACK")
+    finally:
+        connection.close()
+
+
+def shortage(config: ServerConfig, room_bytes: int) -> str:
+    """What is wrong with the room that is left, "" for nothing."""
+    limit = config.spool_megabytes * _MEGABYTE
+    if room_bytes < (limit / _ENOUGH_SHARE if limit else _ENOUGH):
+        return f"The spool is nearly full: there is room for {room_bytes} more bytes."
+    return ""
 
 
 def room(config: ServerConfig) -> dict[str, int]:

@@ -26,9 +26,9 @@ class MemoryHost:
 
     def __init__(self, hooks: Hooks | None = None) -> None:
         self.store = MemoryStore()
-        self.catalog = MemoryCatalog(self.store)
         self.engine = Engine(self.store, hooks or Hooks())
         self.outbox = MemoryOutbox(lambda: datetime.now(timezone.utc))
+        self.catalog = MemoryCatalog(self.store, outbox=self.outbox)
 
     def keyring(self) -> Catalog:
         return self.catalog

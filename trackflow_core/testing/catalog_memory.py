@@ -23,17 +23,20 @@ from trackflow_core.api.storage import (
     Stats,
     TrackedLink,
     Visitor,
+    WebhookMessage,
 )
 from trackflow_core.errors import InvalidEvent
 from trackflow_core.model import CLICK, ClickEvent, Conversion, Deal, Lead, Link
+from trackflow_core.outbox import WEBHOOK
 from trackflow_core.testing.memory import MemoryStore
+from trackflow_core.testing.outbox_memory import MemoryOutbox
 from trackflow_core.tracking.urls import new_code
 
 _UNIQUE_NAMES = (Campaign, LinkTemplate)
 
 
 class MemoryCatalog:
-    """`api.storage.Catalog` over the facts of `store`, for one thread.
+    """`api.storage.Catalog` over the facts of `store` and the messages of `outbox`, for one thread.
 
     `now` is asked when a record is made.
     """
@@ -43,10 +46,12 @@ class MemoryCatalog:
         store: MemoryStore,
         now: Callable[[], datetime] = lambda: datetime.now(timezone.utc),
         base_url: str = "https://go.example",
+        outbox: MemoryOutbox | None = None,
     ) -> None:
         self._store = store
         self._now = now
         self._base_url = base_url
+        self._outbox = outbox
         self._numbers = count(1)
         self._places: dict[tuple[type, str], int] = {}
         self._changes = 0
@@ -169,6 +174,7 @@ class MemoryCatalog:
             Conversion: lambda: self._state.conversions.values(),
             Lead: lambda: self._state.leads.values(),
             Deal: lambda: self._store.deals(),
+            WebhookMessage: self._messages,
         }
         if kind in of_store:
             return cast("Iterable[Record]", of_store[kind]())
@@ -176,6 +182,24 @@ class MemoryCatalog:
 
     def _events(self) -> Iterable[ClickEvent]:
         return self._store.click_events()
+
+    def _messages(self) -> Iterable[WebhookMessage]:
+        for held in self._outbox.held if self._outbox else ():
+            message, outgoing = held.message, held.message.outgoing
+            kind, _, endpoint = outgoing.target.partition("/")
+            if kind == WEBHOOK:
+                yield WebhookMessage(
+                    message.id,
+                    endpoint,
+                    outgoing.event,
+                    outgoing.body,
+                    message.created_at,
+                    held.state,
+                    message.attempts,
+                    held.due,
+                    held.sent_at,
+                    held.reason,
+                )
 
     def _visitors(self) -> Iterable[Visitor]:
         clicks: dict[str, list[ClickEvent]] = {}
@@ -273,6 +297,12 @@ def _of(record: Any, query: Query) -> bool:
         visitor = touch.visitor_id if touch else ""
     elif isinstance(record, TrackedLink):
         campaign, code, visitor = record.link.campaign, record.link.code, ""
+    elif isinstance(record, WebhookMessage):
+        return (
+            query.endpoint in ("", record.endpoint)
+            and query.event in ("", record.event)
+            and query.state in ("", record.state)
+        )
     else:
         return True
     return (
@@ -301,5 +331,6 @@ def _moment(record: Any) -> datetime | None:
         Visitor: lambda visitor: visitor.last_seen,
         Lead: lambda lead: lead.came_in_at,
         Deal: lambda deal: deal.began_at,
+        WebhookMessage: lambda message: message.created_at,
     }
     return moments[type(record)](record) if type(record) in moments else None

@@ -147,6 +147,36 @@ def test_a_lead_that_finds_clicks_waiting_also_helps_the_visitors_other_leads() 
     assert summary.touch_count == 1
 
 
+def test_who_comes_back_changes_no_lead_and_no_deal(monkeypatch: pytest.MonkeyPatch) -> None:
+    store, engine = new()
+    won = deal(status=DealStatus.WON, closed_at=at(15))
+    engine.record_click(click("c1", 1))
+    engine.apply([lead()], [won])
+    looked = []
+    touches = store.touches
+    monkeypatch.setattr(store, "touches", lambda *args: looked.append(args) or touches(*args))
+    engine.record_click(click("c2", 15.5))
+    engine.process_clicks()
+    assert not looked
+    engine.record_click(click("c3", 15))
+    engine.process_clicks()
+    assert looked
+    (conversion,) = [one for one in store.conversions() if one.kind == "won"]
+    assert conversion.touch is not None
+    assert conversion.touch.id == "c3"
+
+
+def test_who_comes_back_may_help_a_later_deal_of_the_account() -> None:
+    store, engine = new(account_journeys=True)
+    engine.apply([lead(account="Shop"), lead("crm/lead-2", 20, account="Shop", visitor_ids={BEN})])
+    engine.apply(deals=[deal(), deal("crm/deal-2", 30, lead_ref="crm/lead-2", created_at=at(30))])
+    engine.record_click(click("c1", 25))
+    engine.process_clicks()
+    attribution = store.attribution("crm/deal-2")
+    assert attribution is not None
+    assert [credit.touch and credit.touch.id for credit in attribution.credits] == ["c1"]
+
+
 def test_clicks_in_other_hands_make_the_lead_stale_until_the_next_run() -> None:
     class BusyStore(MemoryStore):
         busy = True

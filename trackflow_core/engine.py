@@ -9,7 +9,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from datetime import datetime
+from datetime import datetime, timezone
 from functools import lru_cache
 from zoneinfo import ZoneInfo
 
@@ -40,6 +40,7 @@ _log = logging.getLogger(__name__)
 # An open visitor never needs more in one request; the job takes the rest.
 _DEALS_AT_ONCE = 1000
 _CLICKS_OF_ONE_LEAD = 200
+_LONG_AGO = datetime.min.replace(tzinfo=timezone.utc)
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,34 +95,59 @@ class Engine:
 
         A click that cannot be processed is set aside with its reason; the others go on.
         """
-        drained, visitors = self._drain(self._store.claim_clicks(limit))
+        drained, came = self._drain(self._store.claim_clicks(limit))
         stale = set(self._store.take_stale(limit))
         drained = replace(drained, refreshed=len(stale))
-        if visitors:
-            stale |= set(self._store.leads_of_visitors(visitors))
-        if stale:
-            self._refresh(self._store.leads(stale))
+        reached = self._reached_by(came)
+        self._refresh([*reached, *(self._store.leads(stale) if stale else ())])
         return drained
 
-    def _drain(self, clicks: Sequence[Click]) -> tuple[Drained, set[str]]:
+    def _drain(self, clicks: Sequence[Click]) -> tuple[Drained, Mapping[str, datetime]]:
+        """Record these clicks; also returns when each visitor's first one that counts was."""
         if not clicks:
-            return Drained(0, 0), set()
+            return Drained(0, 0), {}
         try:
             with self._store.atomic():
                 events = self._save(clicks)
             self._tell_of_clicks(events)
-            visitors = {event.click.visitor_id for event in events if event.click.visitor_id}
-            return Drained(len(clicks), 0), visitors
+            return Drained(len(clicks), 0), _first_moments(events)
         except InvalidEvent as error:
             if len(clicks) == 1:
                 self._store.reject_click(clicks[0], str(error))
-                return Drained(0, 1), set()
+                return Drained(0, 1), {}
         # Halving finds a poisoned click among a thousand in twenty steps.
         middle = len(clicks) // 2
-        left, left_visitors = self._drain(clicks[:middle])
-        right, right_visitors = self._drain(clicks[middle:])
+        left, left_came = self._drain(clicks[:middle])
+        right, right_came = self._drain(clicks[middle:])
         total = Drained(left.recorded + right.recorded, left.rejected + right.rejected)
-        return total, left_visitors | right_visitors
+        # The halves are in order of time.
+        return total, {**right_came, **left_came}
+
+    def _reached_by(self, came: Mapping[str, datetime]) -> Sequence[Lead]:
+        """The leads on which new clicks of these visitors bear, the first at the given moment.
+
+        What comes after a lead and after its deals adds to none of them: customers who come back
+        change nothing. Nor does a click change what earlier ones are.
+        """
+        if not came:
+            return ()
+        leads = self._store.leads(set(self._store.leads_of_visitors(came)))
+        if not leads:
+            return ()
+        accounts = self._accounts({lead.ref for lead in leads})
+        members = {lead.ref for lead in leads}.union(*accounts.values())
+        ends = {lead.ref: lead.came_in_at for lead in leads}
+        for deal in self._store.deals_of_leads(members):
+            # A deal may name its lead as it was called before a merge: it is everybody's then.
+            ref = deal.lead_ref if deal.lead_ref in members else ""
+            end = max(deal.began_at, deal.won_at or deal.began_at)
+            ends[ref] = max(ends.get(ref, end), end)
+        return [
+            lead
+            for lead in leads
+            if _first_of(lead, came)
+            <= max(ends[ref] for ref in (lead.ref, "", *accounts.get(lead.ref, ())) if ref in ends)
+        ]
 
     def _save(self, clicks: Sequence[Click]) -> Sequence[ClickEvent]:
         known = self._store.links({click.link_code for click in clicks})
@@ -147,7 +173,7 @@ class Engine:
         homes = {
             event.click.event_id: session.id for session, members in arranged for event in members
         }
-        saved = [replace(event, session_id=homes.get(event.click.event_id)) for event in events]
+        saved = [_in_session(event, homes.get(event.click.event_id)) for event in events]
         self._store.save_visits(saved, [session for session, _ in arranged])
         new = {event.click.event_id for event in events}
         moved = {
@@ -242,12 +268,10 @@ class Engine:
         if not visitors:
             return ()
         refs = {lead.ref for lead in leads}
-        drained, _ = self._drain(self._store.claim_clicks(_CLICKS_OF_ONE_LEAD, visitors))
+        _, came = self._drain(self._store.claim_clicks(_CLICKS_OF_ONE_LEAD, visitors))
         if self._store.has_queued_clicks(visitors):
             self._store.mark_stale(refs)
-        if not drained.recorded:
-            return ()
-        return self._store.leads(set(self._store.leads_of_visitors(visitors)) - refs)
+        return [lead for lead in self._reached_by(came) if lead.ref not in refs]
 
     def _recognise(self, lead: Lead) -> Lead:
         """`lead` with what came with it turned into visitors; a bad token must not lose it."""
@@ -508,6 +532,26 @@ def _came_from(
     """The source of a click on a link with the fields `utm`, and whether somebody comes back."""
     source = channels.classify(destination, referrer, utm=dict(utm), own_hosts=own_hosts)
     return source, channels.is_return(referrer, own_hosts)
+
+
+def _in_session(event: ClickEvent, session_id: str | None) -> ClickEvent:
+    # `replace` takes thrice as long, once for every click.
+    return ClickEvent(event.click, event.agent, event.source, session_id, event.returns)
+
+
+def _first_moments(events: Iterable[ClickEvent]) -> Mapping[str, datetime]:
+    """When each visitor's first event that counts was."""
+    found: dict[str, datetime] = {}
+    for event in events:
+        visitor, moment = event.click.visitor_id, event.click.occurred_at
+        if visitor and event.counts:
+            found[visitor] = min(found.get(visitor, moment), moment)
+    return found
+
+
+def _first_of(lead: Lead, came: Mapping[str, datetime]) -> datetime:
+    """When the first of the lead's visitors came; long ago if it is not told."""
+    return min((came[key] for key in lead.visitor_ids if key in came), default=_LONG_AGO)
 
 
 def _until(touches: Iterable[Touch], moment: datetime) -> Sequence[Touch]:

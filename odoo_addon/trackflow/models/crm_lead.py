@@ -11,6 +11,7 @@ from trackflow_core.tracking.identity import read_token
 from ..engine import build_engine
 from ..guard import guard
 from ..keys import visitor_keys
+from ..relations import forget
 from ..store import OdooStore, local_ref
 
 # What changes a deal's credits when a person writes it; won and lost have a seam of their own.
@@ -225,6 +226,13 @@ class CrmLead(models.Model):
             self.filtered(
                 lambda lead: old_status_by_lead.get(lead.id) != new_status_by_lead.get(lead.id)
             )._trackflow_deals_changed()
+        return result
+
+    def unlink(self):
+        ids = self.ids
+        result = super().unlink()
+        for name in ("trackflow.deal.attribution", "trackflow.model.credit"):
+            forget(self.env[name], "lead_id", ids)
         return result
 
     def _merge_dependences(self, opportunities):

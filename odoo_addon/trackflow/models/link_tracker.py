@@ -12,6 +12,8 @@ from odoo.tools import SQL
 from trackflow_core.errors import InvalidEvent
 from trackflow_core.tracking import qr, urls
 
+from ..relations import clear
+
 # "example.com:8080/page" has a colon too, but "javascript:" and "mailto:" are no hosts.
 _SCHEME = re.compile(r"\s*([a-z][a-z0-9+-]*):(?!\d+(?:[/?#]|$))", re.IGNORECASE)
 
@@ -332,6 +334,12 @@ class LinkTracker(models.Model):
             else Domain(name, "=", self[name].id)
             for name in (*_UNIQUE, *_OUR_UNIQUE)
         )
+
+    def unlink(self):
+        ids = self.ids
+        result = super().unlink()
+        clear(self.env["trackflow.deal.attribution"], "link_id", ids)
+        return result
 
     @api.ondelete(at_uninstall=False)
     def _unlink_except_clicked(self):

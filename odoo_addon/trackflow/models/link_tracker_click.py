@@ -3,6 +3,8 @@ from odoo.tools import SQL
 
 from trackflow_core.tracking.consent import IpPolicy, anonymise
 
+from ..relations import UncheckedMany2one, clear, drop_foreign_keys
+
 MANAGER = "trackflow.group_trackflow_campaign_manager"
 
 
@@ -11,20 +13,11 @@ class LinkTrackerClick(models.Model):
 
     trackflow_event_id = fields.Char("Event", readonly=True, copy=False, groups=MANAGER)
     trackflow_occurred_at = fields.Datetime("Clicked On", readonly=True, index=True)
-    trackflow_visitor_id = fields.Many2one(
-        "trackflow.visitor",
-        "Visitor",
-        readonly=True,
-        ondelete="set null",
-        groups=MANAGER,
+    trackflow_visitor_id = UncheckedMany2one(
+        "trackflow.visitor", "Visitor", readonly=True, groups=MANAGER
     )
-    trackflow_session_id = fields.Many2one(
-        "trackflow.session",
-        "Session",
-        readonly=True,
-        index="btree_not_null",
-        ondelete="set null",
-        groups=MANAGER,
+    trackflow_session_id = UncheckedMany2one(
+        "trackflow.session", "Session", readonly=True, index="btree_not_null", groups=MANAGER
     )
     trackflow_source = fields.Char("Source Name", readonly=True)
     trackflow_medium = fields.Char("Medium Name", readonly=True)
@@ -107,6 +100,10 @@ class LinkTrackerClick(models.Model):
         "(campaign_id, trackflow_visitor_id) INCLUDE (trackflow_occurred_at) WHERE trackflow_counts"
     )
 
+    def init(self):
+        drop_foreign_keys(self)
+        return super().init()
+
     @api.model_create_multi
     def create(self, vals_list):
         """Count what other code records, such as the mailings' own routes."""
@@ -122,7 +119,10 @@ class LinkTrackerClick(models.Model):
 
     def unlink(self):
         self._trackflow_count(-1)
-        return super().unlink()
+        ids = self.ids
+        result = super().unlink()
+        clear(self.env["trackflow.deal.attribution"], "click_id", ids)
+        return result
 
     def _trackflow_count(self, sign):
         """Add these clicks to, or take them from, the counters of their links."""

@@ -8,6 +8,7 @@ from trackflow_core.tracking.consent import IpPolicy, Policy
 
 from ..keys import visitor_keys
 from ..privacy import Rules
+from ..relations import forget
 
 # What `_trackflow_rules` is made of.
 _RULES = frozenset(
@@ -139,6 +140,7 @@ class ResCompany(models.Model):
     def unlink(self):
         ids = self.ids
         result = super().unlink()
+        forget(self.env["trackflow.deal.attribution"], "company_id", ids)
         self.env["trackflow.model.credit"]._forget("company_id", ids)
         return result
 

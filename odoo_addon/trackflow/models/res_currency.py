@@ -1,5 +1,7 @@
 from odoo import models
 
+from ..relations import clear
+
 
 class ResCurrency(models.Model):
     _inherit = "res.currency"
@@ -7,5 +9,6 @@ class ResCurrency(models.Model):
     def unlink(self):
         ids = self.ids
         result = super().unlink()
+        clear(self.env["trackflow.deal.attribution"], "currency_id", ids)
         self.env["trackflow.model.credit"]._forget("currency_id", ids)
         return result

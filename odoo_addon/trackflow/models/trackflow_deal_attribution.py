@@ -1,6 +1,8 @@
 from odoo import fields, models
 from odoo.tools.translate import LazyTranslate
 
+from ..relations import UncheckedMany2one, drop_foreign_keys
+
 _lt = LazyTranslate(__name__)
 
 # What reports call a group without one.
@@ -18,14 +20,12 @@ class TrackflowDealAttribution(models.Model):
     _log_access = False
     _rec_name = "channel"
 
-    lead_id = fields.Many2one(
-        "crm.lead", "Deal", required=True, readonly=True, index=True, ondelete="cascade"
-    )
+    lead_id = UncheckedMany2one("crm.lead", "Deal", required=True, readonly=True, index=True)
     attribution_model_id = fields.Many2one(
         "trackflow.attribution.model", "Model", readonly=True, index=True, ondelete="restrict"
     )
-    company_id = fields.Many2one("res.company", readonly=True, ondelete="cascade")
-    currency_id = fields.Many2one("res.currency", readonly=True)
+    company_id = UncheckedMany2one("res.company", readonly=True)
+    currency_id = UncheckedMany2one("res.currency", readonly=True)
     deal_value = fields.Monetary(readonly=True, aggregator=None)
     deal_status = fields.Selection(
         [("open", "Open"), ("won", "Won"), ("lost", "Lost")], readonly=True
@@ -44,28 +44,23 @@ class TrackflowDealAttribution(models.Model):
     campaign = fields.Char("Campaign Name", readonly=True)
     content = fields.Char(readonly=True)
     term = fields.Char(readonly=True)
-    campaign_id = fields.Many2one(
+    campaign_id = UncheckedMany2one(
         "utm.campaign",
         readonly=True,
         index="btree_not_null",
-        ondelete="set null",
         falsy_value_label=_NO_CAMPAIGN,
     )
-    link_id = fields.Many2one(
+    link_id = UncheckedMany2one(
         "link.tracker",
         readonly=True,
         index="btree_not_null",
-        ondelete="set null",
         falsy_value_label=_NO_LINK,
     )
-    click_id = fields.Many2one(
-        "link.tracker.click", readonly=True, index="btree_not_null", ondelete="set null"
-    )
-    visitor_id = fields.Many2one(
+    click_id = UncheckedMany2one("link.tracker.click", readonly=True, index="btree_not_null")
+    visitor_id = UncheckedMany2one(
         "trackflow.visitor",
         readonly=True,
         index="btree_not_null",
-        ondelete="set null",
         groups="trackflow.group_trackflow_campaign_manager",
     )
     weight = fields.Float(readonly=True, digits=(16, 6), aggregator=None)
@@ -79,3 +74,6 @@ class TrackflowDealAttribution(models.Model):
         help="Which version of what the model learned split the deal; empty for other models.",
     )
     digest = fields.Char(readonly=True, help="The fingerprint of everything that went in.")
+
+    def init(self):
+        drop_foreign_keys(self)

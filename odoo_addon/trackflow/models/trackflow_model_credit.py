@@ -12,17 +12,11 @@ from trackflow_core.errors import ConfigError
 from trackflow_core.model import UNATTRIBUTED
 
 from ..engine import build_engine
+from ..relations import UncheckedMany2one, drop_foreign_keys, forget
 from ..store import OdooStore
+from ..store.values import array_text
 
 _logger = logging.getLogger(__name__)
-
-
-class _Unchecked(fields.Many2one):
-    """A relation that the database does not check row by row, which takes longer than all else of
-    the comparison; `_forget` keeps it right."""
-
-    def update_db_foreign_key(self, model, column):
-        """No foreign key."""
 
 
 class TrackflowModelCredit(models.Model):
@@ -38,43 +32,26 @@ class TrackflowModelCredit(models.Model):
     _order = "lead_id desc, attribution_model_id, value desc, id"
     _rec_name = "channel"
 
-    lead_id = fields.Many2one(
-        "crm.lead", "Deal", required=True, readonly=True, index=True, ondelete="cascade"
-    )
-    attribution_model_id = _Unchecked(
+    lead_id = UncheckedMany2one("crm.lead", "Deal", required=True, readonly=True, index=True)
+    attribution_model_id = UncheckedMany2one(
         "trackflow.attribution.model", "Model", readonly=True, index=True
     )
     channel = fields.Char(readonly=True)
-    campaign_id = fields.Many2one(
-        "utm.campaign", readonly=True, index="btree_not_null", ondelete="set null"
-    )
+    campaign_id = UncheckedMany2one("utm.campaign", readonly=True, index="btree_not_null")
     touches = fields.Integer(readonly=True)
     value = fields.Monetary(readonly=True)
-    currency_id = _Unchecked("res.currency", readonly=True)
-    company_id = _Unchecked("res.company", readonly=True)
+    currency_id = UncheckedMany2one("res.currency", readonly=True)
+    company_id = UncheckedMany2one("res.company", readonly=True)
 
     def init(self):
-        for column in ("attribution_model_id", "currency_id", "company_id"):
-            self.env.cr.execute(
-                SQL(
-                    "ALTER TABLE trackflow_model_credit DROP CONSTRAINT IF EXISTS %s",
-                    SQL.identifier(f"trackflow_model_credit_{column}_fkey"),
-                )
-            )
+        drop_foreign_keys(self)
 
     @api.model
     def _forget(self, column, ids):
         """Leave out what has been deleted, and compare all deals without it."""
         if self.env.context.get(MODULE_UNINSTALL_FLAG):
             return
-        self.env.cr.execute(
-            SQL(
-                "DELETE FROM trackflow_model_credit WHERE %s = ANY(%s)",
-                SQL.identifier(column),
-                list(ids),
-            )
-        )
-        self.invalidate_model(flush=False)
+        forget(self, column, ids)
         self.env["trackflow.model.credit.due"].sudo()._add_all()
 
     @api.model
@@ -150,6 +127,13 @@ class TrackflowModelCredit(models.Model):
         # Few names, many rows: each name is sent once.
         names = list(dict.fromkeys(channels))
         places = {name: place for place, name in enumerate(names, 1)}
+        # Nobody deletes one of them meanwhile.
+        self.env.cr.execute(
+            SQL(
+                "SELECT FROM utm_campaign WHERE id = ANY(%s) FOR KEY SHARE",
+                list(set(campaigns) - {None}),
+            )
+        )
         self.env.cr.execute(
             SQL(
                 """
@@ -166,14 +150,14 @@ class TrackflowModelCredit(models.Model):
                  ORDER BY r.lead_id, r.model_id
                 """,
                 names=names,
-                leads=_array(leads),
-                models=_array(model_ids),
-                channels=_array(places[name] for name in channels),
-                campaigns=_array(campaigns),
-                touches=_array(touches),
-                values=_array(values),
-                currencies=_array(currencies),
-                companies=_array(companies),
+                leads=array_text(leads),
+                models=array_text(model_ids),
+                channels=array_text(places[name] for name in channels),
+                campaigns=array_text(campaigns),
+                touches=array_text(touches),
+                values=array_text(values),
+                currencies=array_text(currencies),
+                companies=array_text(companies),
             )
         )
 
@@ -263,11 +247,6 @@ def _sums(parts, store):
 def _amount(value, digits):
     """Minor units as PostgreSQL writes them in major units."""
     return str(from_minor_units(value, digits))
-
-
-def _array(values):
-    """Numbers as the text of an array: an array of Python's is quoted item by item."""
-    return f"{{{','.join('NULL' if value is None else str(value) for value in values)}}}"
 
 
 class TrackflowModelCreditDue(models.Model):

@@ -1,5 +1,7 @@
 from odoo import api, fields, models
 
+from ..relations import UncheckedMany2one, clear, drop_foreign_keys
+
 
 class TrackflowSession(models.Model):
     _name = "trackflow.session"
@@ -8,9 +10,7 @@ class TrackflowSession(models.Model):
     _order = "session_start desc, id desc"
 
     active = fields.Boolean(default=True, readonly=True)
-    visitor_id = fields.Many2one(
-        "trackflow.visitor", required=True, readonly=True, ondelete="cascade"
-    )
+    visitor_id = UncheckedMany2one("trackflow.visitor", required=True, readonly=True)
     session_key = fields.Char("Session ID", required=True, readonly=True, copy=False)
     session_start = fields.Datetime("Started", readonly=True)
     session_end = fields.Datetime("Ended", readonly=True)
@@ -44,6 +44,13 @@ class TrackflowSession(models.Model):
     def init(self):
         # Visits are written by SQL.
         self.env.cr.execute("ALTER TABLE trackflow_session ALTER active SET DEFAULT TRUE")
+        drop_foreign_keys(self)
+
+    def unlink(self):
+        ids = self.ids
+        result = super().unlink()
+        clear(self.env["link.tracker.click"], "trackflow_session_id", ids)
+        return result
 
     @api.depends("session_start", "session_end")
     def _compute_duration_seconds(self):

@@ -3,6 +3,7 @@ from datetime import timedelta
 from odoo import api, fields, models
 from odoo.fields import Domain
 
+from ..relations import clear
 from ..statistics import campaign_statistics
 
 MONEY_READERS = "sales_team.group_sale_salesman,trackflow.group_trackflow_campaign_manager"
@@ -209,6 +210,13 @@ class UtmCampaign(models.Model):
             campaign.trackflow_roi = (revenue - cost) / cost if cost else 0.0
             campaign.trackflow_budget_used = 100 * float(entered or 0) / budget if budget else 0.0
             campaign.trackflow_warning = campaign._trackflow_find_warning(row)
+
+    def unlink(self):
+        ids = self.ids
+        result = super().unlink()
+        for name in ("trackflow.deal.attribution", "trackflow.model.credit"):
+            clear(self.env[name], "campaign_id", ids)
+        return result
 
     def _trackflow_statistics(self, since=None, until=None):
         """The figures of `statistics.campaign_statistics` by campaign id."""

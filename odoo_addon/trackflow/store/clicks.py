@@ -1,7 +1,7 @@
 """The click queue, and what becomes of a click: event, visitor, session, counters."""
 
 import json
-from collections import defaultdict
+from collections import Counter, defaultdict
 from datetime import datetime, timezone
 
 from odoo.tools import SQL
@@ -21,7 +21,7 @@ from trackflow_core.model import (
 )
 
 from .base import BaseStore
-from .values import aware, naive, text_time
+from .values import array_text, aware, naive, text_time
 
 
 def queueing(clicks, country_code=None, scan=False, rule_id=None, variant_id=None):
@@ -215,35 +215,50 @@ class ClickStore(BaseStore):
         ]
 
     def save_visits(self, events, sessions):
+        fresh = self._fresh_sessions(sessions)
+        visitors = self._save_visitors(events, fresh)
+        if others := {session.visitor_id for session in sessions} - visitors.keys():
+            visitors |= self._add_sessions(others, fresh)
+        visits = self._save_sessions(sessions, visitors)
         if events:
-            self._save_visitors(events)
-        if sessions:
-            self._save_sessions(sessions)
-        if events:
-            rows = [_row(event) for event in events]
-            click_ids = self._save_clicks([row for row in rows if row["kind"] == CLICK])
-            self._save_events([row for row in rows if row["kind"] != CLICK])
+            clicks = [event for event in events if event.click.kind == CLICK]
+            click_ids = self._save_clicks(clicks, visitors, visits)
+            others = [event for event in events if event.click.kind != CLICK]
+            self._save_events(others, visitors, visits)
             if not self._defer_counters:
                 self._count_clicks(click_ids)
-            self._count_visits({row["visitor_key"] for row in rows if row["counts"]})
             self._settle([event.click.event_id for event in events])
         self.env["trackflow.visitor"].invalidate_model(flush=False)
         self.env["trackflow.session"].invalidate_model(flush=False)
         self.env["link.tracker.click"].invalidate_model(flush=False)
         self.env["trackflow.event"].invalidate_model(flush=False)
 
-    def _save_visitors(self, events):
+    def _fresh_sessions(self, sessions):
+        """How many sessions each visitor has that were not kept yet."""
+        rows = self._select(
+            SQL(
+                "SELECT session_key FROM trackflow_session WHERE session_key = ANY(%s)",
+                [session.id for session in sessions],
+            )
+        )
+        known = {key for (key,) in rows}
+        return Counter(session.visitor_id for session in sessions if session.id not in known)
+
+    def _save_visitors(self, events, fresh):
+        """Keep the visitors of these events, and count the events and sessions that are new; returns
+        the ids by key."""
         by_visitor = defaultdict(list)
         for event in events:
             if event.click.visitor_id:
                 by_visitor[event.click.visitor_id].append(event)
         if not by_visitor:
-            return
+            return {}
         rows = []
         # Always in one order, so that two workers never wait for each other crosswise.
         for key in sorted(by_visitor):
             own = sorted(by_visitor[key], key=lambda event: event.click.occurred_at)
-            first = next((event for event in own if event.counts), own[0])
+            counting = [event for event in own if event.counts]
+            first = counting[0] if counting else own[0]
             rows.append(
                 {
                     "visitor_key": key,
@@ -255,84 +270,85 @@ class ClickStore(BaseStore):
                     "campaign": first.source.campaign,
                     "content": first.source.content,
                     "term": first.source.term,
+                    "clicks": sum(event.click.kind == CLICK for event in counting),
+                    "views": sum(event.click.kind == PAGE_VIEW for event in counting),
+                    "sessions": fresh[key],
                 }
             )
-        self.env.cr.execute(
+        saved = self._select(
             SQL(
                 """
-                INSERT INTO trackflow_visitor
+                INSERT INTO trackflow_visitor AS held
                     (visitor_key, first_seen, last_seen, source, medium, campaign, content, term,
                      referrer, click_count, page_views, session_count, create_date)
                 SELECT r.visitor_key, r.first_seen, r.last_seen, r.source, r.medium, r.campaign,
-                       r.content, r.term, r.referrer, 0, 0, 0, %(now)s
+                       r.content, r.term, r.referrer, r.clicks, r.views, r.sessions, %(now)s
                   FROM jsonb_to_recordset(%(rows)s::jsonb) AS r(
                        visitor_key text, first_seen timestamp, last_seen timestamp, source text,
-                       medium text, campaign text, content text, term text, referrer text)
+                       medium text, campaign text, content text, term text, referrer text,
+                       clicks int, views int, sessions int)
                 ON CONFLICT (visitor_key) DO UPDATE SET
-                    source = CASE WHEN trackflow_visitor.first_seen < EXCLUDED.first_seen
-                        THEN trackflow_visitor.source ELSE EXCLUDED.source END,
-                    medium = CASE WHEN trackflow_visitor.first_seen < EXCLUDED.first_seen
-                        THEN trackflow_visitor.medium ELSE EXCLUDED.medium END,
-                    campaign = CASE WHEN trackflow_visitor.first_seen < EXCLUDED.first_seen
-                        THEN trackflow_visitor.campaign ELSE EXCLUDED.campaign END,
-                    content = CASE WHEN trackflow_visitor.first_seen < EXCLUDED.first_seen
-                        THEN trackflow_visitor.content ELSE EXCLUDED.content END,
-                    term = CASE WHEN trackflow_visitor.first_seen < EXCLUDED.first_seen
-                        THEN trackflow_visitor.term ELSE EXCLUDED.term END,
-                    referrer = CASE WHEN trackflow_visitor.first_seen < EXCLUDED.first_seen
-                        THEN trackflow_visitor.referrer ELSE EXCLUDED.referrer END,
-                    first_seen = LEAST(trackflow_visitor.first_seen, EXCLUDED.first_seen),
-                    last_seen = GREATEST(trackflow_visitor.last_seen, EXCLUDED.last_seen),
+                    (source, medium, campaign, content, term, referrer) = (
+                        SELECT CASE WHEN earlier THEN held.source ELSE EXCLUDED.source END,
+                               CASE WHEN earlier THEN held.medium ELSE EXCLUDED.medium END,
+                               CASE WHEN earlier THEN held.campaign ELSE EXCLUDED.campaign END,
+                               CASE WHEN earlier THEN held.content ELSE EXCLUDED.content END,
+                               CASE WHEN earlier THEN held.term ELSE EXCLUDED.term END,
+                               CASE WHEN earlier THEN held.referrer ELSE EXCLUDED.referrer END
+                          FROM (VALUES (held.first_seen < EXCLUDED.first_seen)) AS known(earlier)),
+                    first_seen = LEAST(held.first_seen, EXCLUDED.first_seen),
+                    last_seen = GREATEST(held.last_seen, EXCLUDED.last_seen),
+                    click_count = COALESCE(held.click_count, 0) + EXCLUDED.click_count,
+                    page_views = COALESCE(held.page_views, 0) + EXCLUDED.page_views,
+                    session_count = COALESCE(held.session_count, 0) + EXCLUDED.session_count,
                     active = TRUE
+                RETURNING visitor_key, id
                 """,
                 rows=json.dumps(rows),
                 now=self.env.cr.now(),
             )
         )
+        return dict(saved)
 
-    def _save_sessions(self, sessions):
-        rows = [
-            {
-                "session_key": session.id,
-                "visitor_key": session.visitor_id,
-                "session_start": text_time(session.started_at),
-                "session_end": text_time(session.ended_at),
-                "hits": session.hits,
-                "is_bounce": session.is_bounce,
-                "entry_page": session.entry_page,
-                "exit_page": session.exit_page,
-                "source": session.source.source,
-                "medium": session.source.medium,
-                "campaign": session.source.campaign,
-                "channel": session.source.channel,
-                "content": session.source.content,
-                "term": session.source.term,
-                "verdict": session.agent.verdict.value,
-                "reason": session.agent.reason,
-                "device_type": session.agent.device,
-                "browser": session.agent.browser,
-                "os": session.agent.os,
-            }
-            for session in sorted(sessions, key=lambda session: session.id)
-        ]
-        self.env.cr.execute(
+    def _add_sessions(self, visitor_keys, fresh):
+        """Count new sessions of visitors who did nothing new; returns their ids by key."""
+        keys = sorted(visitor_keys)
+        saved = self._select(
+            SQL(
+                """
+                UPDATE trackflow_visitor v SET session_count = v.session_count + r.sessions
+                  FROM unnest(%s::text[], %s::int[]) AS r(visitor_key, sessions)
+                 WHERE v.visitor_key = r.visitor_key
+                RETURNING v.visitor_key, v.id
+                """,
+                keys,
+                [fresh[key] for key in keys],
+            )
+        )
+        return dict(saved)
+
+    def _save_sessions(self, sessions, visitors):
+        """Keep these sessions of `visitors`, whose ids are given; returns the sessions' own."""
+        if not sessions:
+            return {}
+        kinds, numbers = _kinds(sessions)
+        saved = self._select(
             SQL(
                 """
                 INSERT INTO trackflow_session
                     (visitor_id, session_key, session_start, session_end, hits, is_bounce,
                      entry_page, exit_page, source, medium, campaign, channel, content, term,
                      verdict, reason, device_type, browser, os, create_date)
-                SELECT v.id, r.session_key, r.session_start, r.session_end, r.hits, r.is_bounce,
-                       r.entry_page, r.exit_page, r.source, r.medium, r.campaign, r.channel,
-                       r.content, r.term, r.verdict, r.reason, r.device_type, r.browser, r.os,
-                       %(now)s
-                  FROM jsonb_to_recordset(%(rows)s::jsonb) AS r(
-                       session_key text, visitor_key text, session_start timestamp,
-                       session_end timestamp, hits int, is_bounce bool, entry_page text, exit_page text,
-                       source text, medium text, campaign text, channel text, content text,
-                       term text, verdict text, reason text, device_type text, browser text,
-                       os text)
-                  JOIN trackflow_visitor v ON v.visitor_key = r.visitor_key
+                SELECT r.visitor_id, r.session_key, r.session_start, r.session_end, r.hits,
+                       r.hits = 1, r.entry_page, r.exit_page, kind.source, kind.medium,
+                       kind.campaign, kind.channel, kind.content, kind.term, kind.verdict,
+                       kind.reason, kind.device, kind.browser, kind.os, %(now)s
+                  FROM unnest(%(sessions)s::text[], %(visitors)s::int[], %(starts)s::timestamp[],
+                              %(ends)s::timestamp[], %(hits)s::int[], %(entries)s::text[],
+                              %(exits)s::text[], %(numbers)s::int[])
+                       AS r(session_key, visitor_id, session_start, session_end, hits, entry_page,
+                            exit_page, number)
+                  JOIN %(kinds)s USING (number)
                 ON CONFLICT (session_key) DO UPDATE SET
                     session_start = EXCLUDED.session_start,
                     session_end = EXCLUDED.session_end,
@@ -351,15 +367,25 @@ class ClickStore(BaseStore):
                     device_type = EXCLUDED.device_type,
                     browser = EXCLUDED.browser,
                     os = EXCLUDED.os
+                RETURNING session_key, id
                 """,
-                rows=json.dumps(rows),
+                sessions=[session.id for session in sessions],
+                visitors=array_text(visitors[session.visitor_id] for session in sessions),
+                starts=array_text(text_time(session.started_at) for session in sessions),
+                ends=array_text(text_time(session.ended_at) for session in sessions),
+                hits=array_text(session.hits for session in sessions),
+                entries=[session.entry_page for session in sessions],
+                exits=[session.exit_page for session in sessions],
+                numbers=array_text(numbers),
+                kinds=kinds,
                 now=self.env.cr.now(),
             )
         )
+        return dict(saved)
 
-    def _save_clicks(self, rows):
+    def _save_clicks(self, events, visitors, visits):
         """Insert the clicks; returns the new ids."""
-        if not rows:
+        if not events:
             return []
         inserted = self._select(
             SQL(
@@ -373,44 +399,34 @@ class ClickStore(BaseStore):
                      trackflow_destination, trackflow_user_agent, trackflow_internal,
                      trackflow_counts, trackflow_link_code, trackflow_prefetch,
                      trackflow_tier, trackflow_rolled_up, trackflow_scan, trackflow_rule_id,
-                     trackflow_variant_id,
-                     create_uid, create_date, write_uid, write_date)
-                SELECT link.id, link.campaign_id, country.id, r.ip, r.event_id,
-                       r.occurred_at, v.id, s.id,
-                       r.source, r.medium, r.campaign, r.content,
-                       r.term, r.channel, r.verdict, r.reason,
-                       r.device, r.browser, r.os, r.referrer,
-                       r.destination, r.user_agent, r.internal,
-                       r.counts, r.link_code, r.prefetch, r.tier, %(rolled_up)s, COALESCE(q.scan, FALSE),
+                     trackflow_variant_id, create_date, write_date)
+                SELECT link.id, link.campaign_id, country.id, q.ip, q.event_id,
+                       q.occurred_at, r.visitor_id, r.session_id,
+                       kind.source, kind.medium, kind.campaign, kind.content,
+                       kind.term, kind.channel, kind.verdict, kind.reason,
+                       kind.device, kind.browser, kind.os, q.referrer,
+                       q.destination, q.user_agent, q.internal,
+                       r.counts, q.link_code, q.prefetch,
+                       q.tier, %(rolled_up)s, COALESCE(q.scan, FALSE),
                        (SELECT id FROM trackflow_link_rule WHERE id = q.rule_id),
                        (SELECT id FROM trackflow_link_variant WHERE id = q.variant_id),
-                       %(uid)s, r.occurred_at, %(uid)s, %(now)s
-                  FROM jsonb_to_recordset(%(rows)s::jsonb) AS r(
-                       event_id text, link_code text, occurred_at timestamp, visitor_key text,
-                       session_key text, ip text, user_agent text, referrer text,
-                       destination text, internal bool, prefetch bool, tier text,
-                       counts bool, source text, medium text,
-                       campaign text, channel text, content text, term text, verdict text,
-                       reason text, device text, browser text, os text)
-                  JOIN link_tracker_code code ON code.code = r.link_code
+                       q.occurred_at, %(now)s
+                  FROM %(rows)s
+                  JOIN link_tracker_code code ON code.code = q.link_code
                   JOIN link_tracker link ON link.id = code.link_id
-                  LEFT JOIN trackflow_visitor v ON v.visitor_key = r.visitor_key
-                  LEFT JOIN trackflow_session s ON s.session_key = r.session_key
-                  LEFT JOIN trackflow_click_queue q ON q.event_id = r.event_id
                   LEFT JOIN res_country country ON country.code = q.country_code
                 ON CONFLICT (trackflow_event_id) WHERE trackflow_event_id IS NOT NULL DO NOTHING
                 RETURNING id
                 """,
-                rows=json.dumps(rows),
+                rows=_rows(events, visitors, visits),
                 rolled_up=not self._defer_counters,
-                uid=self.env.uid,
                 now=self.env.cr.now(),
             )
         )
         return [row[0] for row in inserted]
 
-    def _save_events(self, rows):
-        if not rows:
+    def _save_events(self, events, visitors, visits):
+        if not events:
             return
         self.env.cr.execute(
             SQL(
@@ -419,96 +435,71 @@ class ClickStore(BaseStore):
                     (event_id, event_type, timestamp, visitor_id, session_id, link_id, country_id,
                      ip, user_agent, referrer, page_url, event_data, internal, prefetch, tier,
                      counts, returns, source, medium, campaign, channel, content, term, verdict,
-                     reason, device, browser, os, create_uid, create_date)
-                SELECT r.event_id, r.kind, r.occurred_at, v.id, s.id, code.link_id, country.id,
-                       r.ip, r.user_agent, r.referrer, r.destination, r.data, r.internal,
-                       r.prefetch, r.tier,
-                       r.counts, r.returns, r.source, r.medium, r.campaign, r.channel, r.content,
-                       r.term, r.verdict, r.reason, r.device, r.browser, r.os, %(uid)s, %(now)s
-                  FROM jsonb_to_recordset(%(rows)s::jsonb) AS r(
-                       event_id text, kind text, link_code text, occurred_at timestamp,
-                       visitor_key text, session_key text, ip text, user_agent text,
-                       referrer text, destination text, data text, internal bool, prefetch bool,
-                       tier text, counts bool, returns bool, source text, medium text,
-                       campaign text, channel text, content text, term text, verdict text,
-                       reason text, device text, browser text, os text)
-                  LEFT JOIN link_tracker_code code ON code.code = r.link_code
-                  LEFT JOIN trackflow_visitor v ON v.visitor_key = r.visitor_key
-                  LEFT JOIN trackflow_session s ON s.session_key = r.session_key
-                  LEFT JOIN trackflow_click_queue q ON q.event_id = r.event_id
+                     reason, device, browser, os, create_date)
+                SELECT q.event_id, q.kind, q.occurred_at, r.visitor_id, r.session_id, code.link_id,
+                       country.id, q.ip, q.user_agent, q.referrer, q.destination, q.data,
+                       q.internal, q.prefetch, q.tier, r.counts, r.returns, kind.source,
+                       kind.medium, kind.campaign, kind.channel, kind.content, kind.term,
+                       kind.verdict, kind.reason, kind.device, kind.browser, kind.os, %(now)s
+                  FROM %(rows)s
+                  LEFT JOIN link_tracker_code code ON code.code = q.link_code
                   LEFT JOIN res_country country ON country.code = q.country_code
                 ON CONFLICT (event_id) DO NOTHING
                 """,
-                rows=json.dumps(rows),
-                uid=self.env.uid,
+                rows=_rows(events, visitors, visits),
                 now=self.env.cr.now(),
             )
         )
 
-    def _count_visits(self, visitor_keys):
-        """Bring the counters of these visitors up to date."""
-        self.env.cr.execute(
-            SQL(
-                """
-                UPDATE trackflow_visitor v
-                   SET click_count = (SELECT count(*) FROM link_tracker_click c
-                                       WHERE c.trackflow_visitor_id = v.id AND c.trackflow_counts),
-                       page_views = (SELECT count(*) FROM trackflow_event e
-                                      WHERE e.visitor_id = v.id AND e.counts
-                                        AND e.event_type = %s),
-                       session_count = (SELECT count(*) FROM trackflow_session s
-                                         WHERE s.visitor_id = v.id)
-                 WHERE v.visitor_key = ANY(%s)
-                """,
-                PAGE_VIEW,
-                [key for key in visitor_keys if key],
-            )
-        )
-
     def recorded(self, spans):
-        rows = [
-            {
-                "visitor_key": span.visitor_id,
-                "start": text_time(span.start),
-                "end": text_time(span.end),
-            }
-            for span in spans
-        ]
+        spans = list(spans)
         found = self._select(
             SQL(
                 """
+                WITH span AS MATERIALIZED (
+                    SELECT v.id AS visitor_id, v.visitor_key, r.start, r.until
+                      FROM unnest(%(visitors)s::text[], %(starts)s::timestamp[],
+                                  %(ends)s::timestamp[]) AS r(visitor_key, start, until)
+                      JOIN trackflow_visitor v ON v.visitor_key = r.visitor_key
+                )
                 SELECT c.trackflow_event_id, c.trackflow_occurred_at, c.trackflow_link_code,
-                       c.trackflow_destination, v.visitor_key, c.ip, c.trackflow_user_agent,
+                       c.trackflow_destination, span.visitor_key, c.ip, c.trackflow_user_agent,
                        c.trackflow_referrer, c.trackflow_internal, c.trackflow_prefetch,
                        c.trackflow_tier, 'click', '', s.session_key, FALSE,
                        c.trackflow_verdict, c.trackflow_reason, c.trackflow_device,
                        c.trackflow_browser, c.trackflow_os, c.trackflow_source,
                        c.trackflow_medium, c.trackflow_campaign, c.trackflow_channel,
                        c.trackflow_content, c.trackflow_term
-                  FROM jsonb_to_recordset(%(spans)s::jsonb) AS r(
-                       visitor_key text, start timestamp, "end" timestamp)
-                  JOIN trackflow_visitor v ON v.visitor_key = r.visitor_key
-                  JOIN link_tracker_click c ON c.trackflow_visitor_id = v.id
-                   AND c.trackflow_occurred_at >= r.start AND c.trackflow_occurred_at < r."end"
+                  FROM span
+                  -- Not flattened: else all clicks of a visitor are read for those of a day.
+                  JOIN LATERAL (
+                       SELECT * FROM link_tracker_click own
+                        WHERE own.trackflow_visitor_id = span.visitor_id
+                          AND own.trackflow_occurred_at >= span.start
+                          AND own.trackflow_occurred_at < span.until
+                          AND own.trackflow_event_id IS NOT NULL
+                       OFFSET 0) c ON TRUE
                   LEFT JOIN trackflow_session s ON s.id = c.trackflow_session_id
-                 WHERE c.trackflow_event_id IS NOT NULL
                  UNION ALL
-                SELECT e.event_id, e.timestamp, code.code, e.page_url, v.visitor_key, e.ip,
+                SELECT e.event_id, e.timestamp, code.code, e.page_url, span.visitor_key, e.ip,
                        e.user_agent, e.referrer, e.internal, e.prefetch, e.tier, e.event_type,
                        e.event_data, s.session_key, e.returns, e.verdict, e.reason, e.device,
                        e.browser, e.os, e.source, e.medium, e.campaign, e.channel, e.content,
                        e.term
-                  FROM jsonb_to_recordset(%(spans)s::jsonb) AS r(
-                       visitor_key text, start timestamp, "end" timestamp)
-                  JOIN trackflow_visitor v ON v.visitor_key = r.visitor_key
-                  JOIN trackflow_event e ON e.visitor_id = v.id
-                   AND e.timestamp >= r.start AND e.timestamp < r."end"
+                  FROM span
+                  JOIN LATERAL (
+                       SELECT * FROM trackflow_event own
+                        WHERE own.visitor_id = span.visitor_id
+                          AND own.timestamp >= span.start AND own.timestamp < span.until
+                       OFFSET 0) e ON TRUE
                   LEFT JOIN LATERAL (
                        SELECT c.code FROM link_tracker_code c
                         WHERE c.link_id = e.link_id ORDER BY c.id DESC LIMIT 1) code ON TRUE
                   LEFT JOIN trackflow_session s ON s.id = e.session_id
                 """,
-                spans=json.dumps(rows),
+                visitors=[span.visitor_id for span in spans],
+                starts=array_text(text_time(span.start) for span in spans),
+                ends=array_text(text_time(span.end) for span in spans),
             )
         )
         return [
@@ -638,37 +629,59 @@ def _of_visitors(alias, visitor_ids):
     )
 
 
-def _row(event):
-    """A classified click or other event for a JSON recordset."""
-    return {
-        "event_id": event.click.event_id,
-        "kind": event.click.kind,
-        "link_code": event.click.link_code,
-        "occurred_at": text_time(event.click.occurred_at),
-        "visitor_key": event.click.visitor_id,
-        "session_key": event.session_id,
-        "ip": event.click.ip,
-        "user_agent": event.click.user_agent,
-        "referrer": event.click.referrer,
-        "destination": event.click.destination,
-        "data": event.click.data,
-        "internal": event.click.internal,
-        "prefetch": event.click.prefetch,
-        "tier": event.click.tier.value,
-        "counts": event.counts,
-        "returns": event.returns,
-        "source": event.source.source,
-        "medium": event.source.medium,
-        "campaign": event.source.campaign,
-        "channel": event.source.channel,
-        "content": event.source.content,
-        "term": event.source.term,
-        "verdict": event.agent.verdict.value,
-        "reason": event.agent.reason,
-        "device": event.agent.device,
-        "browser": event.agent.browser,
-        "os": event.agent.os,
-    }
+def _kinds(classified):
+    """A table `kind` of the sources and agents of these events or sessions, each once: most of a
+    batch are few. And the number there of each event or session."""
+    numbers = {}
+    of_each = [numbers.setdefault((one.source, one.agent), len(numbers)) for one in classified]
+    rows = [
+        {
+            "number": number,
+            "source": source.source,
+            "medium": source.medium,
+            "campaign": source.campaign,
+            "channel": source.channel,
+            "content": source.content,
+            "term": source.term,
+            "verdict": agent.verdict.value,
+            "reason": agent.reason,
+            "device": agent.device,
+            "browser": agent.browser,
+            "os": agent.os,
+        }
+        for (source, agent), number in numbers.items()
+    ]
+    table = SQL(
+        """
+        jsonb_to_recordset(%s::jsonb) AS kind(
+            number int, source text, medium text, campaign text, channel text, content text,
+            term text, verdict text, reason text, device text, browser text, os text)
+        """,
+        json.dumps(rows),
+    )
+    return table, of_each
+
+
+def _rows(events, visitors, visits):
+    """Queued events as the tables `q`, what was told of each, `r` and `kind`, what it was found to
+    be; `visitors` and `visits` are the ids of visitors and sessions by key."""
+    kinds, numbers = _kinds(events)
+    return SQL(
+        """
+        unnest(%(events)s::text[], %(visitors)s::int[], %(visits)s::int[], %(counts)s::bool[],
+               %(returns)s::bool[], %(numbers)s::int[])
+            AS r(event_id, visitor_id, session_id, counts, returns, number)
+        JOIN trackflow_click_queue q ON q.event_id = r.event_id
+        JOIN %(kinds)s USING (number)
+        """,
+        events=[event.click.event_id for event in events],
+        visitors=array_text(visitors.get(event.click.visitor_id) for event in events),
+        visits=array_text(visits.get(event.session_id) for event in events),
+        counts=array_text(event.counts for event in events),
+        returns=array_text(event.returns for event in events),
+        numbers=array_text(numbers),
+        kinds=kinds,
+    )
 
 
 def _click(

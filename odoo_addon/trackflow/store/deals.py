@@ -10,7 +10,16 @@ from trackflow_core.errors import ConfigError, InvalidEvent
 from trackflow_core.model import DealStatus
 
 from .base import BaseStore
-from .values import LOCAL_REF, clean, local_ref, naive, text_time, touch_columns, version
+from .values import (
+    LOCAL_REF,
+    array_text,
+    clean,
+    local_ref,
+    naive,
+    text_time,
+    touch_columns,
+    version,
+)
 
 _logger = logging.getLogger(__name__)
 
@@ -224,14 +233,9 @@ class DealStore(BaseStore):
     def replace_credits(self, attributions):
         ids = self._resolve("deal", [attribution.deal.ref for attribution in attributions])
         rows = self._read(ids.values())
-        credits, old = [], []
-        for attribution in attributions:
-            lead_id = ids[attribution.deal.ref]
-            if lead_id not in rows:
-                continue
-            if lead_id not in self._new:
-                old.append(lead_id)
-            credits += self._prepare_credits(attribution, rows[lead_id])
+        split = [one for one in attributions if ids[one.deal.ref] in rows]
+        lead_ids = [ids[one.deal.ref] for one in split]
+        old = [lead_id for lead_id in lead_ids if lead_id not in self._new]
         columns = SQL(", ").join(map(SQL.identifier, _LEDGER))
         self.env.cr.execute(
             SQL(
@@ -243,25 +247,13 @@ class DealStore(BaseStore):
                     SELECT r.lead_id, r.model_id, r.company_id, r.currency_id, r.deal_value,
                            r.deal_status, r.position, r.sequence, r.event_id, r.touch_kind,
                            r.touch_at, r.channel, r.source, r.medium, r.campaign, r.content, r.term,
-                           COALESCE(click.campaign_id, touch.campaign_id, named.id),
-                           COALESCE(click.link_id, touch.link_id), click.id,
-                           COALESCE(click.trackflow_visitor_id, event.visitor_id),
-                           r.weight::numeric, r.value,
+                           %(records)s, r.weight::numeric, r.value,
                            EXTRACT(EPOCH FROM r.anchor - r.touch_at)::float8 / 86400, r.anchor,
                            r.digest, r.fit_version
-                      FROM jsonb_to_recordset(%(rows)s::jsonb) AS r(
-                           lead_id int, model_id int, company_id int, currency_id int,
-                           deal_value numeric, deal_status text, position text, sequence int,
-                           touch_at timestamp, channel text, source text, medium text,
-                           campaign text, content text, term text, event_id text, touch_kind text,
-                           weight float8,
-                           value numeric, anchor timestamp, digest text, fit_version int)
-                      LEFT JOIN link_tracker_click click ON click.trackflow_event_id = r.event_id
-                      LEFT JOIN trackflow_touch touch ON touch.touch_key = r.event_id
-                      LEFT JOIN trackflow_event event ON event.event_id = r.event_id
-                      LEFT JOIN LATERAL (
-                           SELECT id FROM utm_campaign
-                            WHERE event.id IS NOT NULL AND name = r.campaign LIMIT 1) named ON TRUE
+                      FROM (SELECT * FROM %(credits)s
+                              JOIN %(deals)s USING (lead_id)
+                              JOIN %(kinds)s USING (number)) r
+                      %(joins)s
                 ) %(replace)s
                 INSERT INTO trackflow_deal_attribution (%(columns)s)
                 SELECT * FROM new %(among)s
@@ -287,41 +279,40 @@ class DealStore(BaseStore):
                 else SQL(),
                 among=SQL("WHERE lead_id IN (TABLE changed)") if old else SQL(),
                 columns=columns,
-                rows=json.dumps(credits),
-                leads=[lead_id for lead_id in ids.values() if lead_id in rows],
+                records=_RECORDS,
+                joins=_RECORDS_OF_TOUCH,
+                deals=self._deals_table(split, [rows[lead_id] for lead_id in lead_ids]),
+                leads=lead_ids,
+                **_credits_tables(split, lead_ids),
             )
         )
         self.env["trackflow.deal.attribution"].invalidate_model(flush=False)
         self._browse(ids.values()).invalidate_recordset(["trackflow_attribution_ids"], flush=False)
 
-    def _prepare_credits(self, attribution, row):
-        deal, digits = attribution.deal, attribution.deal.digits
-        shared = {
-            "lead_id": row["id"],
-            "model_id": self._chosen_models.get(row["id"]),
-            "company_id": row["company_id"],
-            "currency_id": row["currency_id"],
-            "deal_value": str(from_minor_units(deal.value, digits)),
-            "deal_status": deal.status.value,
-            "anchor": text_time(attribution.anchor),
-            "digest": attribution.digest,
-            "fit_version": attribution.model.fit and attribution.model.fit.version,
-        }
-        prepared = []
-        for sequence, credit in enumerate(attribution.credits, 1):
-            touch = credit.touch
-            prepared.append(
-                {
-                    **shared,
-                    "sequence": sequence,
-                    "position": credit.position,
-                    "channel": credit.channel,
-                    "weight": credit.weight,
-                    "value": str(from_minor_units(credit.value, digits)),
-                    **touch_columns(touch),
-                }
-            )
-        return prepared
+    def _deals_table(self, attributions, rows):
+        """A table `deal` of what all credits of a deal share; `rows` are those of crm.lead."""
+        deals = [
+            {
+                "lead_id": row["id"],
+                "model_id": self._chosen_models.get(row["id"]),
+                "company_id": row["company_id"],
+                "currency_id": row["currency_id"],
+                "deal_value": str(from_minor_units(one.deal.value, one.deal.digits)),
+                "deal_status": one.deal.status.value,
+                "anchor": text_time(one.anchor),
+                "digest": one.digest,
+                "fit_version": one.model.fit and one.model.fit.version,
+            }
+            for one, row in zip(attributions, rows, strict=True)
+        ]
+        return SQL(
+            """
+            jsonb_to_recordset(%s::jsonb) AS deal(
+                lead_id int, model_id int, company_id int, currency_id int, deal_value numeric,
+                deal_status text, anchor timestamp, digest text, fit_version int)
+            """,
+            json.dumps(deals),
+        )
 
     def replace_conversions(self, keys, conversions):
         ids = {
@@ -376,22 +367,14 @@ class DealStore(BaseStore):
                 """
                 INSERT INTO trackflow_conversion
                     (lead_id, kind, occurred_at, value, currency_id, company_id, channel, source,
-                     medium, campaign, visitor_id, link_id, click_id, campaign_id)
+                     medium, campaign, campaign_id, link_id, click_id, visitor_id)
                 SELECT r.lead_id, r.kind, r.occurred_at, r.value, r.currency_id, r.company_id,
-                       r.channel, r.source, r.medium, r.campaign,
-                       COALESCE(click.trackflow_visitor_id, event.visitor_id),
-                       COALESCE(click.link_id, touch.link_id), click.id,
-                       COALESCE(click.campaign_id, touch.campaign_id, named.id)
+                       r.channel, r.source, r.medium, r.campaign, %(records)s
                   FROM jsonb_to_recordset(%(rows)s::jsonb) AS r(
                        lead_id int, kind text, occurred_at timestamp, value numeric,
                        currency_id int, company_id int, channel text, source text, medium text,
                        campaign text, event_id text)
-                  LEFT JOIN link_tracker_click click ON click.trackflow_event_id = r.event_id
-                  LEFT JOIN trackflow_touch touch ON touch.touch_key = r.event_id
-                  LEFT JOIN trackflow_event event ON event.event_id = r.event_id
-                  LEFT JOIN LATERAL (
-                       SELECT id FROM utm_campaign
-                        WHERE event.id IS NOT NULL AND name = r.campaign LIMIT 1) named ON TRUE
+                  %(joins)s
                 ON CONFLICT (lead_id, kind) DO UPDATE SET
                     occurred_at = EXCLUDED.occurred_at,
                     value = EXCLUDED.value,
@@ -407,5 +390,91 @@ class DealStore(BaseStore):
                     campaign_id = EXCLUDED.campaign_id
                 """,
                 rows=json.dumps(rows),
+                records=_RECORDS,
+                joins=_RECORDS_OF_TOUCH,
             )
         )
+
+
+def _credits_tables(attributions, lead_ids):
+    """The tables `credit`, a row for each credit, and `kind`, what credits tell of their touches:
+    each once, for those of a batch are few."""
+    numbers, credits = {}, []
+    for lead_id, one in zip(lead_ids, attributions, strict=True):
+        for sequence, credit in enumerate(one.credits, 1):
+            touch = credit.touch
+            kind = (credit.channel, *(_told_by(touch) if touch else ()))
+            credits.append(
+                (
+                    lead_id,
+                    sequence,
+                    touch and touch.id,
+                    touch and text_time(touch.occurred_at),
+                    credit.position,
+                    credit.weight,
+                    from_minor_units(credit.value, one.deal.digits),
+                    numbers.setdefault(kind, len(numbers)),
+                )
+            )
+    leads, sequences, event_ids, moments, *rest = (
+        zip(*credits, strict=True) if credits else [()] * 8
+    )
+    positions, weights, values, kinds = rest
+    return {
+        "credits": SQL(
+            """
+            unnest(%s::int[], %s::int[], %s::text[], %s::timestamp[], %s::text[], %s::float8[],
+                   %s::numeric[], %s::int[])
+                AS credit(lead_id, sequence, event_id, touch_at, position, weight, value, number)
+            """,
+            array_text(leads),
+            array_text(sequences),
+            list(event_ids),
+            array_text(moments),
+            array_text(positions),
+            array_text(weights),
+            array_text(values),
+            array_text(kinds),
+        ),
+        "kinds": SQL(
+            """
+            jsonb_to_recordset(%s::jsonb) AS kind(
+                number int, channel text, touch_kind text, source text, medium text,
+                campaign text, content text, term text)
+            """,
+            json.dumps(
+                [
+                    {"number": number, **dict(zip(("channel", *_TOLD), kind, strict=False))}
+                    for kind, number in numbers.items()
+                ]
+            ),
+        ),
+    }
+
+
+def _told_by(touch):
+    """What the ledger tells of a touch, named by `_TOLD`."""
+    return (touch.kind, touch.source, touch.medium, touch.campaign, touch.content, touch.term)
+
+
+_TOLD = ("touch_kind", "source", "medium", "campaign", "content", "term")
+
+# Which records a touch is of, by its id and campaign in a table `r`.
+_RECORDS_OF_TOUCH = SQL(
+    """
+    LEFT JOIN link_tracker_click click ON click.trackflow_event_id = r.event_id
+    LEFT JOIN trackflow_touch touch ON touch.touch_key = r.event_id
+    LEFT JOIN trackflow_event event ON event.event_id = r.event_id
+    LEFT JOIN LATERAL (
+         SELECT id FROM utm_campaign
+          WHERE event.id IS NOT NULL AND name = r.campaign LIMIT 1) named ON TRUE
+    """
+)
+# Its campaign, link, click and visitor.
+_RECORDS = SQL(
+    """
+    COALESCE(click.campaign_id, touch.campaign_id, named.id),
+    COALESCE(click.link_id, touch.link_id), click.id,
+    COALESCE(click.trackflow_visitor_id, event.visitor_id)
+    """
+)

@@ -3,6 +3,7 @@
 import re
 from dataclasses import asdict
 from datetime import datetime, timezone
+from functools import lru_cache
 
 from trackflow_core.errors import InvalidEvent
 from trackflow_core.model import Deal, DealStatus, Lead
@@ -21,9 +22,17 @@ def naive(moment):
     return moment.astimezone(timezone.utc).replace(tzinfo=None)
 
 
+# A click's time is that of its session and visitor too, and a day begins once for all of them.
+@lru_cache(maxsize=8192)
 def text_time(moment):
-    """`naive` for a JSON recordset."""
+    """`naive` as PostgreSQL reads it."""
     return moment.astimezone(timezone.utc).isoformat().removesuffix("+00:00")
+
+
+def array_text(values):
+    """Numbers, truth values, times or single words as the text of an array of PostgreSQL's: a list
+    of Python's is quoted item by item."""
+    return f"{{{','.join(map(str, values)).replace('None', 'NULL')}}}"
 
 
 def aware(moment):

@@ -128,7 +128,8 @@ class VisitorStore(BaseStore):
                 )
             )
         ]
-        self.env.cr.execute(SQL("DELETE FROM trackflow_visitor WHERE visitor_key = %s", visitor_id))
+        for statement in _DROP:
+            self.env.cr.execute(SQL(statement, key=visitor_id))  # pylint: disable=sql-injection
         self.env.cr.execute(
             SQL(
                 """
@@ -150,6 +151,24 @@ def _origin(referrer):
     nobody = Click("", datetime.min.replace(tzinfo=timezone.utc), "", "", referrer=referrer)
     return consent.limit(replace(nobody, tier=Tier.AGGREGATE)).referrer
 
+
+# The visitor's clicks are deleted or nobody's by now.
+_DROP = (
+    """
+    WITH gone AS (
+        DELETE FROM trackflow_session s USING trackflow_visitor v
+         WHERE v.id = s.visitor_id AND v.visitor_key = %(key)s
+        RETURNING s.id
+    )
+    UPDATE link_tracker_click click SET trackflow_session_id = NULL
+      FROM gone WHERE click.trackflow_session_id = gone.id
+    """,
+    """
+    UPDATE trackflow_deal_attribution credit SET visitor_id = NULL, click_id = NULL
+      FROM trackflow_visitor v WHERE v.id = credit.visitor_id AND v.visitor_key = %(key)s
+    """,
+    "DELETE FROM trackflow_visitor WHERE visitor_key = %(key)s",
+)
 
 # In this order: what the losers have, then the losers themselves.
 _MERGE = (

@@ -5,7 +5,9 @@ from secrets import token_hex
 
 from odoo.addons.trackflow.engine import build_engine
 from odoo.addons.trackflow.keys import visitor_keys
+from odoo.addons.trackflow.relations import UncheckedMany2one
 from odoo.tests import HttpCase, TransactionCase, new_test_user
+from odoo.tools import SQL
 
 from trackflow_core.model import Click
 from trackflow_core.tracking.identity import issue_token, new_visitor_id
@@ -62,6 +64,26 @@ class TrackflowCase(TransactionCase):
                 "medium_id": find("utm.medium", medium).id,
             }
         )
+
+    def assert_nothing_points_nowhere(self):
+        """That every relation which the database does not check is of a record that is there."""
+        self.env.flush_all()
+        for model in self.env.values():
+            for name, field in model._fields.items():
+                if isinstance(field, UncheckedMany2one):
+                    found = self.env.execute_query(
+                        SQL(
+                            """
+                            SELECT count(*) FROM %(table)s t
+                             WHERE %(column)s IS NOT NULL
+                               AND NOT EXISTS (SELECT FROM %(other)s o WHERE o.id = %(column)s)
+                            """,
+                            table=SQL.identifier(model._table),
+                            column=SQL.identifier("t", name),
+                            other=SQL.identifier(self.env[field.comodel_name]._table),
+                        )
+                    )
+                    self.assertEqual(found, [(0,)], str(field))
 
     def click(self, visitor, days_ago, link=None, **changes):
         """Queue one person's click so many days ago; returns its event id."""

@@ -114,12 +114,12 @@ class TestClickJob(TrackflowCase):
             " WHERE event_id = %s",
             [r"\u0000 is no text for a database", poisoned],
         )
-        save_visits = OdooStore._save_clicks
+        save_clicks = OdooStore._save_clicks
 
-        def refuse(store, events):
-            if any(event["event_id"] == poisoned for event in events):
+        def refuse(store, events, *ids):
+            if any(event.click.event_id == poisoned for event in events):
                 store.env.cr.execute("SELECT 'x'::int")
-            return save_visits(store, events)
+            return save_clicks(store, events, *ids)
 
         with patch.object(OdooStore, "_save_clicks", refuse), mute_logger("odoo.sql_db"):
             self.run_job()

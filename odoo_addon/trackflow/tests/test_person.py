@@ -67,6 +67,7 @@ class TestPerson(TrackflowCase, HttpCase):
         self.assertFalse(self.visitor.exists())
         self.assertEqual(len(clicks.exists()), 3)
         self.assertEqual(set(clicks.mapped("trackflow_tier")), {"aggregate"})
+        self.assert_nothing_points_nowhere()
         self.assertEqual(self.lead.trackflow_attribution_ids.mapped("channel"), ["Unattributed"])
         self.assertEqual(self.links[0].count, 1)
 
@@ -77,6 +78,7 @@ class TestPerson(TrackflowCase, HttpCase):
         self.env.invalidate_all()
         self.assertFalse(self.visitor.exists())
         self.assertFalse(clicks.exists())
+        self.assert_nothing_points_nowhere()
         queue = self.env["trackflow.click.queue"]
         self.assertFalse(queue.search([("visitor_key", "=", self.key)]))
         self.assertEqual(self.lead.trackflow_attribution_ids.mapped("channel"), ["Unattributed"])

@@ -168,6 +168,20 @@ class TestRecompute(TrackflowCase):
             while credits._compare(100):
                 pass
 
+    def test_what_is_deleted_earns_nothing(self):
+        self.env["trackflow.model.credit"]._compare(100)
+        self.deals[2].unlink()
+        self.assert_nothing_points_nowhere()
+        credits = self.deals[3].trackflow_attribution_ids
+        self.assertEqual(credits.campaign_id, self.campaign)
+        credits.click_id[0].unlink()
+        self.assert_nothing_points_nowhere()
+        self.env["link.tracker.click"].search([("link_id", "in", self.links.ids)]).unlink()
+        self.links.unlink()
+        self.campaign.unlink()
+        self.assert_nothing_points_nowhere()
+        self.assertEqual(sum(credits.mapped("value")), 103.01)
+
     def test_many_deals_of_a_model_are_left_to_the_job(self):
         self.deals.trackflow_attribution_model_id = self.linear
         with patch.object(trackflow_attribution_model, "AT_ONCE", 3):

@@ -131,6 +131,24 @@ class TestVisitors(TrackflowCase):
         self.assertEqual(self.credits(lead), [50.0, 50.0])
         self.assertEqual(lead.trackflow_visitor_id, self.visitor(early))
 
+    def test_a_merge_counts_visits_and_clicks(self):
+        early, late = new_visitor_id(), new_visitor_id()
+        self.links[1].campaign_id = self.env["utm.campaign"].create({"title": "Autumn"})
+        noon = datetime.now(timezone.utc).replace(hour=12) - timedelta(days=1)
+        # Between two clicks of one visit, another campaign's.
+        for key, minutes, link in ((early, 0, 0), (late, 1, 1), (early, 2, 0)):
+            moment = noon + timedelta(minutes=minutes)
+            self.click(key, 1, self.links[link], occurred_at=moment)
+        self.drain()
+        build_engine(self.env).merge_visitors(early, {late})
+        visitor = self.visitor(early)
+        self.assertEqual(len(visitor.session_ids), 3)
+        self.assertEqual((visitor.session_count, visitor.click_count), (3, 3))
+        self.click(early, 1, occurred_at=noon + timedelta(minutes=3))
+        self.drain()
+        self.assertEqual((visitor.session_count, visitor.click_count), (3, 4))
+        self.assert_nothing_points_nowhere()
+
     def test_sales_and_employees_read_no_journeys(self):
         visitor = self.journey(1)
         self.drain()

@@ -1,6 +1,7 @@
-from datetime import datetime, timezone
+from datetime import datetime, timedelta, timezone
+from itertools import pairwise
 
-from odoo import api, models
+from odoo import api, fields, models
 
 from trackflow_core.attribution.fits import no_progress
 
@@ -98,6 +99,35 @@ class TrackflowDemo(models.AbstractModel):
         )
         for number, lead in enumerate(pending):
             lead.stage_id = stages[number % len(stages)]
+        self._back_date_stages(told.filtered(lambda lead: lead.type == "opportunity"))
+
+    @api.model
+    def _back_date_stages(self, deals):
+        """Let each deal have come through the stages before its own in the time since it began."""
+        stages = self.env["crm.stage"].search([], order="sequence")
+        changes = self.env["trackflow.deal.stage.change"]
+        changes.search([("lead_id", "in", deals.ids)]).unlink()
+        rows = []
+        for deal in deals:
+            began = deal.trackflow_deal_date
+            until = deal.trackflow_closed_date or fields.Datetime.now()
+            passed = stages.filtered(lambda stage, own=deal.stage_id: stage.sequence < own.sequence)
+            way = passed + deal.stage_id
+            # A deal is won as it enters the last stage; any other has spent its time there too.
+            step = (until - began) / (len(way) - (deal.won_status == "won") or 1)
+            for number, (left, entered) in enumerate(pairwise(way), start=1):
+                rows.append(
+                    {
+                        "lead_id": deal.id,
+                        "from_stage_id": left.id,
+                        "to_stage_id": entered.id,
+                        "change_date": began + number * step,
+                        "changed_by": deal.user_id.id,
+                        "days_in_stage": step / timedelta(days=1),
+                    }
+                )
+            deal.date_last_stage_update = began + (len(way) - 1) * step
+        changes.create(rows)
 
     @api.model
     def _learn(self):

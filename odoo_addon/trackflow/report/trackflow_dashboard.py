@@ -34,11 +34,7 @@ class TrackflowDashboard(models.AbstractModel):
         `company_id`, `campaign_id`, `channel` and `model_id`: under which model revenue is split,
         the deals' own one by default. Without a company those count that the reader has switched on.
         """
-        if not self.env.user.has_group("trackflow.group_trackflow_campaign_manager"):
-            raise AccessError(self.env._("Only campaign managers may see the dashboard."))
-        dashboard = self.sudo().with_context(active_test=False)
-        dashboard._flush()
-        scope = dashboard._scope(filters)
+        dashboard, scope = self._begin(filters)
         clicks = dashboard._clicks(scope)
         conversions = dashboard._conversions(scope)
         revenue = dashboard._revenue(scope)
@@ -55,6 +51,36 @@ class TrackflowDashboard(models.AbstractModel):
             "tables": dashboard._tables(scope),
             "options": dashboard._options(scope, clicks),
         }
+
+    @api.readonly
+    @api.model
+    def get_campaign_data(self, filters):
+        """The figures of one campaign for its form; `filters` are those of `get_data`."""
+        dashboard, scope = self._begin(filters)
+        clicks = dashboard._clicks(scope)
+        conversions = dashboard._conversions(scope)
+        revenue = dashboard._revenue(scope)
+        return {
+            "currency_id": scope["company"].currency_id.id,
+            # What nobody earned is no figure of a campaign.
+            "kpis": [
+                kpi
+                for kpi in dashboard._kpis(scope, clicks, conversions, revenue)
+                if kpi["key"] != "unattributed"
+            ],
+            "trend": dashboard._trend(scope, clicks, conversions),
+            "channels": dashboard._channels(scope, clicks, conversions, revenue),
+            "devices": dashboard._devices(scope),
+        }
+
+    @api.model
+    def _begin(self, filters):
+        """The dashboard that reads for everybody, and what it is to read, once access is checked."""
+        if not self.env.user.has_group("trackflow.group_trackflow_campaign_manager"):
+            raise AccessError(self.env._("Only campaign managers may see the dashboard."))
+        dashboard = self.sudo().with_context(active_test=False)
+        dashboard._flush()
+        return dashboard, dashboard._scope(filters)
 
     @api.model
     def _flush(self):
@@ -85,8 +111,9 @@ class TrackflowDashboard(models.AbstractModel):
             "before": midnight(first - timedelta(days=days)),
             "since": midnight(first),
             "until": midnight(last + timedelta(days=1)),
-            # When each day of both periods began.
-            "days": [midnight(first + timedelta(days=n)) for n in range(-days, days)],
+            # Of both periods, with the moments between them.
+            "days": [first + timedelta(days=n) for n in range(-days, days)],
+            "midnights": [midnight(first + timedelta(days=n)) for n in range(-days, days + 1)],
             "campaign": self.env["utm.campaign"].browse(filters.get("campaign_id") or ()),
             "channel": filters.get("channel") or "",
             "model": model.exists(),
@@ -124,17 +151,30 @@ class TrackflowDashboard(models.AbstractModel):
                          WHERE trackflow_counts AND %(where)s
                          GROUP BY 1, 2) person
                  GROUP BY current
+                 UNION ALL
+                SELECT 'day', day.name::text, day.since >= %(since)s, count(*), 0
+                  FROM unnest(%(days)s::date[], %(begins)s::timestamp[], %(ends)s::timestamp[])
+                       AS day(name, since, until)
+                  JOIN link_tracker_click
+                    ON trackflow_occurred_at >= day.since AND trackflow_occurred_at < day.until
+                 WHERE trackflow_counts AND %(where)s
+                 GROUP BY day.name, day.since
                  UNION ALL %(numbers)s
                 """,
                 since=scope["since"],
                 where=where,
+                days=scope["days"],
+                begins=scope["midnights"][:-1],
+                ends=scope["midnights"][1:],
                 numbers=SQL(" UNION ALL ").join(
                     SQL(
                         """
-                        SELECT %s, (%s)::text, trackflow_occurred_at >= %s, count(*), 0
-                          FROM link_tracker_click
-                         WHERE trackflow_counts AND %s
-                         GROUP BY 2, 3
+                        SELECT %s, key::text, current, clicks, 0
+                          FROM (SELECT %s AS key, trackflow_occurred_at >= %s AS current,
+                                       count(*) AS clicks
+                                  FROM link_tracker_click
+                                 WHERE trackflow_counts AND %s
+                                 GROUP BY 1, 2) number
                         """,
                         kind,
                         column,
@@ -142,7 +182,6 @@ class TrackflowDashboard(models.AbstractModel):
                         where,
                     )
                     for kind, column in (
-                        ("day", SQL("width_bucket(%s, %s::timestamp[])", moment, scope["days"])),
                         ("channel", SQL("trackflow_channel")),
                         ("campaign", SQL("campaign_id")),
                         ("link", SQL("link_id")),
@@ -152,8 +191,6 @@ class TrackflowDashboard(models.AbstractModel):
         )
         found = defaultdict(dict)
         for kind, key, current, clicks, visitors in rows:
-            if kind == "day":
-                key = str(scope["first"] + timedelta(days=int(key) - 1 - len(scope["days"]) // 2))
             found[kind, current][key] = (clicks, visitors)
         return found
 
@@ -434,6 +471,49 @@ class TrackflowDashboard(models.AbstractModel):
         ]
 
     @api.model
+    def _devices(self, scope):
+        """Clicks of the current period by kind of device."""
+        env = self.env
+        names = {
+            "desktop": env._("Computer"),
+            "mobile": env._("Phone"),
+            "tablet": env._("Tablet"),
+            "": env._("Unknown"),
+        }
+        rows = env.execute_query(
+            SQL(
+                """
+                SELECT COALESCE(trackflow_device, '') AS device, count(*) AS clicks
+                  FROM link_tracker_click
+                 WHERE trackflow_counts AND trackflow_occurred_at >= %s AND %s
+                 GROUP BY 1
+                 ORDER BY 2 DESC, 1
+                """,
+                scope["since"],
+                self._where(
+                    scope,
+                    SQL("trackflow_occurred_at"),
+                    SQL("campaign_id"),
+                    SQL("trackflow_channel"),
+                ),
+            )
+        )
+        return [
+            {
+                "device": device,
+                "label": names.get(device, device),
+                "clicks": clicks,
+                "action": self._action(
+                    scope,
+                    "clicks",
+                    names.get(device, device),
+                    Domain("trackflow_device", "in", [device] if device else [False, ""]),
+                ),
+            }
+            for device, clicks in rows
+        ]
+
+    @api.model
     def _links(self, scope, clicks):
         numbers = {int(key): row[0] for key, row in clicks["link", True].items() if key}
         top = sorted(numbers, key=lambda link_id: (-numbers[link_id], link_id))[:_TOP]
@@ -491,10 +571,12 @@ class TrackflowDashboard(models.AbstractModel):
             SQL(
                 """
                 SELECT page, count(*) AS visits, count(*) FILTER (WHERE new)
-                  FROM (SELECT regexp_replace(session.entry_page, '[?#].*', '') AS page,
-                               visitor.first_seen >= %(since)s AS new
+                  FROM (SELECT split_part(split_part(session.entry_page, '?', 1), '#', 1) AS page,
+                               visitor.id IS NOT NULL AS new
                           FROM trackflow_session session
-                          JOIN trackflow_visitor visitor ON visitor.id = session.visitor_id
+                          -- Of all visitors few are new: only they need to be read.
+                          LEFT JOIN trackflow_visitor visitor
+                            ON visitor.id = session.visitor_id AND visitor.first_seen >= %(since)s
                          WHERE session.session_start >= %(since)s
                            AND session.session_start < %(until)s
                            AND (%(campaign)s = '' OR session.campaign = %(campaign)s)

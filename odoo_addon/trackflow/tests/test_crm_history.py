@@ -94,3 +94,15 @@ class TestCrmHistory(TrackflowCase):
         for model in ("trackflow.deal.stage.change", "trackflow.deal.link"):
             found = self.env[model].with_user(self.manager).search([("lead_id", "=", lead.id)])
             self.assertFalse(found)
+
+    def test_deals_of_the_demo_came_through_the_stages_before_theirs(self):
+        lead = self.opportunity(stage_id=self.second.id)
+        lead.trackflow_deal_date = began = fields.Datetime.now() - timedelta(days=30)
+        self.env["trackflow.demo"]._back_date_stages(lead)
+        changes = lead.trackflow_stage_change_ids.sorted("change_date")
+        self.assertEqual(changes[-1].to_stage_id, self.second)
+        self.assertEqual(changes[1:].from_stage_id, changes[:-1].to_stage_id)
+        self.assertEqual(changes[-1].change_date, lead.date_last_stage_update)
+        spent = timedelta(days=sum(changes.mapped("days_in_stage")))
+        self.assertAlmostEqual(began + spent, changes[-1].change_date, delta=timedelta(seconds=2))
+        self.assertLess(changes[-1].change_date, fields.Datetime.now() - timedelta(days=3))

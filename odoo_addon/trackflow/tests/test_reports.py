@@ -242,6 +242,46 @@ class TestDashboard(ReportCase):
         data = self.data(**action["params"])
         self.assertEqual([row["id"] for row in data["campaigns"]], self.campaign.ids)
 
+    def test_a_campaign_tells_its_figures_and_its_mix(self):
+        self.won()
+        filters = {
+            "since": str(fields.Date.today() - timedelta(days=60)),
+            "until": str(fields.Date.today()),
+            "campaign_id": self.campaign.id,
+        }
+        dashboard = self.env["trackflow.dashboard"]
+        data = dashboard.with_user(self.marketer).get_campaign_data(filters)
+        whole = self.data(campaign_id=self.campaign.id)
+        numbers = self.numbers(whole)
+        numbers.pop("unattributed")
+        self.assertEqual(self.numbers(data), numbers)
+        self.assertEqual(data["channels"], whole["channels"])
+        self.assertEqual(sum(row["clicks"] for row in data["devices"]), 3)
+        for row in data["devices"]:
+            clicks = self.env["link.tracker.click"].with_user(self.manager)
+            self.assertEqual(clicks.search_count(row["action"]["domain"]), row["clicks"])
+        with self.assertRaises(AccessError):
+            dashboard.with_user(self.salesman).get_campaign_data(filters)
+
+    def test_a_day_is_the_readers_where_clocks_change(self):
+        self.marketer.tz = "Europe/Brussels"
+        link = self.env["link.tracker"].create(
+            {"url": "https://shop.example/clock", "campaign_id": self.campaign.id}
+        )
+        # Clocks went back at one in the night by UTC: that day had 25 hours.
+        for number, moment in enumerate(
+            ("2025-10-25 21:59", "2025-10-25 22:00", "2025-10-26 22:59", "2025-10-26 23:00")
+        ):
+            self.env["link.tracker.click"].create(
+                {
+                    "link_id": link.id,
+                    "trackflow_occurred_at": f"{moment}:00",
+                    "trackflow_event_id": f"clock-{number}",
+                }
+            )
+        data = self.data(since="2025-10-25", until="2025-10-27", campaign_id=self.campaign.id)
+        self.assertEqual(data["trend"]["clicks"], [1, 2, 1])
+
     def test_cards_tell_every_day(self):
         self.won()
         data = self.data(campaign_id=self.campaign.id)

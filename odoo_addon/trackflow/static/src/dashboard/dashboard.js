@@ -1,22 +1,18 @@
-import { Component, onWillStart, useEffect, useRef, useState } from "@odoo/owl";
+import { Component, onWillStart, useState } from "@odoo/owl";
 import { loadBundle } from "@web/core/assets";
-import { cookie } from "@web/core/browser/cookie";
-import { getColor } from "@web/core/colors/colors";
 import { serializeDate } from "@web/core/l10n/dates";
 import { _t } from "@web/core/l10n/translation";
 import { registry } from "@web/core/registry";
 import { KeepLast } from "@web/core/utils/concurrency";
 import { useService } from "@web/core/utils/hooks";
 import { Layout } from "@web/search/layout";
-import { formatInteger, formatMonetary, formatPercentage } from "@web/views/fields/formatters";
 import { standardActionServiceProps } from "@web/webclient/actions/action_service";
 
 import { channelIcon } from "../channel/channels";
+import { Chart, chartColor, PALE, trendChart } from "./chart";
+import { formatFigure, KpiCards } from "./kpi_cards";
 
 const { DateTime } = luxon;
-
-// Grey in both themes: the period before, and what no touch earned.
-const PALE = "#9a9ca5";
 
 function periods() {
     const today = DateTime.local().startOf("day");
@@ -37,40 +33,10 @@ function periods() {
     ];
 }
 
-/** One canvas drawn by Chart.js, drawn anew when its configuration changes. */
-export class Chart extends Component {
-    static template = "trackflow.Chart";
-    static props = { config: { type: Object }, label: { type: String } };
-
-    setup() {
-        this.canvas = useRef("canvas");
-        useEffect(
-            (config) => {
-                const chart = new window.Chart(this.canvas.el, config);
-                return () => chart.destroy();
-            },
-            () => [this.props.config]
-        );
-    }
-}
-
-/** A row of numbers as a thin line without axes. */
-export class Sparkline extends Component {
-    static template = "trackflow.Sparkline";
-    static props = { series: { type: Array } };
-
-    get points() {
-        const { series } = this.props;
-        const highest = Math.max(...series, 1);
-        const step = 100 / Math.max(series.length - 1, 1);
-        return series.map((value, day) => `${day * step},${22 - (20 * value) / highest}`).join(" ");
-    }
-}
-
 /** What marketing brought in a period; every number opens the records that it counts. */
 export class Dashboard extends Component {
     static template = "trackflow.Dashboard";
-    static components = { Chart, Layout, Sparkline };
+    static components = { Chart, KpiCards, Layout };
     static props = { ...standardActionServiceProps };
 
     setup() {
@@ -131,39 +97,11 @@ export class Dashboard extends Component {
     }
 
     format(value, kind) {
-        if (value === null) {
-            return "–";
-        }
-        if (kind === "monetary") {
-            return formatMonetary(value, {
-                currencyId: this.state.data.currency_id,
-                humanReadable: Math.abs(value) >= 100000,
-            });
-        }
-        if (kind === "percentage") {
-            return formatPercentage(value, { digits: [0, 1] });
-        }
-        return formatInteger(value);
+        return formatFigure(value, kind, this.state.data.currency_id);
     }
 
     money(value) {
         return this.format(value, "monetary");
-    }
-
-    /** How a number changed since the period before, in words a screen reader can say. */
-    change(kpi) {
-        if (!kpi.previous) {
-            return null;
-        }
-        if (kpi.value === null) {
-            return null;
-        }
-        const change = (kpi.value - kpi.previous) / Math.abs(kpi.previous);
-        return {
-            text: (change > 0 ? "+" : "") + formatPercentage(change, { digits: [0, 0] }),
-            title: _t("The period before: %s", this.format(kpi.previous, kpi.format)),
-            icon: change > 0 ? "fa-caret-up" : change < 0 ? "fa-caret-down" : "fa-minus",
-        };
     }
 
     /** What a channel earns under the shown model, and between which amounts under all models. */
@@ -203,58 +141,8 @@ export class Dashboard extends Component {
         return Math.max(...this.state.data.funnel.map((step) => step.number), 1);
     }
 
-    color(index, count) {
-        return getColor(index, cookie.get("color_scheme"), count);
-    }
-
     get trend() {
-        const { days, clicks, previous, leads } = this.state.data.trend;
-        const datasets = [
-            {
-                label: _t("Clicks"),
-                data: clicks,
-                borderColor: this.color(0, 2),
-                backgroundColor: this.color(0, 2),
-                pointRadius: 0,
-            },
-            {
-                label: _t("Leads"),
-                data: leads,
-                borderColor: this.color(1, 2),
-                backgroundColor: this.color(1, 2),
-                pointRadius: 0,
-                yAxisID: "leads",
-            },
-        ];
-        if (this.state.compare) {
-            datasets.push({
-                label: _t("Clicks before"),
-                data: previous,
-                borderColor: PALE,
-                backgroundColor: PALE,
-                borderDash: [4, 4],
-                pointRadius: 0,
-            });
-        }
-        return {
-            type: "line",
-            data: { labels: days.map((day) => DateTime.fromISO(day).toLocaleString()), datasets },
-            options: {
-                animation: false,
-                maintainAspectRatio: false,
-                interaction: { mode: "index", intersect: false },
-                scales: {
-                    x: { ticks: { maxTicksLimit: 6, maxRotation: 0 }, grid: { display: false } },
-                    y: { beginAtZero: true, ticks: { precision: 0 } },
-                    leads: {
-                        beginAtZero: true,
-                        position: "right",
-                        ticks: { precision: 0 },
-                        grid: { display: false },
-                    },
-                },
-            },
-        };
+        return trendChart(this.state.data.trend, this.state.compare);
     }
 
     get models() {
@@ -268,7 +156,7 @@ export class Dashboard extends Component {
                     label: channel,
                     data: models.map((model) => model.channels[channel] || 0),
                     backgroundColor:
-                        channel === "Unattributed" ? PALE : this.color(index, channels.length),
+                        channel === "Unattributed" ? PALE : chartColor(index, channels.length),
                 })),
             },
             options: {

@@ -76,6 +76,17 @@ registry.category("web_tour.tours").add("trackflow_marketer", {
             trigger: ".oe_stat_button:contains('Clicks'):contains('3')",
         },
         {
+            content: "how it does now, and through which channels and devices",
+            trigger: ".o_trackflow_campaign_result [data-kpi=clicks]",
+        },
+        {
+            trigger: ".o_trackflow_campaign_result [data-mix=devices]",
+        },
+        {
+            trigger: ".o_notebook .nav-link:contains('Links')",
+            run: "click",
+        },
+        {
             content: "the link just made is among its links",
             trigger: ".o_field_widget[name=trackflow_link_ids] .o_data_row:contains('Tour Poster')",
         },

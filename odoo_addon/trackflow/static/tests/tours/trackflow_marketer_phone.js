@@ -9,6 +9,13 @@ registry.category("web_tour.tours").add("trackflow_marketer_phone", {
             run: "click",
         },
         {
+            trigger: ".o_trackflow_campaign_result [data-kpi=clicks]",
+        },
+        {
+            trigger: ".o_notebook .nav-link:contains('Links')",
+            run: "click",
+        },
+        {
             trigger: ".o_form_view .o_field_widget[name=trackflow_link_ids] .o_kanban_record:contains('/r/')",
         },
         {

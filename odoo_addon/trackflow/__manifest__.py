@@ -54,6 +54,7 @@
         "views/trackflow_click_queue_views.xml",
         "views/trackflow_api_views.xml",
         "views/trackflow_failure_views.xml",
+        "wizard/trackflow_health_views.xml",
         "views/trackflow_takeover_views.xml",
         "views/trackflow_person_views.xml",
         "views/trackflow_recompute_run_views.xml",

@@ -4,8 +4,17 @@ from zoneinfo import available_timezones
 
 from odoo import api, fields, models
 from odoo.exceptions import ValidationError
+from odoo.tools import SQL, formatLang
 
 from trackflow_core.tracking import engagement
+
+_KEPT = {
+    "link_tracker_click": "trackflow_kept_clicks",
+    "trackflow_event": "trackflow_kept_events",
+    "trackflow_click_queue": "trackflow_kept_queue",
+    "trackflow_api_request_log": "trackflow_kept_requests",
+    "trackflow_session": "trackflow_kept_sessions",
+}
 
 
 class ResConfigSettings(models.TransientModel):
@@ -77,6 +86,12 @@ class ResConfigSettings(models.TransientModel):
         default=365,
     )
 
+    trackflow_kept_clicks = fields.Char("Clicks Kept", compute="_compute_trackflow_kept")
+    trackflow_kept_events = fields.Char("Events Kept", compute="_compute_trackflow_kept")
+    trackflow_kept_queue = fields.Char("Queue Rows Kept", compute="_compute_trackflow_kept")
+    trackflow_kept_requests = fields.Char("Requests Kept", compute="_compute_trackflow_kept")
+    trackflow_kept_sessions = fields.Char("Visits Kept", compute="_compute_trackflow_kept")
+
     trackflow_allowed_networks = fields.Char(
         "Networks That Webhooks May Reach", config_parameter="trackflow.allowed_networks"
     )
@@ -87,6 +102,19 @@ class ResConfigSettings(models.TransientModel):
     trackflow_engagement_referral = fields.Float("Referral", digits=(16, 1))
     trackflow_engagement_event = fields.Float("Event", digits=(16, 1))
     trackflow_engagement_meeting = fields.Float("Meeting", digits=(16, 1))
+
+    def _compute_trackflow_kept(self):
+        """About how many rows there are now, as PostgreSQL estimates it: counting takes long."""
+        rows = self.env.execute_query(
+            SQL(
+                "SELECT relname, reltuples::bigint FROM pg_class WHERE oid = ANY(%s::regclass[])",
+                list(_KEPT),
+            )
+        )
+        for table, number in rows:
+            # Before the first look at a table the estimate is -1.
+            shown = formatLang(self.env, max(number, 0), digits=0)
+            self[_KEPT[table]] = self.env._("About %s rows now.", shown)
 
     @api.model
     def get_values(self):

@@ -128,6 +128,17 @@ class TestRetention(TrackflowCase):
             with self.assertRaises(ValidationError):
                 self.configure(clicks=days)
 
+    def test_the_settings_say_how_much_is_kept(self):
+        self.env.cr.execute("ANALYZE trackflow_click_queue")
+        settings = self.env["res.config.settings"].new({})
+        number = self.env["trackflow.click.queue"].search_count([])
+        self.assertEqual(settings.trackflow_kept_queue, f"About {number} rows now.")
+        self.env.cr.execute(
+            "UPDATE pg_class SET reltuples = 1234567 WHERE relname = 'trackflow_event'"
+        )
+        settings.invalidate_recordset()
+        self.assertEqual(settings.trackflow_kept_events, "About 1,234,567 rows now.")
+
     def test_an_interrupted_run_goes_on_where_it_stopped(self):
         for _ in range(5):
             self.seen(800)

@@ -10,7 +10,7 @@ import json
 import sqlite3
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from datetime import datetime, timedelta, timezone
+from datetime import datetime, timezone
 from secrets import token_hex
 from urllib.error import HTTPError, URLError
 from urllib.request import urlopen
@@ -18,10 +18,10 @@ from urllib.request import urlopen
 from sqlalchemy import select
 from sqlalchemy.exc import DBAPIError
 
-from trackflow_core import hooks
+from trackflow_core import doctor, hooks
 from trackflow_core.engine import Engine
 from trackflow_core.errors import TrackFlowError
-from trackflow_core.model import Click, Deal, Lead, Link
+from trackflow_core.model import Link
 from trackflow_core.tracking import identity
 from trackflow_core.tracking.urls import build_destination
 from trackflow_server import spool
@@ -29,11 +29,6 @@ from trackflow_server.config import ServerConfig
 from trackflow_server.edge import EdgeState, check_store
 from trackflow_server.edge_doctor import Upstream
 from trackflow_server.store import Database, SqlStore, schema
-
-_BROWSER = (
-    "Mozilla/5.0 (Windows NT 10.0; Win64; x64) AppleWebKit/537.36 (KHTML, like Gecko) "
-    "Chrome/126.0.0.0 Safari/537.36"
-)
 
 Part = tuple[str, Callable[[], str]]
 """A part's name, and what looks at it: it tells a detail, or raises what is wrong."""
@@ -158,36 +153,18 @@ def _journey(config: ServerConfig, database: Database) -> str:
 
 
 def _drive(config: ServerConfig, store: SqlStore) -> str:
-    """A click, its visitor's lead and a won deal; what the deal's credit says."""
-    mark = token_hex(8)
+    """A click, its visitor's lead and a deal; what the deal's credit says."""
     now = datetime.now(timezone.utc)
-    link = Link(f"doctor-{mark}", "https://example.com/", "doctor", "cpc", "doctor")
+    link = Link(f"doctor-{token_hex(8)}", "https://example.com/", "doctor", "cpc", "doctor")
     utm = {"source": link.source, "medium": link.medium, "campaign": link.campaign}
     store.save_links([link])
     # No plugin is told of what did not happen.
     engine = Engine(store, hooks.load(), config.settings(hooks.load().rules))
-    visitor = identity.new_visitor_id()
-    engine.record_click(
-        Click(
-            event_id=f"doctor-{mark}",
-            occurred_at=now - timedelta(minutes=2),
-            link_code=link.code,
-            destination=build_destination(link.destination, utm),
-            visitor_id=visitor,
-            user_agent=_BROWSER,
-        )
-    )
-    ref = f"doctor/{mark}"
-    engine.apply_lead(Lead(ref, f"lead-{mark}", now, visitor_ids=frozenset({visitor})))
-    engine.apply_deal(Deal(ref, f"deal-{mark}", now, 10_000, "EUR", lead_ref=ref))
+    destination = build_destination(link.destination, utm)
+    trial = doctor.drive(engine, link.code, destination, now)
     columns = schema.credit.c
-    query = select(columns.touch_id, columns.value)
-    found = store.connection.execute(query.where(columns.deal_ref == ref)).all()
-    if [tuple(row) for row in found] != [(f"doctor-{mark}", 10_000)]:
-        raise TrackFlowError(
-            f"A deal of 100.00 EUR after one click has the credits {[tuple(r) for r in found]}: "
-            "see which plugin changes clicks with `trackflow plugins`."
-        )
+    query = select(columns.touch_id, columns.value).where(columns.deal_ref == trial.deal_ref)
+    doctor.check(trial, [(touch, value) for touch, value in store.connection.execute(query)])
     return "a click earned its deal to the cent"
 
 

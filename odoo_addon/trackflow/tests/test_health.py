@@ -1,0 +1,84 @@
+from datetime import timedelta
+from unittest.mock import patch
+
+from odoo import fields
+from odoo.exceptions import AccessError
+from odoo.tests import tagged
+
+from trackflow_core import doctor
+from trackflow_core.errors import TrackFlowError
+
+from .common import TrackflowCase
+
+
+@tagged("post_install", "-at_install")
+class TestHealth(TrackflowCase):
+    def look(self, method="action_open"):
+        action = getattr(self.env["trackflow.health"].with_user(self.manager), method)()
+        health = self.env["trackflow.health"].browse(action["res_id"])
+        return {line.part: line for line in health.line_ids}
+
+    def test_a_healthy_database_says_so(self):
+        lines = self.look()
+        for part in ("Redirects", "Clicks Waiting", "Clicks Set Aside", "Connectors", "Clocks"):
+            self.assertEqual(lines[part].state, "ok", lines[part].remedy)
+        self.assertNotIn("From Click to Credit", lines)
+
+    def test_clicks_that_wait_too_long_are_told(self):
+        self.click("v" * 32, days_ago=0)
+        self.assertEqual(self.look()["Clicks Waiting"].state, "ok")
+        self.click("v" * 32, days_ago=1)
+        line = self.look()["Clicks Waiting"]
+        self.assertEqual(line.state, "attention")
+        self.assertIn("Waiting: 2.", line.detail)
+        self.assertIn("scheduled actions", line.remedy)
+        self.assertEqual(line.action_open()["res_model"], "trackflow.click.queue")
+
+    def test_what_was_set_aside_or_given_up_is_told(self):
+        self.click("v" * 32, days_ago=0)
+        self.env.cr.execute("UPDATE trackflow_click_queue SET status = 'failed'")
+        self.env["trackflow.failure"].create(
+            {"operation": "x", "cause": "y", "last_at": fields.Datetime.now()}
+        )
+        self.env["trackflow.webhook.endpoint"].create(
+            {
+                "url": "https://hooks.example/in",
+                "event_ids": self.env["trackflow.webhook.event"].search([], limit=1).ids,
+            }
+        )._disable("It answered 410.")
+        lines = self.look()
+        self.assertIn("Not recorded: 1.", lines["Clicks Set Aside"].detail)
+        self.assertIn("last seven days: 1.", lines["Failures"].detail)
+        self.assertIn("https://hooks.example/in", lines["Outgoing Messages"].remedy)
+
+    def test_jobs_that_do_not_run_are_named(self):
+        job = self.env.ref("trackflow.ir_cron_process_clicks")
+        self.assertEqual(self.look()["Scheduled Actions"].state, "ok")
+        job.nextcall = fields.Datetime.now() - timedelta(hours=5)
+        self.assertIn(job.name, self.look()["Scheduled Actions"].detail)
+        job.active = False
+        self.assertIn("switched off", self.look()["Scheduled Actions"].detail)
+
+    def test_the_doctor_follows_a_click_to_its_credit_and_keeps_nothing(self):
+        self.registry_enter_test_mode()
+        tables = ("crm.lead", "link.tracker", "trackflow.click.queue", "trackflow.visitor")
+        before = {
+            model: self.env[model].with_context(active_test=False).search_count([])
+            for model in tables
+        }
+        self.assertEqual(self.look("action_run_doctor")["From Click to Credit"].state, "ok")
+        for model, number in before.items():
+            records = self.env[model].with_context(active_test=False)
+            self.assertEqual(records.search_count([]), number, model)
+
+    def test_the_doctor_names_what_is_broken(self):
+        self.registry_enter_test_mode()
+        with patch.object(doctor, "check", side_effect=TrackFlowError("The credit is missing.")):
+            line = self.look("action_run_doctor")["From Click to Credit"]
+        self.assertEqual((line.state, line.remedy), ("attention", "The credit is missing."))
+
+    def test_only_managers_look(self):
+        for user in (self.marketer, self.salesman, self.employee):
+            for method in ("action_open", "action_run_doctor"):
+                with self.assertRaises(AccessError):
+                    getattr(self.env["trackflow.health"].with_user(user), method)()

@@ -18,13 +18,11 @@ due. Of another company's leads, deals and costs nothing is counted.
 from odoo.tools import SQL
 
 
-def campaign_statistics(env, campaign_ids, since=None, until=None):
+def campaign_statistics(env, campaign_ids):
     """A query of one row for each of these campaigns that has anything to count.
 
-    `campaign_ids` is a list, or None for all. `since` and `until` are naive UTC datetimes
-    (`until` not included) and bound clicks, conversions, wins and costs; without them all are
-    counted. Columns: campaign_id, clicks, visitors, leads, deals, conversions, revenue, cost (NULL
-    where none was entered), last_click. The caller flushes and checks access.
+    `campaign_ids` is a list. Columns: campaign_id, clicks, visitors, leads, deals, conversions,
+    revenue, cost (NULL where none was entered), last_click. The caller flushes and checks access.
     """
     companies = env.companies.ids
     return SQL(
@@ -41,14 +39,14 @@ def campaign_statistics(env, campaign_ids, since=None, until=None):
           FROM (%(clicks)s UNION ALL %(conversions)s UNION ALL %(revenue)s UNION ALL %(cost)s) part
          GROUP BY campaign_id
         """,
-        clicks=_clicks(campaign_ids, since, until),
-        conversions=_conversions(campaign_ids, companies, since, until),
-        revenue=_revenue(campaign_ids, companies, since, until),
-        cost=_cost(campaign_ids, companies, since, until),
+        clicks=_clicks(campaign_ids),
+        conversions=_conversions(campaign_ids, companies),
+        revenue=_revenue(campaign_ids, companies),
+        cost=_cost(campaign_ids, companies),
     )
 
 
-def _clicks(campaign_ids, since, until):
+def _clicks(campaign_ids):
     # Grouping twice lets PostgreSQL read one index in order, where count(DISTINCT) would sort.
     return SQL(
         """
@@ -59,16 +57,15 @@ def _clicks(campaign_ids, since, until):
                        max(trackflow_occurred_at) AS last_click
                   FROM link_tracker_click
                  WHERE trackflow_counts AND campaign_id IS NOT NULL
-                       %(campaigns)s %(period)s
+                       %(campaigns)s
                  GROUP BY 1, 2) visitor
          GROUP BY 1
         """,
         campaigns=_among("campaign_id", campaign_ids),
-        period=_within(SQL("trackflow_occurred_at"), since, until),
     )
 
 
-def _conversions(campaign_ids, companies, since, until):
+def _conversions(campaign_ids, companies):
     return SQL(
         """
         SELECT campaign_id, 0, 0, count(*) FILTER (WHERE kind = 'lead'),
@@ -76,16 +73,15 @@ def _conversions(campaign_ids, companies, since, until):
           FROM trackflow_conversion
          WHERE campaign_id IS NOT NULL AND kind IN ('lead', 'won')
            AND (company_id IS NULL OR company_id = ANY(%(companies)s))
-               %(campaigns)s %(period)s
+               %(campaigns)s
          GROUP BY 1
         """,
         companies=companies,
         campaigns=_among("campaign_id", campaign_ids),
-        period=_within(SQL("occurred_at"), since, until),
     )
 
 
-def _revenue(campaign_ids, companies, since, until):
+def _revenue(campaign_ids, companies):
     won_at = SQL("lead.trackflow_closed_date")
     return SQL(
         """
@@ -95,7 +91,7 @@ def _revenue(campaign_ids, companies, since, until):
           JOIN utm_campaign campaign ON campaign.id = credit.campaign_id
           JOIN res_company company ON company.id = credit.company_id
          WHERE credit.deal_status = 'won' AND credit.company_id = ANY(%(companies)s)
-               %(campaigns)s %(period)s
+               %(campaigns)s
          GROUP BY 1
         """,
         value=converted(
@@ -106,11 +102,10 @@ def _revenue(campaign_ids, companies, since, until):
         ),
         companies=companies,
         campaigns=_among("credit.campaign_id", campaign_ids),
-        period=_within(won_at, since, until),
     )
 
 
-def _cost(campaign_ids, companies, since, until):
+def _cost(campaign_ids, companies):
     return SQL(
         """
         SELECT cost.campaign_id, 0, 0, 0, 0, 0, sum(%(value)s), NULL
@@ -118,7 +113,7 @@ def _cost(campaign_ids, companies, since, until):
           JOIN utm_campaign campaign ON campaign.id = cost.campaign_id
           JOIN res_company company ON company.id = cost.company_id
          WHERE cost.company_id = ANY(%(companies)s)
-               %(campaigns)s %(period)s
+               %(campaigns)s
          GROUP BY 1
         """,
         value=converted(
@@ -129,7 +124,6 @@ def _cost(campaign_ids, companies, since, until):
         ),
         companies=companies,
         campaigns=_among("cost.campaign_id", campaign_ids),
-        period=_within(SQL("cost.date"), since, until),
     )
 
 
@@ -163,12 +157,4 @@ def _rate(currency, day):
 
 
 def _among(column, ids):
-    return SQL() if ids is None else SQL("AND %s = ANY(%s)", SQL(column), list(ids))
-
-
-def _within(moment, since, until):
-    return SQL(
-        "%s %s",
-        SQL("AND %s >= %s", moment, since) if since else SQL(),
-        SQL("AND %s < %s", moment, until) if until else SQL(),
-    )
+    return SQL("AND %s = ANY(%s)", SQL(column), list(ids))

@@ -218,10 +218,10 @@ class UtmCampaign(models.Model):
             clear(self.env[name], "campaign_id", ids)
         return result
 
-    def _trackflow_statistics(self, since=None, until=None):
+    def _trackflow_statistics(self):
         """The figures of `statistics.campaign_statistics` by campaign id."""
         self._trackflow_flush_statistics()
-        query = campaign_statistics(self.env, self._origin.ids, since, until)
+        query = campaign_statistics(self.env, self._origin.ids)
         return {row["campaign_id"]: row for row in self.env.execute_query_dict(query)}
 
     @api.model

@@ -3,6 +3,10 @@ PYTHON ?= python3
 PORT ?= 8069
 # Arguments for pytest in test-core and test-addons, e.g. `make test-addons PYTEST="odoo_addon/trackflow -k merge"`.
 PYTEST ?=
+# Which of Odoo's suites test-odoo-suites runs, and Odoo's test tags that choose among their tests,
+# e.g. `make test-odoo-suites SUITES="website" TAGS="-/website:TestUi"`.
+SUITES ?=
+TAGS ?=
 
 ENVIRONMENT := tests.environment
 IN_VENV := .venv/bin/python -m
@@ -42,7 +46,7 @@ test-addons: setup ## Tests of the addons in a real Odoo, with browser tours
 	@$(IN_VENV) $(ENVIRONMENT).run_tests addons --pytest="$(PYTEST)"
 
 test-odoo-suites: setup ## Odoo's own tests, also the long ones: what passes alone passes with our addons
-	@$(IN_VENV) $(ENVIRONMENT).run_tests odoo-suites odoo-suites-long
+	@$(IN_VENV) $(ENVIRONMENT).odoo_suites $(SUITES) --tags="$(TAGS)"
 
 check: check-format check-lint check-types check-imports check-odoo check-docs check-changelog ## Format, lint, types, imports, docs, changelog
 	@echo "make check: passed"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import hashlib
 import json
 import re
@@ -20,7 +21,7 @@ from tests.environment.odoo_databases import OdooDatabases, our_addons
 from tests.environment.progress import say, step
 
 SUITES = ("link_tracker", "utm", "website_crm", "website_links")
-# These take the better part of an hour.
+# Each of these takes long, so each is run and told by itself.
 LONG_SUITES = ("crm", "mass_mailing", "website")
 # What is installed for every test, so that one template serves them all.
 MODULES = (*SUITES, "crm")
@@ -100,8 +101,33 @@ def complaints(alone: Outcome, ours: Outcome, allowed: Collection[str]) -> list[
     return broken + stale
 
 
+@dataclass(frozen=True)
+class Selection:
+    """Suites that run together; `tags` are Odoo's test tags that choose among their tests."""
+
+    suites: Sequence[str]
+    tags: Sequence[str] = ()
+
+    def __str__(self) -> str:
+        return ", ".join((*self.suites, *self.tags))
+
+    @property
+    def label(self) -> str:
+        """A part of a file's name that no other selection has."""
+        told = hashlib.sha256(repr(self).encode()).hexdigest()[:8]
+        return f"{'-'.join(self.suites)}-{told}"
+
+    @property
+    def test_tags(self) -> str:
+        """What Odoo is told with `--test-tags`: tags that only leave out leave out of the suites'
+        tests; others name the tests themselves."""
+        named = [tag for tag in self.tags if not tag.startswith("-")]
+        whole = [] if named else [f"/{suite}" for suite in self.suites]
+        return ",".join([*whole, *self.tags])
+
+
 def _run(
-    databases: OdooDatabases, template: str, suites: Sequence[str], log: Path, *, ours: bool
+    databases: OdooDatabases, template: str, selection: Selection, log: Path, *, ours: bool
 ) -> Outcome:
     with databases.scratch(template) as database:
         for table, column in databases.server.run(_REQUIRED_OF_OURS, database=database):
@@ -122,9 +148,9 @@ def _run(
                         "--config",
                         configuration,
                         "--update",
-                        ",".join(suites),
+                        ",".join(selection.suites),
                         "--test-tags",
-                        ",".join(f"/{suite}" for suite in suites),
+                        selection.test_tags,
                         "--stop-after-init",
                     ],
                     stdin=subprocess.DEVNULL,
@@ -141,17 +167,18 @@ def _run(
     return outcome
 
 
-def _alone(databases: OdooDatabases, suites: Sequence[str], logs: Path) -> Outcome:
+def _alone(databases: OdooDatabases, selection: Selection, logs: Path) -> Outcome:
     """The result on Odoo alone, which only Odoo's version and the browser decide."""
-    identity = f"{databases.source.version} {suites} {chromium.present()} {sys.version}"
+    identity = f"{databases.source.version} {selection} {chromium.present()} {sys.version}"
     digest = hashlib.sha256(identity.encode()).hexdigest()[:12]
     kept = cache.root() / "odoo-suites" / f"{digest}.json"
     if kept.is_file():
         known = json.loads(kept.read_text(encoding="utf-8"))
         return Outcome(**{name: frozenset(tests) for name, tests in known.items()})
-    template = databases.template({*MODULES, *suites})
-    with step(f"{', '.join(suites)} on Odoo alone (kept for the next runs)"):
-        outcome = _run(databases, template, suites, logs / "suites-alone.log", ours=False)
+    template = databases.template({*MODULES, *selection.suites})
+    with step(f"{selection} on Odoo alone (kept for the next runs)"):
+        log = logs / f"suites-{selection.label}-alone.log"
+        outcome = _run(databases, template, selection, log, ours=False)
     kept.parent.mkdir(exist_ok=True)
     partial = kept.with_suffix(".partial")
     partial.write_text(json.dumps({k: sorted(v) for k, v in vars(outcome).items()}, indent=1))
@@ -159,25 +186,23 @@ def _alone(databases: OdooDatabases, suites: Sequence[str], logs: Path) -> Outco
     return outcome
 
 
-def compare(suites: Sequence[str] = SUITES) -> tuple[list[str], str]:
-    """Run these suites both ways; return the complaints and the closing line."""
+def compare(selection: Selection = Selection(SUITES)) -> tuple[list[str], str]:
+    """Run the tests of `selection` both ways; return the complaints and the closing line."""
     began = time.monotonic()
     chromium.ensure()
     logs = cache.root() / "logs"
     logs.mkdir(exist_ok=True)
-    allowed = {
-        name
-        for name in deliberate(DELIBERATE.read_text(encoding="utf-8"))
-        if name.partition("/")[0] in suites
-    }
+    log = logs / f"suites-{selection.label}-ours.log"
     with odoo_server.connected(durable=False) as databases:
-        alone = _alone(databases, suites, logs)
-        template = databases.template({*MODULES, *suites, *our_addons()})
-        with step(f"{', '.join(suites)} with our addons"):
-            ours = _run(databases, template, suites, logs / "suites-ours.log", ours=True)
+        alone = _alone(databases, selection, logs)
+        template = databases.template({*MODULES, *selection.suites, *our_addons()})
+        with step(f"{selection} with our addons"):
+            ours = _run(databases, template, selection, log, ours=True)
+    listed = deliberate(DELIBERATE.read_text(encoding="utf-8"))
+    allowed = (alone.passed | ours.passed) & listed.keys()
     wrong = complaints(alone, ours, allowed)
     for complaint in wrong:
-        say(f"FAILED {complaint} (log: {logs / 'suites-ours.log'})")
+        say(f"FAILED {complaint} (log: {log})")
     closing = (
         f"{len(alone.passed & ours.passed)} of {len(alone.passed)} tests that pass on Odoo alone "
         f"pass with our addons, {len(allowed - ours.passed)} changed on purpose, "
@@ -187,9 +212,30 @@ def compare(suites: Sequence[str] = SUITES) -> tuple[list[str], str]:
 
 
 def main() -> int:
-    wrong, closing = compare()
-    say(closing)
-    return 1 if wrong else 0
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument(
+        "suites", nargs="*", help="modules of Odoo, each run by itself; by default all that matter"
+    )
+    parser.add_argument(
+        "--tags", default="", help="Odoo's test tags, e.g. -/website:TestUi or /website:TestPage"
+    )
+    arguments = parser.parse_args()
+    tags = tuple(tag for tag in arguments.tags.split(",") if tag)
+    groups: list[tuple[str, ...]] = [(suite,) for suite in arguments.suites or LONG_SUITES]
+    if not arguments.suites:
+        groups.insert(0, SUITES)
+    closings, failed = [], False
+    for suites in groups:
+        selection = Selection(suites, tags)
+        wrong, closing = compare(selection)
+        failed = failed or bool(wrong)
+        closings.append(f"{selection}: {closing}")
+        say(closings[-1])
+    if len(closings) > 1:
+        say("")
+        for closing in closings:
+            say(closing)
+    return 1 if failed else 0
 
 
 if __name__ == "__main__":

@@ -74,12 +74,6 @@ def suites(_extra: Sequence[str]) -> tuple[bool, str]:
     return not wrong, closing
 
 
-def long_suites(_extra: Sequence[str]) -> tuple[bool, str]:
-    """Those of Odoo's own tests that take long, alone and beside our addons."""
-    wrong, closing = odoo_suites.compare(odoo_suites.LONG_SUITES)
-    return not wrong, closing
-
-
 def uninstall(_extra: Sequence[str]) -> tuple[bool, str]:
     """Odoo after our addons are gone."""
     wrong, closing = odoo_uninstall.check()
@@ -91,7 +85,6 @@ _PARTS = {
     "addons": addons,
     "uninstall": uninstall,
     "odoo-suites": suites,
-    "odoo-suites-long": long_suites,
 }
 _BESIDE = ("addons", "uninstall", "odoo-suites")
 
@@ -139,9 +132,7 @@ def _run_all() -> tuple[list[str], list[str]]:
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument(
-        "parts", nargs="*", help=f"of {', '.join(_PARTS)}; all but the long by default"
-    )
+    parser.add_argument("parts", nargs="*", help=f"of {', '.join(_PARTS)}; all by default")
     parser.add_argument("--pytest", default="", help="arguments for pytest, for a single part")
     arguments = parser.parse_args()
     unknown = set(arguments.parts) - set(_PARTS)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from tests.environment.failure import SetupError
-from tests.environment.odoo_suites import Outcome, complaints, deliberate, outcome_of
+from tests.environment.odoo_suites import Outcome, Selection, complaints, deliberate, outcome_of
 
 _LOG = """\
 2026-01-01 10:00:00,000 7 INFO db odoo.addons.utm.tests.test_utm: Starting TestUtm.test_good ...
@@ -61,3 +61,13 @@ def test_a_deliberate_change_needs_a_reason() -> None:
     }
     with pytest.raises(SetupError, match="line 2 gives no reason"):
         deliberate("a/b/C.d: because\na/b/C.e:\n")
+
+
+def test_tags_choose_among_the_tests_of_suites() -> None:
+    whole = Selection(("utm", "crm"))
+    assert whole.test_tags == "/utm,/crm"
+    without = Selection(("website",), ("-/website:TestUi",))
+    assert without.test_tags == "/website,-/website:TestUi"
+    named = Selection(("website",), ("/website:TestPage", "-/website:TestPage.test_slow"))
+    assert named.test_tags == "/website:TestPage,-/website:TestPage.test_slow"
+    assert len({whole.label, without.label, named.label}) == 3

@@ -16,6 +16,7 @@ from . import (
     res_currency,
     res_partner,
     res_users,
+    settled,
     trackflow_api_key,
     trackflow_api_request_log,
     trackflow_attribution_model,

@@ -3,6 +3,7 @@ from dataclasses import replace
 from datetime import datetime, timedelta, timezone
 
 from odoo import api, fields, models
+from odoo.exceptions import MissingError
 from odoo.tools import SQL
 
 from trackflow_core.errors import InvalidEvent
@@ -14,20 +15,30 @@ from ..keys import visitor_keys
 from ..relations import forget
 from ..store import OdooStore, local_ref
 
-# What changes a deal's credits when a person writes it; won and lost have a seam of their own.
-_DEAL_FIELDS = frozenset(
-    (
-        "company_id",
-        "expected_revenue",
-        "trackflow_attribution_model_id",
-        "trackflow_closed_date",
-        "trackflow_deal_date",
-        "trackflow_won_revenue",
-        "type",
-    )
+# What a deal's credits follow from.
+_DEAL_FIELDS = (
+    "company_id",
+    "expected_revenue",
+    "trackflow_attribution_model_id",
+    "trackflow_closed_date",
+    "trackflow_deal_date",
+    "trackflow_won_revenue",
+    "type",
+    "won_status",
 )
-# What Odoo derives a lead's company, and with it the currency, from.
-_COMPANY_FIELDS = frozenset(("company_id", "partner_id", "team_id", "user_id"))
+# What moves one of these when it is written.
+_MOVING_FIELDS = frozenset(
+    (*_DEAL_FIELDS, "active", "partner_id", "probability", "stage_id", "team_id", "user_id")
+)
+# What a lead has that is told of elsewhere, or came here by a visitor.
+_TOLD_FIELDS = (
+    "trackflow_deal_ref",
+    "trackflow_lead_ref",
+    "trackflow_origin_id",
+    "trackflow_touch_count",
+    "trackflow_visitor_id",
+)
+_CHANGED = "trackflow.leads"
 
 
 _logger = logging.getLogger(__name__)
@@ -196,37 +207,27 @@ class CrmLead(models.Model):
             return super().write(vals)
         vals = dict(vals)
         token = vals.pop("trackflow_visitor_token", None)
-        companies = {}
-        if _COMPANY_FIELDS & vals.keys() and "company_id" not in vals:
-            companies = {lead.id: lead.company_id for lead in self}
+        before = {}
+        if _MOVING_FIELDS & vals.keys():
+            before = self._trackflow_remember(_CHANGED, self._trackflow_deal_values)
         accounts = self._trackflow_accounts() if "partner_id" in vals else []
-        no_longer_deals = self.browse()
-        if vals.get("type") == "lead":
-            no_longer_deals = self.filtered(lambda lead: lead.type == "opportunity")
         result = super().write(vals)
-        changed = self.browse()
-        if _DEAL_FIELDS & vals.keys():
-            changed = self
-        elif companies:
-            changed = self.filtered(lambda lead: lead.company_id != companies[lead.id])
-        if changed:
-            changed._trackflow_deals_changed()
+        if before:
+            self._trackflow_unsettled(_CHANGED).update(before)
+            self.invalidate_recordset(["trackflow_attribution_ids"], flush=False)
         if accounts:
             self._trackflow_accounts_changed(accounts + self._trackflow_accounts())
-        if no_longer_deals:
-            no_longer_deals._trackflow_no_longer_deals()
         if token:
             self._trackflow_bind(dict.fromkeys(self.ids, token))
         return result
 
-    def _handle_won_lost(self, old_status_by_lead, new_status_by_lead):
-        result = super()._handle_won_lost(old_status_by_lead, new_status_by_lead)
-        # A lead that is being created is told whole once it is there.
-        if old_status_by_lead and not self.env.context.get("trackflow_from_engine"):
-            self.filtered(
-                lambda lead: old_status_by_lead.get(lead.id) != new_status_by_lead.get(lead.id)
-            )._trackflow_deals_changed()
-        return result
+    def _merge_get_fields_specific(self):
+        return {
+            **super()._merge_get_fields_specific(),
+            "trackflow_lead_date": lambda _name, leads: min(
+                leads.filtered("trackflow_lead_date").mapped("trackflow_lead_date"), default=False
+            ),
+        }
 
     def unlink(self):
         ids = self.ids
@@ -237,11 +238,39 @@ class CrmLead(models.Model):
 
     def _merge_dependences(self, opportunities):
         result = super()._merge_dependences(opportunities)
+        if (self | opportunities)._trackflow_have_journeys():
+            self._trackflow_merge(opportunities)
+        return result
+
+    def _trackflow_merge(self, opportunities):
+        """Give this record the journeys and deals of `opportunities`."""
         with guard(self.env, "merging leads", self.id, self._trackflow_later):
             build_engine(self.env, OdooStore(self.env, absorb_deals=True)).merge_leads(
                 self._trackflow_ref(), [lead._trackflow_ref() for lead in opportunities]
             )
-        return result
+
+    def _trackflow_have_journeys(self):
+        """Whether anything but the CRM itself tells of these records."""
+        leads = self.sudo()
+        if any(lead[name] for name in _TOLD_FIELDS for lead in leads):
+            return True
+        leads.flush_model(["trackflow_origin_id"])
+        self.env["trackflow.deal.link"].flush_model(["lead_id"])
+        [(found,)] = self.env.execute_query(
+            SQL(
+                """
+                SELECT EXISTS (SELECT FROM crm_lead_trackflow_visitor_rel
+                                WHERE lead_id = ANY(%(ids)s))
+                    OR EXISTS (SELECT FROM trackflow_touch WHERE lead_ref = ANY(%(refs)s))
+                    OR EXISTS (SELECT FROM trackflow_deal_link WHERE lead_id = ANY(%(ids)s))
+                    OR EXISTS (SELECT FROM trackflow_merged_ref WHERE lead_id = ANY(%(ids)s))
+                    OR EXISTS (SELECT FROM crm_lead WHERE trackflow_origin_id = ANY(%(ids)s))
+                """,
+                ids=self.ids,
+                refs=[local_ref(lead_id) for lead_id in self.ids],
+            )
+        )
+        return found
 
     def _trackflow_ref(self):
         """What the engine calls this record as a lead."""
@@ -285,15 +314,63 @@ class CrmLead(models.Model):
                 ]
             )
 
-    def _trackflow_deals_changed(self):
-        """Split the deals among these records anew."""
-        deals = self.filtered(lambda lead: lead.type == "opportunity")
-        if not deals:
-            return
-        with guard(self.env, "changing deals", deals.ids[:5], deals._trackflow_later):
-            build_engine(self.env).recompute(
-                [lead.trackflow_deal_ref or local_ref(lead.id) for lead in deals.sudo()]
-            )
+    # -- what is settled once a transaction -------------------------------------------------
+
+    def _trackflow_unsettled(self, kind):
+        """What this transaction remembers of `kind`, by id, until `_trackflow_settle`."""
+        precommit = self.env.cr.precommit
+        if kind not in precommit.data:
+            precommit.add(self.env["crm.lead"]._trackflow_settle)
+        return precommit.data.setdefault(kind, {})
+
+    def _trackflow_remember(self, kind, values_of):
+        """What `values_of` told of these records before the transaction, by id.
+
+        Whoever reads in the middle of a write settles too early, so it is kept again afterwards.
+        """
+        before = self._trackflow_unsettled(kind)
+        for lead in self.sudo():
+            if lead.id not in before:
+                before[lead.id] = values_of(lead)
+        return {lead_id: before[lead_id] for lead_id in self._ids}
+
+    @api.model
+    def _trackflow_settle(self):
+        """Bring credits up to what this transaction has written of leads.
+
+        It is done before the commit, and by whoever reads what follows from leads before that.
+        """
+        before = self.env.cr.precommit.data.pop(_CHANGED, {})
+        changed = self._trackflow_changed_since(before, self._trackflow_deal_values)
+        deals = changed.filtered(lambda lead: lead.type == "opportunity")
+        if deals:
+            with guard(self.env, "changing deals", deals.ids[:5], deals._trackflow_later):
+                build_engine(self.env).recompute(
+                    [lead.trackflow_deal_ref or local_ref(lead.id) for lead in deals]
+                )
+        (changed - deals).filtered(
+            lambda lead: before[lead.id]["type"] == "opportunity"
+        )._trackflow_no_longer_deals()
+
+    @api.model
+    def _trackflow_changed_since(self, before, values_of):
+        """The records of which `values_of` tells something else than `before`, by id."""
+        leads = self.sudo().browse(before)
+
+        def changed(lead):
+            return values_of(lead) != before[lead.id]
+
+        try:
+            return leads.filtered(changed)
+        except MissingError:
+            return leads.exists().filtered(changed)
+
+    @api.model
+    def _trackflow_deal_values(self, lead):
+        fields_of_deals = (self._fields[name] for name in _DEAL_FIELDS)
+        return {
+            field.name: field.convert_to_write(lead[field.name], lead) for field in fields_of_deals
+        }
 
     @api.model
     def _trackflow_has_accounts(self):
@@ -318,6 +395,8 @@ class CrmLead(models.Model):
 
     def _trackflow_no_longer_deals(self):
         """Take back what these records had earned as deals."""
+        if not self:
+            return
         with guard(self.env, "turning deals into leads", self.ids[:5]):
             self.env.cr.execute(
                 SQL("DELETE FROM trackflow_deal_attribution WHERE lead_id = ANY(%s)", self.ids)

@@ -1,9 +1,10 @@
-from odoo import fields, models
+from odoo import api, fields, models
 
 from ..guard import guard
 
 # What may move a record to another stage or status.
 _HISTORY_FIELDS = frozenset(("active", "probability", "stage_id", "type"))
+_MOVED = "trackflow.history"
 
 
 class CrmLead(models.Model):
@@ -21,19 +22,41 @@ class CrmLead(models.Model):
     def write(self, vals):
         if not _HISTORY_FIELDS & vals.keys():
             return super().write(vals)
-        before = {lead.id: lead._trackflow_standing() for lead in self.sudo()}
+        before = self._trackflow_remember(_MOVED, lambda lead: lead._trackflow_standing())
         result = super().write(vals)
-        with guard(self.env, "keeping the history of leads", self.ids[:5]):
-            self.sudo()._trackflow_keep_changes(before)
+        for standing in before.values():
+            standing["changed_by"] = self.env.uid
+        self._trackflow_unsettled(_MOVED).update(before)
+        self.invalidate_recordset(
+            ["trackflow_stage_change_ids", "trackflow_status_change_ids"], flush=False
+        )
         return result
+
+    @api.model
+    def _trackflow_settle(self):
+        before = self.env.cr.precommit.data.pop(_MOVED, {})
+        moved = self._trackflow_changed_since(
+            {
+                lead_id: (standing["stage"], standing["status"])
+                for lead_id, standing in before.items()
+            },
+            lambda lead: (lead.stage_id.id, lead._trackflow_status()),
+        )
+        if moved:
+            with guard(self.env, "keeping the history of leads", moved.ids[:5]):
+                moved._trackflow_keep_changes(before)
+        return super()._trackflow_settle()
+
+    def _trackflow_status(self):
+        return self.won_status if self.won_status in ("won", "lost") else self.type
 
     def _trackflow_standing(self):
         """Stage and status of one record, each with the moment since when."""
-        status, since = self.type, self.trackflow_lead_date
-        if self.won_status in ("won", "lost"):
-            status, since = self.won_status, self.trackflow_closed_date
-        elif self.type == "opportunity":
-            since = self.trackflow_deal_date
+        status = self._trackflow_status()
+        since = {
+            "lead": self.trackflow_lead_date,
+            "opportunity": self.trackflow_deal_date,
+        }.get(status, self.trackflow_closed_date)
         return {
             "stage": self.stage_id.id,
             "stage_since": self.date_last_stage_update or self.create_date,
@@ -42,12 +65,12 @@ class CrmLead(models.Model):
         }
 
     def _trackflow_keep_changes(self, before):
-        """Write down what differs from the standings `before`, by id."""
+        """Write down what differs from the standings `before`, by id, and who changed it."""
         now = fields.Datetime.now()
         stages, statuses = [], []
         for lead in self:
             old, new = before[lead.id], lead._trackflow_standing()
-            made = {"lead_id": lead.id, "change_date": now, "changed_by": self.env.uid}
+            made = {"lead_id": lead.id, "change_date": now, "changed_by": old["changed_by"]}
             if old["stage"] != new["stage"] and lead.type == "opportunity":
                 stages.append(
                     {
@@ -68,6 +91,8 @@ class CrmLead(models.Model):
                         "source_medium": lead.trackflow_medium,
                     }
                 )
+            # A write that is not over yet goes on from here.
+            old.update(new)
         self.env["trackflow.deal.stage.change"].create(stages)
         self.env["trackflow.lead.status.change"].create(statuses)
 

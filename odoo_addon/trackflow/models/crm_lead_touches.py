@@ -17,9 +17,9 @@ class CrmLead(models.Model):
         "trackflow.deal.link", "lead_id", "Links Associated by Hand", copy=False
     )
 
-    def _merge_dependences(self, opportunities):
+    def _trackflow_merge(self, opportunities):
         opportunities.sudo().trackflow_deal_link_ids.lead_id = self
-        return super()._merge_dependences(opportunities)
+        return super()._trackflow_merge(opportunities)
 
     def _trackflow_record_touches(self, touches):
         """Tell the engine of touches, by the id of their lead."""

@@ -5,6 +5,7 @@ class TrackflowConversion(models.Model):
     """A lead that came in, or a deal that was won, after at least one touch."""
 
     _name = "trackflow.conversion"
+    _inherit = "trackflow.settled"
     _description = "TrackFlow Conversion"
     _order = "occurred_at desc, id desc"
     # Rows are computed, not authored; and there are many.

@@ -14,6 +14,7 @@ class TrackflowDealAttribution(models.Model):
     """One touch's share of a deal: a row of the ledger, replaced whole at each recomputation."""
 
     _name = "trackflow.deal.attribution"
+    _inherit = "trackflow.settled"
     _description = "TrackFlow Deal Attribution"
     _order = "lead_id desc, sequence, id"
     # Rows are computed, not authored; and there are many.

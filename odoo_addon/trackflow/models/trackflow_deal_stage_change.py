@@ -6,6 +6,7 @@ class TrackflowDealStageChange(models.Model):
     """A deal that moved from one stage to another: who moved it, and how long it had been there."""
 
     _name = "trackflow.deal.stage.change"
+    _inherit = "trackflow.settled"
     _description = "TrackFlow Deal Stage Change"
     _order = "change_date desc, id desc"
     _log_access = False

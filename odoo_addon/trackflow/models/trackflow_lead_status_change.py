@@ -12,6 +12,7 @@ class TrackflowLeadStatusChange(models.Model):
     """A lead that was qualified, won, lost or reopened, with the marketing that had brought it."""
 
     _name = "trackflow.lead.status.change"
+    _inherit = "trackflow.settled"
     _description = "TrackFlow Lead Status Change"
     _order = "change_date desc, id desc"
     _log_access = False

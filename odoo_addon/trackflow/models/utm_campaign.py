@@ -226,6 +226,7 @@ class UtmCampaign(models.Model):
 
     @api.model
     def _trackflow_flush_statistics(self):
+        self.env["crm.lead"]._trackflow_settle()
         self.env["link.tracker.click"].flush_model(
             ["campaign_id", "trackflow_visitor_id", "trackflow_counts", "trackflow_occurred_at"]
         )

@@ -84,6 +84,7 @@ class TrackflowDashboard(models.AbstractModel):
 
     @api.model
     def _flush(self):
+        self.env["crm.lead"]._trackflow_settle()
         for model in ("crm.lead", "link.tracker.click", "trackflow.campaign.cost"):
             self.env[model].flush_model()
 

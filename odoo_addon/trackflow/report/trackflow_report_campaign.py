@@ -15,6 +15,7 @@ class TrackflowReportCampaign(models.Model):
     """
 
     _name = "trackflow.report.campaign"
+    _inherit = "trackflow.settled"
     _description = "Campaign Performance"
     _auto = False
     _order = "date desc, id desc"

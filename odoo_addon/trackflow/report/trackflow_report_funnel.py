@@ -13,6 +13,7 @@ class TrackflowReportFunnel(models.Model):
     """Every visit, and every lead, deal and win that came through marketing, as a step."""
 
     _name = "trackflow.report.funnel"
+    _inherit = "trackflow.settled"
     _description = "Conversion Funnel"
     _auto = False
     _order = "step, date desc, id desc"

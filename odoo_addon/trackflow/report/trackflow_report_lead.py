@@ -15,6 +15,7 @@ class TrackflowReportLead(models.Model):
     """One row for each lead or deal: what brought it, how long it took, what came of it."""
 
     _name = "trackflow.report.lead"
+    _inherit = "trackflow.settled"
     _description = "Lead Attribution"
     _auto = False
     _order = "date desc, id desc"

@@ -12,6 +12,7 @@ class TrackflowReportModel(models.Model):
     """What channels and campaigns earn of each deal under every model, side by side."""
 
     _name = "trackflow.report.model"
+    _inherit = "trackflow.settled"
     _description = "Model Comparison"
     _auto = False
     _order = "date desc, id desc"

@@ -149,6 +149,7 @@ class TestPlugins(TrackflowCase):
         self.assertEqual(set(plugin_hooks(self.env).rules), before)
         with mute_logger("odoo.addons.trackflow.store.deals"):
             lead.expected_revenue = 3
+            self.env.cr.flush()
         self.assertEqual(self.credits(lead), [1, 1, 1])
 
     def test_a_plugin_that_was_uninstalled_stays_listed(self):

@@ -34,7 +34,10 @@ class TestCrmHistory(TrackflowCase):
         changes = self.env["trackflow.deal.stage.change"].search([("lead_id", "in", leads.ids)])
         self.assertEqual(changes.lead_id, leads)
         self.env.flush_all()
-        before = {lead.id: {**lead._trackflow_standing(), "stage": False} for lead in leads}
+        before = {
+            lead.id: {**lead._trackflow_standing(), "stage": False, "changed_by": self.env.uid}
+            for lead in leads
+        }
         with self.assertQueryCount(1):
             leads._trackflow_keep_changes(before)
             self.env.flush_all()
@@ -42,10 +45,14 @@ class TestCrmHistory(TrackflowCase):
     def test_status_of_a_lead_is_kept_until_it_is_won(self):
         lead = self.opportunity(self.journey(1), user_id=self.salesman.id, type="lead")
         lead.trackflow_lead_date = fields.Datetime.now() - timedelta(days=2)
-        lead.convert_opportunity(self.env["res.partner"])
-        lead.action_set_won()
-        lead.stage_id = self.first
-        lead.action_set_lost()
+        for move in (
+            lambda: lead.convert_opportunity(self.env["res.partner"]),
+            lead.action_set_won,
+            lambda: lead.write({"stage_id": self.first.id}),
+            lead.action_set_lost,
+        ):
+            move()
+            self.env.cr.flush()
         changes = lead.trackflow_status_change_ids.sorted("id")
         self.assertEqual(
             [(change.from_status, change.to_status) for change in changes],
@@ -60,6 +67,18 @@ class TestCrmHistory(TrackflowCase):
         self.assertEqual(changes[0].source_campaign, lead.trackflow_campaign)
         self.assertEqual(changes[0].source_medium, "cpc")
         self.assertIn(self.won, lead.trackflow_stage_change_ids.to_stage_id)
+
+    def test_a_transaction_moves_a_deal_once(self):
+        lead = self.opportunity(user_id=self.salesman.id, stage_id=self.first.id)
+        lead.with_user(self.salesman).stage_id = self.second
+        lead.with_user(self.manager).sudo().stage_id = self.won
+        change = lead.trackflow_stage_change_ids
+        self.assertEqual((change.from_stage_id, change.to_stage_id), (self.first, self.won))
+        self.assertEqual(change.changed_by, self.manager)
+        lead.stage_id = self.second
+        lead.stage_id = self.won
+        self.env.cr.flush()
+        self.assertEqual(lead.trackflow_stage_change_ids, change)
 
     def test_writing_the_same_stage_is_no_change(self):
         lead = self.opportunity(stage_id=self.first.id)

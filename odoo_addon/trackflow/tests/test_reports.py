@@ -16,7 +16,7 @@ class ReportCase(TrackflowCase):
         return lead
 
     def compare(self):
-        self.env.flush_all()
+        self.env.cr.flush()
         credits = self.env["trackflow.model.credit"]
         while credits._compare(100):
             pass

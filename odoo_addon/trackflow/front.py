@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from datetime import datetime, timezone
 from functools import wraps
 from io import BytesIO
-from queue import Empty, Full, LifoQueue
+from queue import LifoQueue
 from threading import Lock
 from typing import Any
 
@@ -118,7 +118,10 @@ class Memory:
     def __init__(self, database: str) -> None:
         self._database = database
         _, self._dsn = connection_info_for(database)
+        # Connections that no request is using; None for one that was not made yet.
         self._idle: LifoQueue[Any] = LifoQueue(_CONNECTIONS)
+        for _ in range(_CONNECTIONS):
+            self._idle.put(None)
         self._listener: Any = None
         self._lock = Lock()
         self._settled_at = 0.0
@@ -188,25 +191,28 @@ class Memory:
             return self._execute(statement)
 
     def close(self) -> None:
-        """End the connections that no request is using."""
-        idle = [self._idle.get_nowait() for _ in range(self._idle.qsize())]
+        """End the connections."""
+        idle = [self._idle.get() for _ in range(_CONNECTIONS)]
         for connection in filter(None, (self._listener, *idle)):
             connection.close()
+        for _ in idle:
+            self._idle.put(None)
 
     def _execute(self, statement: SQL) -> list[tuple[Any, ...]]:
+        connection = self._idle.get()
         try:
-            connection = self._idle.get_nowait()
-        except Empty:
-            connection = self._connect()
-        with connection.cursor() as cursor:
-            # One statement is its own transaction here.
-            cursor.execute(statement.code, statement.params)
-            returned = cursor.fetchall() if cursor.description else []
-        try:
-            self._idle.put_nowait(connection)
-        except Full:
-            connection.close()
-        return returned
+            connection = connection or self._connect()
+            with connection.cursor() as cursor:
+                # One statement is its own transaction here.
+                cursor.execute(statement.code, statement.params)
+                return cursor.fetchall() if cursor.description else []
+        except psycopg2.Error:
+            if connection is not None:
+                connection.close()
+                connection = None
+            raise
+        finally:
+            self._idle.put(connection)
 
     def _connect(self) -> Any:
         connection = psycopg2.connect(**self._dsn)

@@ -4,6 +4,7 @@ Redirects, pages and forms all ask here, so that one answer holds for all of the
 """
 
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 from odoo.http import request
@@ -32,7 +33,7 @@ class Rules:
     internal_networks: tuple[networks.Network, ...]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Hit:
     """A request, judged by the rules of the site it came to.
 
@@ -46,7 +47,7 @@ class Hit:
     answer: consent.Consent
     staff: bool = False
 
-    @property
+    @cached_property
     def tier(self) -> Tier:
         """How much may be kept of this visitor, by the cookie bar, the browser and the company."""
         if not self.rules.enabled:
@@ -58,12 +59,13 @@ class Hit:
             policy=self.rules.policy,
         )
 
-    @property
+    @cached_property
     def internal(self) -> bool:
         """Whether it is of staff: somebody signed in as such, or in a network of ours."""
-        return self.staff or networks.contains(self.rules.internal_networks, self.remote)
+        ours = self.rules.internal_networks
+        return self.staff or (bool(ours) and networks.contains(ours, self.remote))
 
-    @property
+    @cached_property
     def remote(self) -> str:
         """The visitor's whole address, which may not be stored."""
         return self.http.remote_addr or ""

@@ -44,6 +44,7 @@ class RunningOdoo:
     databases: OdooDatabases
     database: str
     port: int
+    evented_port: int
     configuration: Path
     log: Path
     process: subprocess.Popen[bytes]
@@ -51,6 +52,11 @@ class RunningOdoo:
     @property
     def url(self) -> str:
         return f"http://{HOST}:{self.port}"
+
+    @property
+    def evented_url(self) -> str:
+        """The process that serves websockets; there is one beside workers only."""
+        return f"http://{HOST}:{self.evented_port}"
 
     def sql(self, statement: str, *values: object) -> Any:
         """Rows of one statement, outside Odoo."""
@@ -114,12 +120,12 @@ def serving(
 
     `options` are added to its command line. With `workers` it is the prefork server.
     """
-    port = port or free_port()
+    port, evented_port = port or free_port(), free_port()
     folder = Path(tempfile.mkdtemp(prefix="trackflow-odoo-"))
     log = log or cache.root() / "logs" / f"{database}.log"
     log.parent.mkdir(parents=True, exist_ok=True)
     configuration = databases.configuration(
-        database, folder, http_port=port, gevent_port=free_port(), workers=workers
+        database, folder, http_port=port, gevent_port=evented_port, workers=workers
     )
     with log.open("w", encoding="utf-8") as sink:
         process = subprocess.Popen(
@@ -133,7 +139,7 @@ def serving(
         )
     try:
         _wait_until_it_answers(process, port, log)
-        yield RunningOdoo(databases, database, port, configuration, log, process)
+        yield RunningOdoo(databases, database, port, evented_port, configuration, log, process)
     finally:
         _stop(process)
         shutil.rmtree(folder, ignore_errors=True)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from enum import Enum
-from ipaddress import IPv6Address, ip_address, ip_network
+from ipaddress import IPv6Address, ip_address
 from urllib.parse import urlsplit
 
 from trackflow_core.model import Click, Tier
@@ -83,8 +83,8 @@ def anonymise(address: str, policy: IpPolicy = IpPolicy.SHORT) -> str:
         found = found.ipv4_mapped
     if policy is IpPolicy.OFF:
         return str(found)
-    length = 24 if found.version == 4 else 48
-    return str(ip_network((found, length), strict=False).network_address)
+    host_bits = 8 if found.version == 4 else 80
+    return str(type(found)(int(found) >> host_bits << host_bits))
 
 
 def _origin(referrer: str) -> str:

@@ -28,28 +28,26 @@ def queueing(clicks, country_code=None, scan=False, rule_id=None, variant_id=Non
     """The statement that appends `clicks` to the queue, each event id once."""
     rows = [
         SQL(
-            "%s",
-            (
-                click.event_id,
-                click.link_code,
-                naive(click.occurred_at),
-                click.visitor_id,
-                click.ip,
-                click.user_agent,
-                click.referrer,
-                click.destination,
-                click.internal,
-                click.prefetch,
-                click.tier.value,
-                click.kind,
-                click.data,
-                country_code,
-                scan,
-                rule_id,
-                variant_id,
-                "queued",
-                datetime.now(timezone.utc).replace(tzinfo=None),
-            ),
+            # Value by value: psycopg2 quotes a tuple in Python.
+            "(%s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, 'queued', %s)",
+            click.event_id,
+            click.link_code,
+            naive(click.occurred_at),
+            click.visitor_id,
+            click.ip,
+            click.user_agent,
+            click.referrer,
+            click.destination,
+            click.internal,
+            click.prefetch,
+            click.tier.value,
+            click.kind,
+            click.data,
+            country_code,
+            scan,
+            rule_id,
+            variant_id,
+            datetime.now(timezone.utc).replace(tzinfo=None),
         )
         for click in clicks
     ]

@@ -1,6 +1,7 @@
 """What is answered in front of Odoo's dispatch is what Odoo's controllers answer."""
 
 import time
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from datetime import datetime, timedelta, timezone
 from functools import partial
@@ -10,7 +11,7 @@ import psycopg2
 from odoo import SUPERUSER_ID, api, http
 from odoo.addons.trackflow import front
 from odoo.tests import TransactionCase, tagged
-from odoo.tools import mute_logger
+from odoo.tools import SQL, mute_logger
 
 from trackflow_core.errors import InvalidEvent
 from trackflow_core.ports import IncomingRequest
@@ -207,6 +208,19 @@ class TestMemory(TransactionCase):
 
     def _signed(self, secret, now):
         return IncomingRequest(b"{}", sign(b"{}", secret, "evt_1", now))
+
+    def test_whoever_comes_while_all_connections_work_waits_for_one(self):
+        statement = SQL("SELECT pg_backend_pid() FROM pg_sleep(0.02)")
+        with ThreadPoolExecutor(3 * front._CONNECTIONS) as pool:
+            answers = list(pool.map(self.memory.execute, [statement] * 6 * front._CONNECTIONS))
+        self.assertEqual(len(answers), 6 * front._CONNECTIONS)
+        self.assertLessEqual(len({pid for [(pid,)] in answers}), front._CONNECTIONS)
+
+    def test_a_statement_that_fails_takes_no_connection_away(self):
+        for _time in range(2 * front._CONNECTIONS):
+            with self.assertRaises(psycopg2.errors.DivisionByZero):
+                self.memory.execute(SQL("SELECT 1 / 0"))
+        self.assertEqual(self.memory.execute(SQL("SELECT 1")), [(1,)])
 
     def test_a_lost_connection_is_made_anew(self):
         memory = self.memory

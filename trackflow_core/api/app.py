@@ -13,6 +13,7 @@ import time
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
+from functools import lru_cache
 from hashlib import sha256
 from typing import Any
 from urllib.parse import parse_qsl
@@ -325,11 +326,17 @@ class Api:
             status=response.status,
             duration=round((time.perf_counter() - started) * 1000),
             key_id=key_id,
-            address=anonymise(address),
+            address=_anonymised(address),
             request=masked(request.body[: self._settings.max_body], request.path, limit),
             response=masked(response.body, request.path, limit) if keep else "",
             kept=not response.told_nothing,
         )
+
+
+@lru_cache(maxsize=1024)
+def _anonymised(address: str) -> str:
+    # Programs that ask often come from few addresses.
+    return anonymise(address)
 
 
 def _places(all_routes: Sequence[ApiRoute]) -> Sequence[_Place]:

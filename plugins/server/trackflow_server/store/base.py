@@ -51,6 +51,12 @@ def _insert(table: Table, is_sqlite: bool) -> sqlite.Insert | postgresql.Insert:
 
 
 @cache
+def _added(table: Table, is_sqlite: bool) -> Executable:
+    # To put a statement together takes longer than to run it.
+    return _insert(table, is_sqlite).on_conflict_do_nothing()
+
+
+@cache
 def _counted_up(is_sqlite: bool) -> Executable:
     revision = schema.revision.c
     statement = _insert(schema.revision, is_sqlite).values(name=bindparam("name"), number=1)
@@ -115,7 +121,7 @@ class BaseStore:
     def add(self, table: Table, rows: Sequence[Mapping[str, Any]]) -> None:
         """Insert `rows`, leaving alone those that are there already."""
         if rows:
-            self.connection.execute(self._insert(table).on_conflict_do_nothing(), rows)
+            self.connection.execute(_added(table, self.is_sqlite), rows)
 
     def _put(self, table: Table, rows: Sequence[Mapping[str, Any]]) -> None:
         """Insert `rows`, all with the same columns, or bring those that are there up to date."""

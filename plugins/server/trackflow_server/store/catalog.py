@@ -25,6 +25,7 @@ from sqlalchemy import (
     tuple_,
     update,
 )
+from sqlalchemy.sql.dml import ReturningInsert
 
 from trackflow_core.api.storage import (
     ApiKey,
@@ -222,8 +223,7 @@ class SqlCatalog:
         self._check_new(kind, [self._id(record) for record in records if self._id(record)])
         self._check_names(shelf, records)
         rows = self._values(kind, shelf, records)
-        table = cast(Table, shelf.table)
-        insert = table.insert().returning(table.c[shelf.key], sort_by_parameter_order=True)
+        insert = _insert(cast(Table, shelf.table), shelf.key)
         made = [str(name) for name in self._connection.scalars(insert, rows)]
         return self._kept(kind, made)
 
@@ -349,26 +349,10 @@ class SqlCatalog:
         return str(record.id)
 
     def _shelf(self, kind: type[Any]) -> _Shelf:
-        return {
-            Campaign: _CAMPAIGNS,
-            TrackedLink: _LINKS,
-            LinkTemplate: _TEMPLATES,
-            WebhookEndpoint: _Shelf(
-                schema.webhook_endpoint,
-                "place",
-                self._endpoint_of,
-                values=self._endpoint_values,
-            ),
-            ApiKey: _KEYS,
-            Idempotency: _ANSWERS,
-            Visitor: _VISITORS,
-            ClickEvent: _CLICKS,
-            Conversion: _CONVERSIONS,
-            Lead: _LEADS,
-            Deal: _DEALS,
-            LoggedRequest: _REQUESTS,
-            WebhookMessage: _MESSAGES,
-        }[kind]
+        if kind is WebhookEndpoint:
+            table, values = schema.webhook_endpoint, self._endpoint_values
+            return _Shelf(table, "place", self._endpoint_of, values=values)
+        return _SHELVES[kind]
 
     def _endpoint_values(self, endpoint: WebhookEndpoint) -> dict[str, Any]:
         return {
@@ -423,6 +407,11 @@ def _whole(table: Table | Subquery) -> Select[Any]:
     totals = (total.clicks, total.visitors, total.last_click_at)
     joined = schema.link.outerjoin(schema.link_total, total.link_code == schema.link.c.code)
     return select(schema.link, *totals).select_from(joined)
+
+
+@cache
+def _insert(table: Table, key: str) -> ReturningInsert[Any]:
+    return table.insert().returning(table.c[key], sort_by_parameter_order=True)
 
 
 @cache
@@ -574,3 +563,17 @@ _CONVERSIONS = _Shelf(
 )
 _LEADS = _Shelf(schema.lead, "ref", moment="created_at")
 _DEALS = _Shelf(schema.deal, "ref", moment="created_at")
+_SHELVES: Mapping[type[Any], _Shelf] = {
+    Campaign: _CAMPAIGNS,
+    TrackedLink: _LINKS,
+    LinkTemplate: _TEMPLATES,
+    ApiKey: _KEYS,
+    Idempotency: _ANSWERS,
+    Visitor: _VISITORS,
+    ClickEvent: _CLICKS,
+    Conversion: _CONVERSIONS,
+    Lead: _LEADS,
+    Deal: _DEALS,
+    LoggedRequest: _REQUESTS,
+    WebhookMessage: _MESSAGES,
+}

@@ -128,7 +128,8 @@ class TrackflowCase(TransactionCase):
         return lead.trackflow_attribution_ids.sorted("sequence").mapped("value")
 
     def drain(self):
-        """Run the click job's work inside the test's transaction."""
+        """Run the click job's work inside the test's transaction, after what a commit does."""
+        self.env.cr.flush()
         engine = build_engine(self.env)
         while engine.process_clicks().claimed:
             pass

@@ -27,7 +27,7 @@ class TestTours(TourCase):
         visitor = self.journey(3)
         self.drain()
         self.opportunity(visitor, user=self.seller, user_id=self.seller.id, name="Tour Deal")
-        self.env.flush_all()
+        self.env.cr.flush()
         self.start_tour("/odoo", "trackflow_marketer", login="tf_seller")
         link = self.env["link.tracker"].search([("title", "=", "Tour Poster")])
         self.assertEqual(link.campaign_id, self.campaign)
@@ -52,7 +52,7 @@ class TestTours(TourCase):
                 "occurred_at": fields.Datetime.now() - timedelta(days=1),
             }
         )
-        self.env.flush_all()
+        self.env.cr.flush()
         action = self.env.ref("crm.crm_lead_opportunities")
         self.at_a_desk_and_on_a_phone(
             f"/odoo/action-{action.id}/{lead.id}", "trackflow_salesperson", "tf_seller"
@@ -60,7 +60,7 @@ class TestTours(TourCase):
 
     def test_marketer_on_a_phone(self):
         self.won_deal()
-        self.env.flush_all()
+        self.env.cr.flush()
         self.browser_size = PHONE
         self.start_tour(
             "/odoo/action-trackflow.utm_campaign_action",
@@ -128,7 +128,7 @@ class TestTours(TourCase):
 
     def test_manager(self):
         self.won_deal().action_set_won()
-        self.env.flush_all()
+        self.env.cr.flush()
         self.at_a_desk_and_on_a_phone(
             "/odoo/trackflow-dashboard", "trackflow_manager", "tf_manager"
         )

@@ -389,6 +389,7 @@ class Engine:
         Of the leads in `read`, nothing is written back to their CRM unless touches led to them.
         """
         leads = [*{lead.ref: lead for lead in leads}.values()]
+        deals = [*{deal.ref: deal for deal in deals}.values()]
         lead_refs = {lead.ref for lead in leads}
         if leads:
             known = {deal.ref for deal in deals}

@@ -364,6 +364,13 @@ class StoreContract(ScenarioContract):
         assert self._sessions(store) == [("c0", ["c0", "c10", "c20"])]
         assert len(self.credits_of(store, "crm/deal-1")) == 3
 
+    def test_a_deal_told_twice_at_once_is_split_once(self) -> None:
+        store, engine = self._ready(click("c1", 1), lead())
+        won = deal(days=13, value=20_000, status=DealStatus.WON, closed_at=at(13))
+        engine.apply(deals=[deal(), won])
+        assert [*self.credits_of(store, "crm/deal-1")] == [("c1", 20_000)]
+        assert self.conversion_of(store, "crm/deal-1", "won") == 20_000
+
     def test_a_touch_told_again_replaces_itself(self) -> None:
         store, engine = self._ready(lead(), deal())
         engine.record_touch("crm/lead-1", touch("call", 3, "Call", kind="call"))

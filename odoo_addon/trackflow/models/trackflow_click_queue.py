@@ -55,7 +55,7 @@ class TrackflowClickQueue(models.Model):
     _processed_idx = models.Index("(processed_at, id) WHERE status = 'done'")
 
     @api.model
-    def _cron_process_clicks(self, limit=1000):
+    def _cron_process_clicks(self, limit=2000):
         """Record waiting clicks and refresh stale leads in batches until none is left."""
         progress = self.env["ir.cron"]._commit_progress
         progress(remaining=self._count_waiting())

@@ -233,9 +233,8 @@ class DealStore(BaseStore):
     def replace_credits(self, attributions):
         ids = self._resolve("deal", [attribution.deal.ref for attribution in attributions])
         rows = self._read(ids.values())
-        split = [one for one in attributions if ids[one.deal.ref] in rows]
-        lead_ids = [ids[one.deal.ref] for one in split]
-        old = [lead_id for lead_id in lead_ids if lead_id not in self._new]
+        split = {ids[one.deal.ref]: one for one in attributions if ids[one.deal.ref] in rows}
+        old = [lead_id for lead_id in split if lead_id not in self._new]
         columns = SQL(", ").join(map(SQL.identifier, _LEDGER))
         self.env.cr.execute(
             SQL(
@@ -281,29 +280,29 @@ class DealStore(BaseStore):
                 columns=columns,
                 records=_RECORDS,
                 joins=_RECORDS_OF_TOUCH,
-                deals=self._deals_table(split, [rows[lead_id] for lead_id in lead_ids]),
-                leads=lead_ids,
-                **_credits_tables(split, lead_ids),
+                deals=self._deals_table(split),
+                leads=list(split),
+                **_credits_tables(split),
             )
         )
         self.env["trackflow.deal.attribution"].invalidate_model(flush=False)
         self._browse(ids.values()).invalidate_recordset(["trackflow_attribution_ids"], flush=False)
 
-    def _deals_table(self, attributions, rows):
-        """A table `deal` of what all credits of a deal share; `rows` are those of crm.lead."""
+    def _deals_table(self, attributions):
+        """A table `deal` of what all credits of a deal share, by the id of its record."""
         deals = [
             {
-                "lead_id": row["id"],
-                "model_id": self._chosen_models.get(row["id"]),
-                "company_id": row["company_id"],
-                "currency_id": row["currency_id"],
+                "lead_id": lead_id,
+                "model_id": self._chosen_models.get(lead_id),
+                "company_id": self._rows[lead_id]["company_id"],
+                "currency_id": self._rows[lead_id]["currency_id"],
                 "deal_value": str(from_minor_units(one.deal.value, one.deal.digits)),
                 "deal_status": one.deal.status.value,
                 "anchor": text_time(one.anchor),
                 "digest": one.digest,
                 "fit_version": one.model.fit and one.model.fit.version,
             }
-            for one, row in zip(attributions, rows, strict=True)
+            for lead_id, one in attributions.items()
         ]
         return SQL(
             """
@@ -396,11 +395,11 @@ class DealStore(BaseStore):
         )
 
 
-def _credits_tables(attributions, lead_ids):
+def _credits_tables(attributions):
     """The tables `credit`, a row for each credit, and `kind`, what credits tell of their touches:
     each once, for those of a batch are few."""
     numbers, credits = {}, []
-    for lead_id, one in zip(lead_ids, attributions, strict=True):
+    for lead_id, one in attributions.items():
         for sequence, credit in enumerate(one.credits, 1):
             touch = credit.touch
             kind = (credit.channel, *(_told_by(touch) if touch else ()))

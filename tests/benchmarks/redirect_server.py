@@ -204,12 +204,13 @@ def start(folder: Path, environment: Mapping[str, str] | None = None) -> Standal
             start_new_session=True,
         )
     server = Standalone(folder, port, process)
-    for _ in range(300):
+    for _ in range(600):
         with suppress(URLError, OSError):
             urlopen(f"{server.url}/trackflow/health", timeout=5).close()  # noqa: S310 - ours
             return server
         time.sleep(0.1)
-    raise RuntimeError((folder / "server.log").read_text())
+    server.kill()
+    raise RuntimeError(f"The server did not begin: {(folder / 'server.log').read_text()}")
 
 
 @dataclass(frozen=True)

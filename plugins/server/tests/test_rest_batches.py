@@ -63,6 +63,29 @@ class _Server:
         hooks = Hooks({"broken": _Broken()})
         self._rest = Rest(config, hooks, config.settings(hooks.rules), database)
 
+    def send_half(self, path: str) -> Sequence[Any]:
+        """What is answered to a client who leaves in the middle of a POST's body."""
+        sent: list[Any] = []
+        pieces = iter(
+            [
+                {"type": "http.request", "body": b'{"destination":', "more_body": True},
+                {"type": "http.disconnect"},
+            ]
+        )
+
+        async def receive() -> dict[str, Any]:
+            return next(pieces)
+
+        async def send(message: Any) -> None:
+            sent.append(message)
+
+        async def ask() -> None:
+            await self._rest(self._scope(path, 99, ""), receive, send)
+            await self._rest.settle()
+
+        asyncio.run(ask())
+        return sent
+
     def ask(self, asked: Sequence[tuple[str, Mapping[str, Any], str]]) -> Sequence[_Answer]:
         """The answers to POSTs of these paths, bodies and idempotency keys, sent together."""
 
@@ -88,13 +111,17 @@ class _Server:
                 }
             answer.body += message.get("body", b"")
 
+        await self._rest(self._scope(path, len(content), once), receive, send)
+        return answer
+
+    def _scope(self, path: str, length: int, once: str) -> Mapping[str, Any]:
         headers = [
             (b"authorization", f"Bearer {self._token}".encode()),
             (b"content-type", b"application/json"),
-            (b"content-length", str(len(content)).encode()),
+            (b"content-length", str(length).encode()),
             *([(b"idempotency-key", once.encode())] if once else []),
         ]
-        scope = {
+        return {
             "type": "http",
             "method": "POST",
             "path": f"/trackflow/api/v1{path}",
@@ -102,8 +129,6 @@ class _Server:
             "headers": headers,
             "client": ("192.0.2.7", 4711),
         }
-        await self._rest(scope, receive, send)
-        return answer
 
 
 @pytest.fixture
@@ -167,3 +192,9 @@ def test_one_that_fails_is_counted_once(server: _Server) -> None:
     )
     left = [answer.headers["ratelimit"] for answer in answers if answer.status == 201]
     assert [part.split(";")[1] for part in left] == ["r=999", "r=997"]
+
+
+def test_who_leaves_in_the_middle_gets_no_answer(server: _Server) -> None:
+    assert server.send_half("/links") == []
+    with server.database.reading() as store:
+        assert store.connection.scalars(select(schema.api_request.c.status)).all() == []

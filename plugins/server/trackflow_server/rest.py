@@ -102,12 +102,15 @@ class Rest:
     async def __call__(self, scope: Mapping[str, Any], receive: Receive, send: Send) -> None:
         """Answer one request; its log entry is kept soon after."""
         headers = _headers(scope)
+        body = await _body(headers, receive)
+        if body is None:
+            return
         asked = Request(
             scope["method"],
             scope["path"][len(BASE) :],
             scope["query_string"].decode("latin-1"),
             headers,
-            await _body(headers, receive),
+            body,
             str(scope["client"][0]) if scope.get("client") else "",
             self._config.public_url,
         )
@@ -189,11 +192,13 @@ class Rest:
             _log.warning("%d requests to the API are not in its log: %s", len(entries), error)
 
     async def settle(self) -> None:
-        """Keep what waits, before the end."""
+        """Answer and keep what waits, before the end."""
+        if self._changing is not None:
+            await self._changing
         if self._keeping is not None:
             await self._keeping
-        self._readers.shutdown()
-        self._writer.shutdown()
+        self._readers.shutdown(wait=False)
+        self._writer.shutdown(wait=False)
 
 
 def _headers(scope: Mapping[str, Any]) -> dict[str, str]:
@@ -205,14 +210,16 @@ def _headers(scope: Mapping[str, Any]) -> dict[str, str]:
     return headers
 
 
-async def _body(headers: Mapping[str, str], receive: Receive) -> bytes:
-    """The body, cut where it is too long."""
+async def _body(headers: Mapping[str, str], receive: Receive) -> bytes | None:
+    """The body, cut where it is too long; None where the client left before its end."""
     if "content-length" not in headers and "transfer-encoding" not in headers:
         return b""
     body = b""
     more = True
     while more and len(body) < _MAX_BODY:
         message = await receive()
+        if message["type"] == "http.disconnect":
+            return None
         body += message.get("body", b"")
         more = message.get("more_body", False)
     return body[:_MAX_BODY]

@@ -2,6 +2,7 @@ from datetime import datetime, timedelta, timezone
 from itertools import pairwise
 
 from odoo import api, fields, models
+from odoo.fields import Domain
 
 from trackflow_core.attribution.fits import no_progress
 
@@ -104,7 +105,7 @@ class TrackflowDemo(models.AbstractModel):
     @api.model
     def _back_date_stages(self, deals):
         """Let each deal have come through the stages before its own in the time since it began."""
-        stages = self.env["crm.stage"].search([], order="sequence")
+        stages = self.env["crm.stage"].search(Domain.TRUE, order="sequence")
         changes = self.env["trackflow.deal.stage.change"]
         changes.search([("lead_id", "in", deals.ids)]).unlink()
         rows = []

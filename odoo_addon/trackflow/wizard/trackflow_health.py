@@ -151,13 +151,19 @@ class TrackflowHealth(models.TransientModel):
                 problems.append(env._("“%s” is switched off.", job.name))
             elif job.active and job.failure_count:
                 problems.append(
-                    env._("“%(job)s” has failed %(times)s times.")
-                    % {"job": job.name, "times": job.failure_count}
+                    env._(
+                        "“%(job)s” has failed %(times)s times.",
+                        job=job.name,
+                        times=job.failure_count,
+                    )
                 )
             elif job.active and job.nextcall < now - max(_PATIENCE, timedelta(hours=1)):
                 problems.append(
-                    env._("“%(job)s” should have run on %(moment)s.")
-                    % {"job": job.name, "moment": format_datetime(env, job.nextcall)}
+                    env._(
+                        "“%(job)s” should have run on %(moment)s.",
+                        job=job.name,
+                        moment=format_datetime(env, job.nextcall),
+                    )
                 )
         remedy = env._("See Scheduled Actions, and the server's log for the cause.")
         return self._line(
@@ -186,7 +192,7 @@ class TrackflowHealth(models.TransientModel):
     @api.model
     def _look_at_connectors(self):
         env = self.env
-        connectors = env["trackflow.connector"].search([])
+        connectors = env["trackflow.connector"].search([("active", "=", True)])
         failed = connectors.filtered("failed_count")
         untested = connectors.filtered(lambda one: one.checked_at and not one.is_ready)
         remedies = []
@@ -201,8 +207,11 @@ class TrackflowHealth(models.TransientModel):
         backlog = sum(connectors.mapped("backlog"))
         return self._line(
             env._("Connectors"),
-            env._("%(number)s switched on, %(backlog)s events and messages wait.")
-            % {"number": len(connectors), "backlog": backlog},
+            env._(
+                "%(number)s switched on, %(backlog)s events and messages wait.",
+                number=len(connectors),
+                backlog=backlog,
+            ),
             " ".join(remedies),
             "trackflow.trackflow_connector_action",
         )
@@ -225,8 +234,11 @@ class TrackflowHealth(models.TransientModel):
             )
         return self._line(
             env._("Outgoing Messages"),
-            env._("%(waiting)s wait, %(sent)s were sent.")
-            % {"waiting": counted.get("waiting", 0), "sent": counted.get("sent", 0)},
+            env._(
+                "%(waiting)s wait, %(sent)s were sent.",
+                waiting=counted.get("waiting", 0),
+                sent=counted.get("sent", 0),
+            ),
             " ".join(remedies),
             "trackflow.trackflow_outbox_message_action",
         )

@@ -52,7 +52,6 @@ class TrackflowRecomputeRun(models.Model):
             part = run.done_count / run.deal_count if run.deal_count else 0
             run.progress = 100 if run.state == "done" else min(part, 1) * 100
 
-    @api.model
     def action_start(self, model=None):
         """Let the job split all deals anew, or those that `model` splits."""
         self.env["trackflow.attribution.model"].check_access("write")

@@ -223,7 +223,6 @@ class TrackflowRetentionRun(models.Model):
             self.flush_recordset()
         return changed
 
-    @api.model
     def action_run_now(self):
         """Let the job run at once instead of tonight."""
         self.check_access("read")

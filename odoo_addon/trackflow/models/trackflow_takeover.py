@@ -77,7 +77,6 @@ class TrackflowTakeover(models.Model):
         cron.active = True
         cron._trigger()
 
-    @api.model
     def action_begin(self):
         """Do everything once more, for instance after an import."""
         self.check_access("write")

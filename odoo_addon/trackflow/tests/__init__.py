@@ -2,6 +2,7 @@ from . import (
     test_access,
     test_api,
     test_api_schema,
+    test_buttons,
     test_campaigns,
     test_catalog,
     test_click_job,

@@ -37,7 +37,6 @@ class TrackflowHealth(models.TransientModel):
                 health.line_ids.filtered(lambda line: line.state == "attention")
             )
 
-    @api.model
     def action_open(self):
         self.check_access("create")
         return self._show(self.sudo()._look())

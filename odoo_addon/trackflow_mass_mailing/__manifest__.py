@@ -6,7 +6,11 @@
     "author": "TrackFlow",
     "license": "LGPL-3",
     "depends": ["trackflow", "mass_mailing"],
-    "data": ["security/ir.model.access.csv", "views/trackflow_email_log_views.xml"],
+    "data": [
+        "security/ir.model.access.csv",
+        "views/trackflow_email_log_views.xml",
+        "views/utm_campaign_views.xml",
+    ],
     "post_init_hook": "post_init_hook",
     "auto_install": True,
 }

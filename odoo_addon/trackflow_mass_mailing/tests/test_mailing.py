@@ -2,6 +2,7 @@ import re
 from datetime import timedelta
 from unittest.mock import patch
 
+from lxml import etree
 from odoo.addons.mail.tests.common import MockEmail
 from odoo.addons.trackflow.tests.common import BROWSER, TrackflowCase
 from odoo.exceptions import AccessError
@@ -203,3 +204,8 @@ class TestMailing(TrackflowCase, MockEmail, HttpCase):
         self.env.invalidate_all()
         credit = self.lead.trackflow_attribution_ids
         self.assertEqual((credit.channel, credit.campaign_id), ("Email", self.campaign))
+
+    def test_a_campaign_of_mailings_opens_with_them(self):
+        view = self.env["utm.campaign"].get_view(view_type="form")
+        pages = etree.fromstring(view["arch"]).xpath("//notebook/page/@name")
+        self.assertEqual(pages[:2], ["mailings", "trackflow_recent"])

@@ -1,5 +1,7 @@
 """Redirects of one link by the standalone server, each click on disk before its answer.
 
+It runs without plugins: one that chooses destinations is asked at each click.
+
 Beside it, in alternating rounds on the same machine, nginx answers a bare 302 to the same clients;
 once, Odoo's own link_tracker answers eight. Then the server is killed under load, again and again:
 whatever was answered must have been recorded, and nothing twice.
@@ -26,6 +28,7 @@ from urllib.request import urlopen
 
 from tests.benchmarks import load, peers, redirect_odoo
 from tests.environment import odoo_server
+from trackflow_core.hooks import manager
 from trackflow_core.model import Link
 from trackflow_server.store import Database
 
@@ -115,7 +118,7 @@ def main() -> list[str]:
         folder = Path(name)
         ours = {clients: Total() for clients in CLIENTS}
         theirs = {clients: Total() for clients in CLIENTS}
-        server = start(folder)
+        server = start(folder, _alone())
         before = server.memory()
         for _ in range(ROUNDS):
             for clients in CLIENTS:
@@ -176,6 +179,12 @@ class _Wrk:
         printed, _ = running.communicate()
         told: Mapping[str, float] = json.loads(printed[printed.rindex("{") :])
         return told
+
+
+def _alone() -> Mapping[str, str]:
+    """The environment of a server without plugins, as installing it alone leaves it."""
+    others = (plugin.name for plugin in manager.installed() if plugin.name != "server")
+    return {manager.DISABLE: ",".join(others)}
 
 
 def start(folder: Path, environment: Mapping[str, str] | None = None) -> Standalone:
@@ -245,12 +254,12 @@ def _killed(wrk: _Wrk) -> tuple[int, int]:
     for number in range(KILLS):
         with tempfile.TemporaryDirectory() as name:
             folder = Path(name)
-            server = start(folder)
+            server = start(folder, _alone())
             running = wrk.start(server.url, 64, 3)
             time.sleep(0.7 + number / KILLS)
             server.kill()
             answers = int(wrk.result(running)["answers"])
-            again = start(folder)
+            again = start(folder, _alone())
             time.sleep(1)
             again.stop()
             kept = recorded(folder)

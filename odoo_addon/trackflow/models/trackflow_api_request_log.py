@@ -1,5 +1,4 @@
 import json
-from collections import Counter
 
 from odoo import api, fields, models
 from odoo.tools import SQL
@@ -33,7 +32,7 @@ class TrackflowApiRequestLog(models.Model):
 
     @api.model
     def _log(self, entries):
-        """Keep these entries and count all of them on their keys, by two statements."""
+        """Keep these entries and count all of them on their keys, by one statement."""
         rows = [
             {
                 "place": place,
@@ -50,43 +49,33 @@ class TrackflowApiRequestLog(models.Model):
             }
             for place, entry in enumerate(entries)
         ]
-        self.env["trackflow.api.key"].flush_model(["key_prefix"])
+        self.env["trackflow.api.key"].flush_model(["key_prefix", "last_used", "usage_count"])
         self.env.cr.execute(
             SQL(
                 """
+                WITH r AS (
+                     SELECT * FROM jsonb_to_recordset(%s::jsonb) AS r(
+                            place int, request_time timestamp, key_prefix text, method text,
+                            endpoint text, response_code int, duration int, ip_address text,
+                            request_data text, response_data text, kept boolean)),
+                used AS (
+                     UPDATE trackflow_api_key k
+                        SET usage_count = COALESCE(k.usage_count, 0) + u.uses,
+                            last_used = GREATEST(k.last_used, u.last_used)
+                       FROM (SELECT key_prefix, count(*) AS uses, max(request_time) AS last_used
+                               FROM r GROUP BY key_prefix) u
+                      WHERE k.key_prefix = u.key_prefix
+                  RETURNING k.id, k.key_prefix)
                 INSERT INTO trackflow_api_request_log
                     (request_time, key_id, key_prefix, method, endpoint, response_code, duration,
                      ip_address, request_data, response_data)
-                SELECT r.request_time, k.id, r.key_prefix, r.method, r.endpoint, r.response_code,
-                       r.duration, r.ip_address, r.request_data, r.response_data
-                  FROM jsonb_to_recordset(%s::jsonb) AS r(
-                       place int, request_time timestamp, key_prefix text, method text,
-                       endpoint text, response_code int, duration int, ip_address text,
-                       request_data text, response_data text)
-                  LEFT JOIN trackflow_api_key k ON k.key_prefix = r.key_prefix
+                SELECT r.request_time, used.id, r.key_prefix, r.method, r.endpoint,
+                       r.response_code, r.duration, r.ip_address, r.request_data, r.response_data
+                  FROM r LEFT JOIN used ON used.key_prefix = r.key_prefix
+                 WHERE r.kept
                  ORDER BY r.place
                 """,
-                json.dumps([row for row in rows if row["kept"]]),
-            )
-        )
-        used = Counter(row["key_prefix"] for row in rows if row["key_prefix"])
-        last = {row["key_prefix"]: row["request_time"] for row in rows}
-        self.env.cr.execute(
-            SQL(
-                """
-                UPDATE trackflow_api_key k
-                   SET usage_count = COALESCE(k.usage_count, 0) + r.uses,
-                       last_used = GREATEST(k.last_used, r.last_used)
-                  FROM jsonb_to_recordset(%s::jsonb) AS r(
-                       key_prefix text, uses int, last_used timestamp)
-                 WHERE k.key_prefix = r.key_prefix
-                """,
-                json.dumps(
-                    [
-                        {"key_prefix": prefix, "uses": uses, "last_used": last[prefix]}
-                        for prefix, uses in sorted(used.items())
-                    ]
-                ),
+                json.dumps(rows),
             )
         )
         self.invalidate_model(flush=False)

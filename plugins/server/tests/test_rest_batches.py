@@ -62,6 +62,7 @@ class _Server:
         config = ServerConfig(secrets=("s" * 40,), store=str(database.url.database))
         hooks = Hooks({"broken": _Broken()})
         self._rest = Rest(config, hooks, config.settings(hooks.rules), database)
+        self.http2 = False
 
     def send_half(self, path: str) -> Sequence[Any]:
         """What is answered to a client who leaves in the middle of a POST's body."""
@@ -118,11 +119,12 @@ class _Server:
         headers = [
             (b"authorization", f"Bearer {self._token}".encode()),
             (b"content-type", b"application/json"),
-            (b"content-length", str(length).encode()),
+            *([] if self.http2 else [(b"content-length", str(length).encode())]),
             *([(b"idempotency-key", once.encode())] if once else []),
         ]
         return {
             "type": "http",
+            "http_version": "2" if self.http2 else "1.1",
             "method": "POST",
             "path": f"/trackflow/api/v1{path}",
             "query_string": b"",
@@ -198,3 +200,9 @@ def test_who_leaves_in_the_middle_gets_no_answer(server: _Server) -> None:
     assert server.send_half("/links") == []
     with server.database.reading() as store:
         assert store.connection.scalars(select(schema.api_request.c.status)).all() == []
+
+
+def test_over_http_2_a_body_comes_without_its_length(server: _Server) -> None:
+    server.http2 = True
+    [answer] = server.ask([("/links", {"destination": "https://shop.example/"}, "")])
+    assert answer.status == 201

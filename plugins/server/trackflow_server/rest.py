@@ -102,7 +102,7 @@ class Rest:
     async def __call__(self, scope: Mapping[str, Any], receive: Receive, send: Send) -> None:
         """Answer one request; its log entry is kept soon after."""
         headers = _headers(scope)
-        body = await _body(headers, receive)
+        body = await _body(scope, headers, receive)
         if body is None:
             return
         asked = Request(
@@ -210,9 +210,13 @@ def _headers(scope: Mapping[str, Any]) -> dict[str, str]:
     return headers
 
 
-async def _body(headers: Mapping[str, str], receive: Receive) -> bytes | None:
+async def _body(
+    scope: Mapping[str, Any], headers: Mapping[str, str], receive: Receive
+) -> bytes | None:
     """The body, cut where it is too long; None where the client left before its end."""
-    if "content-length" not in headers and "transfer-encoding" not in headers:
+    announced = "content-length" in headers or "transfer-encoding" in headers
+    # HTTP/2 needs neither header for a body.
+    if not announced and scope["http_version"].startswith("1"):
         return b""
     body = b""
     more = True

@@ -275,7 +275,7 @@ def test_an_edge_never_takes_the_store_of_a_server(tmp_path: Path) -> None:
 # -- the doctor ----------------------------------------------------------------------------------
 
 
-def _settings(pair: Pair, edge: Any, **changed: str) -> dict[str, str]:
+def _environment(pair: Pair, edge: Any, **changed: str) -> dict[str, str]:
     """The environment of an edge's commands."""
     return {
         "TRACKFLOW_STORE": str(edge.database.url.database),
@@ -292,7 +292,7 @@ def _examined(pair: Pair, edge: Any, **changed: str) -> dict[str, str]:
     """What the doctor says of each part of an edge: "ok", "skipped", or the problem."""
     return {
         found.part: "skipped" if found.skipped else found.problem or "ok"
-        for found in doctor.examine(config.load(None, _settings(pair, edge, **changed)))
+        for found in doctor.examine(config.load(None, _environment(pair, edge, **changed)))
     }
 
 
@@ -325,7 +325,7 @@ def test_the_doctor_names_what_is_broken_of_an_edge(pair: Pair) -> None:
         assert "start the server" not in found["keys"] and "skipped" not in found["keys"]
         assert "401" in found["upstream"]
         assert "start the server" in _examined(pair, edge)["server"]
-        assert "seconds ahead of" in _told_five_minutes_later(_settings(pair, edge))
+        assert "seconds ahead of" in _told_five_minutes_later(_environment(pair, edge))
         with _scopes(pair, {api_keys.EDGE}):
             found = _examined(pair, edge)
             assert (found["upstream"], found["links"]) == ("ok", "ok")

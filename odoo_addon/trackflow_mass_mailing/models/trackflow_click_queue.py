@@ -65,7 +65,7 @@ class TrackflowClickQueue(models.Model):
         )
 
     @api.model
-    def _cron_process_clicks(self, limit=1000):
+    def _cron_process_clicks(self, limit=2000):
         self._release_mail_clicks()
         result = super()._cron_process_clicks(limit)
         self._settle_mail_clicks()

@@ -1,4 +1,4 @@
-"""What a host's doctor drives through its parts: a made-up click that becomes a won deal."""
+"""What a host's doctor drives through its parts: a made-up click that becomes a deal."""
 
 from __future__ import annotations
 
@@ -56,19 +56,9 @@ def drive(
             user_agent=_BROWSER,
         )
     )
-    lead_ref = trial.deal_ref
-    engine.apply_lead(Lead(lead_ref, f"lead-{mark}", now, visitor_ids=frozenset({visitor})))
-    engine.apply_deal(
-        Deal(
-            trial.deal_ref,
-            f"deal-{mark}",
-            now,
-            VALUE,
-            currency,
-            lead_ref=lead_ref,
-            digits=digits,
-        )
-    )
+    ref = trial.deal_ref
+    engine.apply_lead(Lead(ref, f"lead-{mark}", now, visitor_ids=frozenset({visitor})))
+    engine.apply_deal(Deal(ref, f"deal-{mark}", now, VALUE, currency, lead_ref=ref, digits=digits))
     return trial
 
 

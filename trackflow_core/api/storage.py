@@ -260,7 +260,8 @@ class Query:
     is a campaign's name: of a link, of a click's source, of a conversion's touch. `link_code` and
     `visitor_id` are of a click or of a conversion's touch. `since` is included, `until` is not:
     they bound when a click or conversion occurred, a request or message was made, a visitor was last
-    seen, a lead came in, a deal began. `endpoint`, `event` and `state` are of a message. `after` is the `next` of the page before.
+    seen, a lead came in, a deal began. `endpoint`, `event` and `state` are of a message. `after` is
+    the `next` of the page before.
     """
 
     limit: int = 50
@@ -311,10 +312,10 @@ class Catalog(Protocol):
     ) -> Mapping[str, Record]:
         """The records of these ids; one that does not exist is left out.
 
-        `kind` is one of `MANAGED`, `Visitor`, `WebhookMessage`, `Lead` or `Deal`; the last two may be
-        named by any ref and come back under the name that was asked for. `lock` tells that they are going to be
-        written: records of `MANAGED` kinds stay as they are until the transaction ends, and a host
-        with rights of its own checks the right to write.
+        `kind` is one of `MANAGED`, `Visitor`, `WebhookMessage`, `Lead` or `Deal`; the last two may
+        be named by any ref and come back under the name that was asked for. `lock` tells that they
+        are going to be written: records of `MANAGED` kinds stay as they are until the transaction
+        ends, and a host with rights of its own checks the right to write.
         """
 
     def page(self, kind: type[Record], query: Query) -> Page[Record]:

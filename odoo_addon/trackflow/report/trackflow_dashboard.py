@@ -35,14 +35,9 @@ class TrackflowDashboard(models.AbstractModel):
         the deals' own one by default. Without a company those count that the reader has switched on.
         """
         dashboard, scope = self._begin(filters)
-        clicks = dashboard._clicks(scope)
-        conversions = dashboard._conversions(scope)
-        revenue = dashboard._revenue(scope)
+        clicks, conversions, revenue = facts = dashboard._facts(scope)
         return {
-            "currency_id": scope["company"].currency_id.id,
-            "kpis": dashboard._kpis(scope, clicks, conversions, revenue),
-            "trend": dashboard._trend(scope, clicks, conversions),
-            "channels": dashboard._channels(scope, clicks, conversions, revenue),
+            **dashboard._overview(scope, *facts),
             "campaigns": dashboard._campaigns(scope, clicks, conversions, revenue),
             "links": dashboard._links(scope, clicks),
             "funnel": dashboard._funnel(scope),
@@ -57,19 +52,11 @@ class TrackflowDashboard(models.AbstractModel):
     def get_campaign_data(self, filters):
         """The figures of one campaign for its form; `filters` are those of `get_data`."""
         dashboard, scope = self._begin(filters)
-        clicks = dashboard._clicks(scope)
-        conversions = dashboard._conversions(scope)
-        revenue = dashboard._revenue(scope)
+        overview = dashboard._overview(scope, *dashboard._facts(scope))
         return {
-            "currency_id": scope["company"].currency_id.id,
+            **overview,
             # What nobody earned is no figure of a campaign.
-            "kpis": [
-                kpi
-                for kpi in dashboard._kpis(scope, clicks, conversions, revenue)
-                if kpi["key"] != "unattributed"
-            ],
-            "trend": dashboard._trend(scope, clicks, conversions),
-            "channels": dashboard._channels(scope, clicks, conversions, revenue),
+            "kpis": [kpi for kpi in overview["kpis"] if kpi["key"] != "unattributed"],
             "devices": dashboard._devices(scope),
         }
 
@@ -135,6 +122,11 @@ class TrackflowDashboard(models.AbstractModel):
         return SQL(" AND ").join(parts)
 
     # -- facts ------------------------------------------------------------------------------
+
+    @api.model
+    def _facts(self, scope):
+        """Clicks, conversions and revenue, as the methods of these names tell them."""
+        return self._clicks(scope), self._conversions(scope), self._revenue(scope)
 
     @api.model
     def _clicks(self, scope):
@@ -304,6 +296,16 @@ class TrackflowDashboard(models.AbstractModel):
         return found
 
     # -- what is shown ----------------------------------------------------------------------
+
+    @api.model
+    def _overview(self, scope, clicks, conversions, revenue):
+        """What every reader of these facts is shown."""
+        return {
+            "currency_id": scope["company"].currency_id.id,
+            "kpis": self._kpis(scope, clicks, conversions, revenue),
+            "trend": self._trend(scope, clicks, conversions),
+            "channels": self._channels(scope, clicks, conversions, revenue),
+        }
 
     @api.model
     def _kpis(self, scope, clicks, conversions, revenue):

@@ -14,6 +14,7 @@ from ..engine import OWN_PLUGINS, plugin_hooks, settings
 from ..store import OdooStore
 
 _PATIENCE = timedelta(minutes=10)
+_OVERDUE = timedelta(hours=1)
 _CLOCK_SECONDS = 2
 _RECENT = timedelta(days=7)
 
@@ -156,7 +157,7 @@ class TrackflowHealth(models.TransientModel):
                         times=job.failure_count,
                     )
                 )
-            elif job.active and job.nextcall < now - max(_PATIENCE, timedelta(hours=1)):
+            elif job.active and job.nextcall < now - _OVERDUE:
                 problems.append(
                     env._(
                         "“%(job)s” should have run on %(moment)s.",
@@ -175,15 +176,16 @@ class TrackflowHealth(models.TransientModel):
     @api.model
     def _look_at_plugins(self):
         env = self.env
-        names = env["trackflow.plugin"]._enabled_names() - OWN_PLUGINS
+        names = env["trackflow.plugin"]._enabled_names()
         remedy = ""
         try:
-            hooks.load(env["trackflow.plugin"]._enabled_names())
+            hooks.load(names)
         except ConfigError as error:
             remedy = str(error)
         return self._line(
             env._("Plugins"),
-            ", ".join(sorted(names)) or env._("None but TrackFlow's own is switched on."),
+            ", ".join(sorted(names - OWN_PLUGINS))
+            or env._("None but TrackFlow's own is switched on."),
             remedy,
             "trackflow.trackflow_plugin_action_open",
         )

@@ -345,8 +345,8 @@ class Engine:
         Nothing is kept or told to plugins.
         """
         models = self._models(deals, model)
-        since = _since((deal, models[deal.ref]) for deal in deals)
-        return self._attribute(deals, self._journeys((), deals, since)[1], models)
+        spans = _spans((deal, models[deal.ref]) for deal in deals)
+        return self._attribute(deals, self._journeys((), deals, spans)[1], models)
 
     def compare(self, deals: Sequence[Deal], models: Sequence[Model]) -> Comparison:
         """What campaigns earned from these deals under each of `models`; nothing is kept.
@@ -367,10 +367,10 @@ class Engine:
     ) -> Mapping[str, Sequence[Touch]]:
         """The touches of each deal by its ref, in order, whatever window a model has.
 
-        With `models`, those that lie before the windows of all of them may be left out.
+        With `models`, those that lie outside of the windows of all of them may be left out.
         """
-        since = _since((deal, model) for deal in deals for model in models)
-        _, journeys = self._journeys((), deals, since)
+        spans = _spans((deal, model) for deal in deals for model in models)
+        _, journeys = self._journeys((), deals, spans)
         return {
             deal.ref: sorted(journeys.get(deal.lead_ref, ()), key=lambda touch: touch.order_key)
             for deal in deals
@@ -398,8 +398,8 @@ class Engine:
         if not leads and not deals:
             return
         models = self._models(deals)
-        since = _since((deal, models[deal.ref]) for deal in deals)
-        touches, journeys = self._journeys(lead_refs, deals, since)
+        spans = _spans((deal, models[deal.ref]) for deal in deals)
+        touches, journeys = self._journeys(lead_refs, deals, spans)
         summaries = {lead.ref: _summarise(touches.get(lead.ref, ()), lead) for lead in leads}
         if summaries:
             self._store.save_summaries(summaries)
@@ -429,11 +429,11 @@ class Engine:
         self,
         lead_refs: Collection[str],
         deals: Sequence[Deal],
-        since: Mapping[str, datetime] | None = None,
+        spans: Mapping[str, tuple[datetime, datetime]] | None = None,
     ) -> tuple[Mapping[str, Sequence[Touch]], Mapping[str, Sequence[Touch]]]:
         """Each lead's own touches, and each deal's journey by the ref of its lead.
 
-        Of a journey, what came before the moment that `since` gives may be missing; see
+        Of a journey, what lies outside of the span that `spans` gives may be missing; see
         `Store.touches`.
         """
         deal_leads = {deal.lead_ref for deal in deals if deal.lead_ref}
@@ -443,7 +443,7 @@ class Engine:
         # A lead's own touches, and those that add to the deals of others, are wanted whole.
         whole = {*lead_refs, *pooled}
         touches = self._store.touches(
-            wanted, {ref: moment for ref, moment in (since or {}).items() if ref not in whole}
+            wanted, {ref: span for ref, span in (spans or {}).items() if ref not in whole}
         )
         journeys = {
             ref: [
@@ -560,15 +560,18 @@ def _until(touches: Iterable[Touch], moment: datetime) -> Sequence[Touch]:
     return sorted(earlier, key=lambda touch: touch.order_key)
 
 
-def _since(pairs: Iterable[tuple[Deal, Model]]) -> Mapping[str, datetime]:
-    """From when on touches can matter to deals under these models, by the ref of their lead."""
-    found: dict[str, datetime] = {}
+def _spans(pairs: Iterable[tuple[Deal, Model]]) -> Mapping[str, tuple[datetime, datetime]]:
+    """Between which moments touches can matter to deals under these models, by the ref of their
+    lead."""
+    found: dict[str, tuple[datetime, datetime]] = {}
     for deal, model in pairs:
         if deal.lead_ref:
             anchor = model.anchor_of(deal)
             # A deal that was won before it was made, says its CRM, has a last touch all the same.
-            start = min(anchor, deal.won_at or anchor) - model.lookback
-            found[deal.lead_ref] = min(found.get(deal.lead_ref, start), start)
+            won_at = deal.won_at or anchor
+            start, end = min(anchor, won_at) - model.lookback, max(anchor, won_at)
+            first, last = found.get(deal.lead_ref, (start, end))
+            found[deal.lead_ref] = (min(first, start), max(last, end))
     return found
 
 

@@ -143,14 +143,16 @@ class Store(Protocol):
         """The refs of all deals, in an order that stays: so that all are gone through in parts."""
 
     def touches(
-        self, lead_refs: Collection[str], since: Mapping[str, datetime] | None = None
+        self,
+        lead_refs: Collection[str],
+        spans: Mapping[str, tuple[datetime, datetime]] | None = None,
     ) -> Mapping[str, Sequence[Touch]]:
         """Each lead's touches: every `ClickEvent.is_touch` of the visitors bound to it or to a lead
         merged into it, an event as kind "visit", and what `save_touches` keeps of these leads. A
         ref without any may be left out. In any order.
 
-        Of a lead that `since` names, what came before that moment may be left out, except for the
-        last touch before it.
+        Of a lead that `spans` names, what came before the first or after the second of these
+        moments may be left out, except for the last touch before the first.
         """
 
     def save_touches(self, touches: Mapping[str, Sequence[Touch]]) -> Collection[str]:

@@ -236,7 +236,9 @@ class MemoryStore:
         return sorted(self._state.deals)
 
     def touches(
-        self, lead_refs: Collection[str], since: Mapping[str, datetime] | None = None
+        self,
+        lead_refs: Collection[str],
+        spans: Mapping[str, tuple[datetime, datetime]] | None = None,
     ) -> Mapping[str, Sequence[Touch]]:
         found: dict[str, Sequence[Touch]] = {}
         for ref in lead_refs:

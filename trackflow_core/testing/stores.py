@@ -391,7 +391,7 @@ class StoreContract(ScenarioContract):
         engine.record_touch("crm/lead-2", touch("meeting", 4, "Meeting", kind="meeting"))
         assert self.credits_of(store, "crm/deal-1") == (("call", 5000), ("meeting", 5000))
 
-    def test_what_matters_since_a_moment_is_never_left_out(self) -> None:
+    def test_what_matters_of_a_span_is_never_left_out(self) -> None:
         store, _ = self._ready(
             *(click(f"c{days}", days) for days in (1, 3, 5, 7)),
             # At the same moment, the greater id is the later touch.
@@ -399,14 +399,17 @@ class StoreContract(ScenarioContract):
             click("ben", 2, visitor_id=BEN),
             lead(visitor_ids=frozenset({ANNA, BEN})),
         )
-        for since, needed in (
-            (0, {"c1", "ben", "c3", "c4", "c5", "c7"}),
-            (3, {"ben", "c3", "c4", "c5", "c7"}),
-            (4, {"c4", "c5", "c7"}),
-            (7, {"c5", "c7"}),
-            (9, {"c7"}),
+        for since, until, needed in (
+            (0, 9, {"c1", "ben", "c3", "c4", "c5", "c7"}),
+            (3, 9, {"ben", "c3", "c4", "c5", "c7"}),
+            (3, 5, {"ben", "c3", "c4", "c5"}),
+            (4, 4, {"c4"}),
+            (4, 9, {"c4", "c5", "c7"}),
+            (7, 7, {"c5", "c7"}),
+            (9, 9, {"c7"}),
         ):
-            found = store.touches(["crm/lead-1"], {"crm/lead-1": at(since)})["crm/lead-1"]
+            span = (at(since), at(until))
+            found = store.touches(["crm/lead-1"], {"crm/lead-1": span})["crm/lead-1"]
             assert needed <= {one.id for one in found}
         whole = store.touches(["crm/lead-1"], {})["crm/lead-1"]
         assert len(whole) == 6

@@ -12,7 +12,7 @@ from trackflow_core.model import Touch
 from .base import BaseStore
 from .values import LOCAL_REF, NAMESPACE, aware, clean, naive, text_time, touch_columns, version
 
-_BEGINNING = datetime.min.replace(tzinfo=timezone.utc)
+_ALWAYS = tuple(moment.replace(tzinfo=timezone.utc) for moment in (datetime.min, datetime.max))
 _SUMMARY_FIELDS = [
     "campaign_id",
     "medium_id",
@@ -297,17 +297,17 @@ class LeadStore(BaseStore):
         )
         return {ref for _id, _pending, ref in rows}
 
-    def touches(self, lead_refs, since=None):
+    def touches(self, lead_refs, spans=None):
         ids = self._resolve("lead", lead_refs)
-        lead_ids = list(set(ids.values()))
-        from_when = {}
+        by_lead = {}
         for ref, lead_id in ids.items():
-            start = (since or {}).get(ref, _BEGINNING)
-            from_when[lead_id] = min(from_when.get(lead_id, start), start)
+            since, until = (spans or {}).get(ref, _ALWAYS)
+            first, last = by_lead.get(lead_id, (since, until))
+            by_lead[lead_id] = (min(first, since), max(last, until))
         # A lead that has just been typed in cannot have been called before.
         rows = [
-            *self._touches_of_visitors(from_when),
-            *(() if self._new.issuperset(lead_ids) else self._other_touches(lead_ids)),
+            *self._touches_of_visitors(by_lead),
+            *(() if self._new.issuperset(by_lead) else self._other_touches(list(by_lead))),
         ]
         codes = self._codes({row[-2] for row in rows if row[-2]})
         found = defaultdict(list)
@@ -323,24 +323,28 @@ class LeadStore(BaseStore):
         """The id of the campaign of a touch that has been read; None without one."""
         return self._touch_campaigns.get(touch_id)
 
-    def _touches_of_visitors(self, from_when):
-        """The touches of the visitors of these leads; what was long before the moment that is given
-        for a lead is left out, up to the last touch of each visitor."""
+    def _touches_of_visitors(self, spans):
+        """The touches of the visitors of these leads; of what was before the span that is given for
+        a lead, the last click of each visitor and all visits are among them."""
         return self._select(
             SQL(
                 """
+                WITH r AS (
+                    SELECT * FROM unnest(%(leads)s::int[], %(since)s::timestamp[],
+                                         %(until)s::timestamp[]) AS r(lead_id, since, until)
+                )
                 SELECT r.lead_id, 'click', c.trackflow_event_id, c.trackflow_occurred_at,
                        COALESCE(c.trackflow_channel, ''), COALESCE(c.trackflow_source, ''),
                        COALESCE(c.trackflow_medium, ''), COALESCE(c.trackflow_campaign, ''),
                        COALESCE(c.trackflow_content, ''), COALESCE(c.trackflow_term, ''),
                        v.visitor_key, c.link_id, c.campaign_id
-                  FROM unnest(%(leads)s::int[], %(since)s::timestamp[]) AS r(lead_id, since)
+                  FROM r
                   JOIN crm_lead_trackflow_visitor_rel rel ON rel.lead_id = r.lead_id
                   JOIN trackflow_visitor v ON v.id = rel.visitor_id
                   JOIN LATERAL (
                     SELECT * FROM link_tracker_click recent
                      WHERE recent.trackflow_visitor_id = v.id
-                       AND recent.trackflow_occurred_at >= r.since
+                       AND recent.trackflow_occurred_at BETWEEN r.since AND r.until
                        AND recent.trackflow_counts AND recent.trackflow_event_id IS NOT NULL
                      UNION ALL
                     (SELECT * FROM link_tracker_click earlier
@@ -352,20 +356,22 @@ class LeadStore(BaseStore):
                       LIMIT 1)
                   ) c ON TRUE
                  UNION ALL
-                SELECT rel.lead_id, 'visit', e.event_id, e.timestamp,
+                SELECT r.lead_id, 'visit', e.event_id, e.timestamp,
                        COALESCE(e.channel, ''), COALESCE(e.source, ''), COALESCE(e.medium, ''),
                        COALESCE(e.campaign, ''), COALESCE(e.content, ''), COALESCE(e.term, ''),
                        v.visitor_key, NULL, named.id
-                  FROM crm_lead_trackflow_visitor_rel rel
+                  FROM r
+                  JOIN crm_lead_trackflow_visitor_rel rel ON rel.lead_id = r.lead_id
                   JOIN trackflow_visitor v ON v.id = rel.visitor_id
-                  JOIN trackflow_event e ON e.visitor_id = v.id AND e.counts AND NOT e.returns
+                  JOIN trackflow_event e
+                    ON e.visitor_id = v.id AND e.timestamp <= r.until AND e.counts AND NOT e.returns
                   JOIN trackflow_session s
                     ON s.session_key = e.event_id AND s.visitor_id = e.visitor_id
                   LEFT JOIN utm_campaign named ON named.name = e.campaign
-                 WHERE rel.lead_id = ANY(%(leads)s)
                 """,
-                leads=list(from_when),
-                since=[text_time(moment) for moment in from_when.values()],
+                leads=list(spans),
+                since=[text_time(since) for since, _until in spans.values()],
+                until=[text_time(until) for _since, until in spans.values()],
             )
         )
 

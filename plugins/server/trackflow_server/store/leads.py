@@ -107,7 +107,9 @@ class LeadStore(BaseStore):
         return taken
 
     def touches(
-        self, lead_refs: Collection[str], since: Mapping[str, datetime] | None = None
+        self,
+        lead_refs: Collection[str],
+        spans: Mapping[str, tuple[datetime, datetime]] | None = None,
     ) -> Mapping[str, Sequence[Touch]]:
         if not lead_refs:
             return {}

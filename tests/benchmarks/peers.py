@@ -11,7 +11,6 @@ from tests.environment import cache, debian
 _PACKAGES = {
     "wrk": ["wrk", "libluajit-5.1-2", "libluajit-5.1-common"],
     "nginx": ["nginx"],
-    "faketime": ["libfaketime"],
     "redis-server": [
         "redis-server",
         "redis-tools",
@@ -28,11 +27,6 @@ _PACKAGES = {
 def program(name: str) -> Path:
     """The path of `wrk`, `nginx` or `redis-server`; its libraries are beside it (see `environment_of`)."""
     return next(_folder(name).glob(f"usr/*bin/{name}"))
-
-
-def faketime() -> Path:
-    """The library that, preloaded, lets a program's clock run as a file says."""
-    return next(_folder("faketime").glob("usr/lib/*/faketime/libfaketimeMT.so.1"))
 
 
 def _folder(name: str) -> Path:

@@ -21,7 +21,6 @@ import pytest
 import requests
 from sqlalchemy import func, select
 
-from tests.benchmarks import peers
 from trackflow_core.api import keys as api_keys
 from trackflow_core.api.storage import ApiKey
 from trackflow_core.errors import ConfigError, RetriableError
@@ -226,16 +225,12 @@ def test_a_clock_that_jumps_costs_no_click(
     pair: Pair, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     before = pair.recorded()
-    clock = tmp_path / "clock"
     with pair.upstream():
-        monkeypatch.setenv("LD_PRELOAD", str(peers.faketime()))
-        monkeypatch.setenv("FAKETIME_TIMESTAMP_FILE", str(clock))
-        monkeypatch.setenv("FAKETIME_NO_CACHE", "1")
-        monkeypatch.setenv("DONT_FAKE_MONOTONIC", "1")
-        clock.write_text("+0")
+        for name, value in _clock(tmp_path, timedelta()).items():
+            monkeypatch.setenv(name, value)
         with pair.edge("clock") as edge:
-            for shift in ("+0", "-400d", "+30d"):
-                clock.write_text(shift)
+            for ahead in (timedelta(), timedelta(days=-400), timedelta(days=30)):
+                _shift(tmp_path, ahead)
                 assert _click(edge, 5) == [302] * 5
             _until(lambda: edge.health()["spooled"] == 0, "facts stay in the spool")
             _until(lambda: pair.recorded() - before >= 15, "clicks are missing")
@@ -245,6 +240,33 @@ def test_a_clock_that_jumps_costs_no_click(
     now = datetime.now(timezone.utc)
     assert sum(now - moment > timedelta(days=399) for moment in moments) == 5
     assert sum(moment - now > timedelta(days=29) for moment in moments) == 5
+
+
+def _clock(folder: Path, ahead: timedelta) -> dict[str, str]:
+    """The environment of a program whose clock runs `ahead`; `_shift` moves it later."""
+    (folder / "ahead").write_text(str(ahead.total_seconds()))
+    return {"PYTHONPATH": str(Path(__file__).with_name("clock")), "TEST_CLOCK": str(folder)}
+
+
+def _shift(folder: Path, ahead: timedelta) -> None:
+    """Move the clock of all programs of a folder, and wait until each runs by it."""
+    told = str(ahead.total_seconds())
+    (folder / "new").write_text(told)
+    (folder / "new").replace(folder / "ahead")
+
+    def moved() -> bool:
+        programs = [path for path in folder.glob("by-*") if _runs(int(path.name[3:]))]
+        return bool(programs) and all(path.read_text() == told for path in programs)
+
+    _until(moved, "a clock was not moved")
+
+
+def _runs(process: int) -> bool:
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    return True
 
 
 def _settings(folder: Path, **environment: str) -> config.ServerConfig:
@@ -311,7 +333,7 @@ def test_the_doctor_finds_an_edge_well_and_leaves_nothing_upstream(pair: Pair) -
 
 
 @pytest.mark.slow
-def test_the_doctor_names_what_is_broken_of_an_edge(pair: Pair) -> None:
+def test_the_doctor_names_what_is_broken_of_an_edge(pair: Pair, tmp_path: Path) -> None:
     with pair.upstream(), pair.edge("broken") as edge:
         # Links may have changed since the edge's copy was made.
         assert _examined(pair, edge)["links"] == "ok"
@@ -328,7 +350,8 @@ def test_the_doctor_names_what_is_broken_of_an_edge(pair: Pair) -> None:
         assert "start the server" not in found["keys"] and "skipped" not in found["keys"]
         assert "401" in found["upstream"]
         assert "start the server" in _examined(pair, edge)["server"]
-        assert "seconds ahead of" in _told_five_minutes_later(_environment(pair, edge))
+        ahead = _clock(tmp_path, timedelta(minutes=5))
+        assert "seconds ahead of" in _told_of_the_clock({**_environment(pair, edge), **ahead})
         with _scopes(pair, {api_keys.EDGE}):
             found = _examined(pair, edge)
             assert (found["upstream"], found["links"]) == ("ok", "ok")
@@ -341,12 +364,11 @@ def test_the_doctor_names_what_is_broken_of_an_edge(pair: Pair) -> None:
         assert "'later22'" in _examined(pair, edge)["links"]
 
 
-def _told_five_minutes_later(settings: Mapping[str, str]) -> str:
-    """What `trackflow doctor` prints where the clock is wrong."""
-    faked = {"LD_PRELOAD": str(peers.faketime()), "FAKETIME": "+300", "DONT_FAKE_MONOTONIC": "1"}
+def _told_of_the_clock(settings: Mapping[str, str]) -> str:
+    """What `trackflow doctor` prints of a clock that is wrong."""
     done = subprocess.run(
         [Path(sys.executable).with_name("trackflow"), "doctor"],
-        env={**os.environ, **settings, **faked}, capture_output=True, text=True, check=False,
+        env={**os.environ, **settings}, capture_output=True, text=True, check=False,
     )  # fmt: skip
     assert done.returncode == 1, done.stderr
     return next(line for line in done.stdout.splitlines() if line.startswith("clock"))

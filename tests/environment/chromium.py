@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import subprocess
 
 from tests.environment import cache
 from tests.environment.failure import SetupError
@@ -13,13 +14,22 @@ from tests.environment.progress import environment, run_logged, say, step
 _NAMES = ("google-chrome", "chromium", "chromium-browser", "google-chrome-stable")
 
 
-def present() -> bool:
-    return any(shutil.which(name) for name in _NAMES)
+def version() -> str:
+    """What the browser says of itself; empty where there is none."""
+    found = _executable()
+    if not found:
+        return ""
+    told = subprocess.run([found, "--version"], capture_output=True, text=True, check=True)
+    return told.stdout.strip()
+
+
+def _executable() -> str | None:
+    return next(filter(None, map(shutil.which, _NAMES)), None)
 
 
 def ensure() -> bool:
     """Whether tours can run here; as root, Chromium is installed when there is none."""
-    if present():
+    if _executable():
         return True
     if os.geteuid() == 0 and shutil.which("apt-get"):
         logs = cache.root() / "logs"
@@ -38,7 +48,7 @@ def ensure() -> bool:
                     )
         except SetupError as error:
             say(f"    {error}")
-    if not present():
+    if not _executable():
         say("!!! NO BROWSER: every browser tour is SKIPPED; install chromium to run them !!!")
         return False
     return True

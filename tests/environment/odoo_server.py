@@ -127,8 +127,21 @@ def serving(
     configuration = databases.configuration(
         database, folder, http_port=port, gevent_port=evented_port, workers=workers
     )
+    try:
+        with process(databases, configuration, options, log) as odoo:
+            _wait_until_it_answers(odoo, port, log)
+            yield RunningOdoo(databases, database, port, evented_port, configuration, log, odoo)
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+@contextmanager
+def process(
+    databases: OdooDatabases, configuration: Path, options: Sequence[str | Path], log: Path
+) -> Iterator[subprocess.Popen[bytes]]:
+    """Odoo's process with `options`, its output in `log`; it is stopped when the block ends."""
     with log.open("w", encoding="utf-8") as sink:
-        process = subprocess.Popen(
+        odoo = subprocess.Popen(
             [sys.executable, databases.script, "--config", configuration, *options],
             stdin=subprocess.DEVNULL,
             stdout=sink,
@@ -138,11 +151,9 @@ def serving(
             preexec_fn=_end_with_parent,
         )
     try:
-        _wait_until_it_answers(process, port, log)
-        yield RunningOdoo(databases, database, port, evented_port, configuration, log, process)
+        yield odoo
     finally:
-        _stop(process)
-        shutil.rmtree(folder, ignore_errors=True)
+        _stop(odoo)
 
 
 def _wait_until_it_answers(process: subprocess.Popen[bytes], port: int, log: Path) -> None:

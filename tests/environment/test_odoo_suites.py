@@ -2,10 +2,23 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
+from pathlib import Path
+
 import pytest
 
 from tests.environment.failure import SetupError
-from tests.environment.odoo_suites import Outcome, Selection, complaints, deliberate, outcome_of
+from tests.environment.odoo_suites import (
+    Outcome,
+    Selection,
+    complaints,
+    deliberate,
+    falls_silent,
+    last_started,
+    outcome_of,
+    tags_of,
+)
 
 _LOG = """\
 2026-01-01 10:00:00,000 7 INFO db odoo.addons.utm.tests.test_utm: Starting TestUtm.test_good ...
@@ -20,8 +33,12 @@ Traceback (most recent call last):
 """
 
 
-def _outcome(passed: set[str], failed: frozenset[str] = frozenset()) -> Outcome:
-    return Outcome(passed=frozenset(passed), failed=failed, skipped=frozenset())
+def _outcome(
+    passed: set[str],
+    failed: frozenset[str] = frozenset(),
+    skipped: frozenset[str] = frozenset(),
+) -> Outcome:
+    return Outcome(passed=frozenset(passed), failed=failed, skipped=skipped)
 
 
 def test_the_log_tells_what_passed_failed_and_was_skipped() -> None:
@@ -71,3 +88,36 @@ def test_tags_choose_among_the_tests_of_suites() -> None:
     named = Selection(("website",), ("/website:TestPage", "-/website:TestPage.test_slow"))
     assert named.test_tags == "/website:TestPage,-/website:TestPage.test_slow"
     assert len({whole.label, without.label, named.label}) == 3
+
+
+def test_what_passes_at_the_second_try_passes() -> None:
+    first = _outcome({"a"}, failed=frozenset({"b", "c"}), skipped=frozenset({"d"}))
+    second = _outcome({"b", "d"}, failed=frozenset({"c"}))
+    assert first.or_else(second) == _outcome({"a", "b", "d"}, failed=frozenset({"c"}))
+
+
+def test_tests_are_run_again_by_their_file_class_and_name() -> None:
+    tests = {"website/test_ui/TestUi.test_tour", "crm/test_views/Crawler.setUpClass"}
+    assert tags_of(tests) == (
+        "/crm/tests/test_views.py:Crawler,/website/tests/test_ui.py:TestUi.test_tour"
+    )
+
+
+def test_the_test_that_hangs_is_the_last_one_begun() -> None:
+    assert last_started(_LOG.splitlines()) == "crm/test_lead/TestLead.test_tour"
+    assert last_started(["nothing of Odoo's"]) == ""
+
+
+@pytest.mark.parametrize(
+    ("script", "hangs"), [("import sys; sys.stdin.read()", True), ("print('done')", False)]
+)
+def test_a_run_that_writes_nothing_any_more_hangs(script: str, hangs: bool, tmp_path: Path) -> None:
+    log = tmp_path / "odoo.log"
+    with (
+        log.open("w") as sink,
+        subprocess.Popen(
+            [sys.executable, "-c", script], stdin=subprocess.PIPE, stdout=sink
+        ) as process,
+    ):
+        # Far longer than Python takes to say a word, except where it never does.
+        assert falls_silent(process, log, 0.5 if hangs else 60) is hangs

@@ -34,6 +34,7 @@ from . import (
     test_takeover,
     test_tours,
     test_translation_templates,
+    test_upgrade,
     test_visitors,
     test_webhook,
 )

@@ -1,0 +1,43 @@
+from pathlib import Path
+
+from odoo.modules.migration import exec_script
+from odoo.tests import TransactionCase, tagged
+from odoo.tools.sql import create_index, make_index_name
+
+SCRIPTS = Path(__file__).parents[1] / "migrations"
+# What fields asked for in 19.0.1.0.0 and do not ask for now.
+INDEXED_ONCE = {
+    "link.tracker.click": ["trackflow_visitor_id"],
+    "trackflow.api.request.log": ["key_id"],
+    "trackflow.conversion": ["company_id", "visitor_id"],
+    "trackflow.deal.attribution": ["channel", "company_id"],
+    "trackflow.session": ["visitor_id"],
+}
+
+
+@tagged("post_install", "-at_install")
+class TestUpgrade(TransactionCase):
+    def _unasked_indexes(self):
+        """Indexes of fields of ours that ask for none."""
+        names = [
+            make_index_name(model._table, name)
+            for model in self.env.values()
+            if model._auto and not model._abstract
+            for name, field in model._fields.items()
+            if field.store and field.column_type and not field.index
+            if "trackflow" in f"{model._table}.{name}"
+        ]
+        self.env.cr.execute("SELECT indexname FROM pg_indexes WHERE indexname = ANY(%s)", [names])
+        return {name for (name,) in self.env.cr.fetchall()}
+
+    def test_superseded_indexes_are_dropped(self):
+        old = set()
+        for model, columns in INDEXED_ONCE.items():
+            table = self.env[model]._table
+            for column in columns:
+                old.add(make_index_name(table, column))
+                create_index(self.env.cr, make_index_name(table, column), table, [f'"{column}"'])
+        self.assertEqual(self._unasked_indexes(), old)
+        for script in sorted(SCRIPTS.glob("*/post-*.py")):
+            exec_script(self.env.cr, "19.0.1.0.0", str(script), "trackflow", "post")
+        self.assertEqual(self._unasked_indexes(), set())

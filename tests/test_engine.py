@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from datetime import timedelta
 
 import pytest
 
@@ -218,10 +219,24 @@ def test_the_later_fact_wins_whichever_arrived_first() -> None:
 
 
 def test_a_session_gap_must_have_a_length() -> None:
-    from datetime import timedelta
-
     with pytest.raises(ConfigError, match="session_gap"):
         Settings(session_gap=timedelta(0))
+
+
+def test_deals_are_split_from_journeys_that_were_read_for_more_models() -> None:
+    store, engine = new()
+    for number in (1, 2, 5, 20):
+        engine.record_click(click(f"c{number}", number))
+    won = deal("crm/deal-2", days=19, created_at=at(3), status=DealStatus.WON)
+    engine.apply([lead()], [deal(), won])
+    deals = store.deals()
+    kept = [store.attribution(one.ref) for one in deals], store.conversions()
+    short = Model(RULES["linear"], lookback=timedelta(days=1))
+    journeys = engine.journeys(deals, [short, *engine.models_of(deals).values()])
+    engine.recompute_from(deals, {})
+    assert [store.attribution(one.ref) for one in deals] != kept[0]
+    engine.recompute_from(deals, journeys)
+    assert ([store.attribution(one.ref) for one in deals], store.conversions()) == kept
 
 
 def test_what_would_follow_is_told_and_not_kept() -> None:

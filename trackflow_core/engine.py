@@ -335,6 +335,20 @@ class Engine:
             count += len(deals)
         return count
 
+    def recompute_from(
+        self, deals: Sequence[Deal], journeys: Mapping[str, Sequence[Touch]]
+    ) -> None:
+        """Compute the credits of these deals anew from `journeys`, which this transaction has read.
+
+        For hosts that also split them by other models: `journeys` gives them for all at once, when
+        it is asked for these and for `models_of` the deals.
+        """
+        self._refresh((), deals, journeys=journeys)
+
+    def models_of(self, deals: Sequence[Deal]) -> Mapping[str, Model]:
+        """By which model each of these deals is split, by its ref."""
+        return self._models(deals)
+
     # -- what would follow ------------------------------------------------------------------
 
     def attributions(
@@ -369,7 +383,8 @@ class Engine:
 
         With `models`, those that lie outside of the windows of all of them may be left out.
         """
-        spans = _spans((deal, model) for deal in deals for model in models)
+        windows = {(model.anchor, model.lookback): model for model in models}.values()
+        spans = _spans((deal, model) for deal in deals for model in windows)
         _, journeys = self._journeys((), deals, spans)
         return {
             deal.ref: sorted(journeys.get(deal.lead_ref, ()), key=lambda touch: touch.order_key)
@@ -383,10 +398,12 @@ class Engine:
         leads: Iterable[Lead],
         deals: Sequence[Deal] = (),
         read: Collection[str] = frozenset(),
+        journeys: Mapping[str, Sequence[Touch]] | None = None,
     ) -> None:
         """Bring summaries, conversions and credits of these leads and deals up to date.
 
         Of the leads in `read`, nothing is written back to their CRM unless touches led to them.
+        Deals alone may bring their `journeys` along, by the deal's ref.
         """
         leads = [*{lead.ref: lead for lead in leads}.values()]
         deals = [*{deal.ref: deal for deal in deals}.values()]
@@ -398,8 +415,12 @@ class Engine:
         if not leads and not deals:
             return
         models = self._models(deals)
-        spans = _spans((deal, models[deal.ref]) for deal in deals)
-        touches, journeys = self._journeys(lead_refs, deals, spans)
+        touches: Mapping[str, Sequence[Touch]] = {}
+        if journeys is None:
+            spans = _spans((deal, models[deal.ref]) for deal in deals)
+            touches, journeys = self._journeys(lead_refs, deals, spans)
+        else:
+            journeys = {deal.lead_ref: journeys.get(deal.ref, ()) for deal in deals}
         summaries = {lead.ref: _summarise(touches.get(lead.ref, ()), lead) for lead in leads}
         if summaries:
             self._store.save_summaries(summaries)

@@ -56,15 +56,15 @@ def allocate(value: int, weights: Sequence[int]) -> list[int]:
         raise ValueError("weights must be non-negative integers, not all zero")
     if value < 0:
         return [-part for part in allocate(-value, weights)]
-    parts = [0] * len(weights)
-    remainders = []
-    left = value
-    for place, weight in enumerate(weights):
-        if weight:
-            parts[place], remainder = divmod(value * weight, total)
-            left -= parts[place]
-            remainders.append((-remainder, place))
+    if total in weights:
+        return [value if weight else 0 for weight in weights]
+    shares = [value * weight for weight in weights]
+    parts = [share // total for share in shares]
+    left = value - sum(parts)
     if left:
-        for _, place in sorted(remainders)[:left]:
+        remainders = [share % total for share in shares]
+        # The order of equal ones stays, also in reverse.
+        largest = sorted(range(len(weights)), key=remainders.__getitem__, reverse=True)
+        for place in largest[:left]:
             parts[place] += 1
     return parts

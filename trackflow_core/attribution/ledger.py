@@ -217,7 +217,9 @@ class Splitting:
         journey = self._window(model.anchor_of(self._deal), model.lookback)
         if not journey:
             return ((None, self._deal.value),)
-        weights = model.weigh(journey_of(journey, self._deal, model, self._lead_created_at))
+        weights = model.weights_of(len(journey)) or model.weigh(
+            journey_of(journey, self._deal, model, self._lead_created_at)
+        )
         return zip(journey, allocate(self._deal.value, weights), strict=True)
 
     def _window(self, anchor: datetime, lookback: timedelta) -> tuple[Touch, ...]:

@@ -211,6 +211,11 @@ class Model:
             self._by_length[count] = self._weigh(journey)
         return self._multiplied(self._by_length[count], journey)
 
+    def weights_of(self, count: int) -> Sequence[int] | None:
+        """The weights of every journey of so many touches, where they are known and the same for
+        all of them; None where it takes the journey to tell."""
+        return None if self.channel_rules else self._by_length.get(count)
+
     def _weigh(self, journey: Journey) -> Sequence[int]:
         """What the rule answers, where it can be used."""
         weights = list(self.rule.weigh(journey))

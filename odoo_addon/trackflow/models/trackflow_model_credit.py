@@ -1,3 +1,4 @@
+import io
 import logging
 from collections import defaultdict
 from functools import lru_cache
@@ -7,16 +8,19 @@ from odoo.addons.base.models.ir_model import MODULE_UNINSTALL_FLAG
 from odoo.tools import SQL
 
 from trackflow_core.attribution import Splitting
-from trackflow_core.attribution.allocation import from_minor_units
 from trackflow_core.errors import ConfigError
 from trackflow_core.model import UNATTRIBUTED
 
 from ..engine import build_engine
 from ..relations import UncheckedMany2one, drop_foreign_keys, forget
 from ..store import OdooStore
-from ..store.values import array_text
+from ..store.values import amount_text, copied_text
 
 _logger = logging.getLogger(__name__)
+
+_COLUMNS = SQL(
+    "lead_id, attribution_model_id, channel, campaign_id, touches, value, currency_id, company_id"
+)
 
 
 class TrackflowModelCredit(models.Model):
@@ -65,8 +69,25 @@ class TrackflowModelCredit(models.Model):
                 return
 
     @api.model
+    def _claim(self):
+        """Whether this transaction may compare: one at a time does, so that no row is added twice.
+
+        To be asked first in a transaction, before it sees the database as it then stays for it.
+        """
+        [[claimed]] = self.env.execute_query(
+            SQL("SELECT pg_try_advisory_xact_lock(hashtext(%s))", self._table)
+        )
+        if claimed:
+            # Another process may have changed a model since the last batch.
+            self.env.registry.check_signaling(self.env.cr)
+        return claimed
+
+    @api.model
     def _compare(self, limit):
-        """Split up to `limit` deals that are due; returns how many there were."""
+        """Split up to `limit` deals that are due; returns how many there were, 0 also while another
+        transaction compares."""
+        if not self._claim():
+            return 0
         claimed = self.env.execute_query(
             SQL(
                 """
@@ -78,15 +99,30 @@ class TrackflowModelCredit(models.Model):
         )
         if not claimed:
             return 0
-        # Another process may have changed a model since the last batch.
-        self.env.registry.check_signaling(self.env.cr)
         lead_ids = list({lead_id for (lead_id,) in claimed})
-        held, wanted = self._held_rows(lead_ids), self._prepare_rows(lead_ids)
+        comparison = _Comparison(self.env, lead_ids)
+        self._replace(lead_ids, comparison.lines(comparison.journeys()))
+        return len(claimed)
+
+    @api.model
+    def _recompute(self, lead_ids):
+        """Split these deals anew, each by its own model and by all, after one reading of their
+        touches. The caller has claimed the comparison."""
+        comparison = _Comparison(self.env, lead_ids, comparison_follows=False)
+        engine, deals = comparison.engine, comparison.deals
+        journeys = comparison.journeys(engine.models_of(deals).values())
+        engine.recompute_from(deals, journeys)
+        self._replace(lead_ids, comparison.lines(journeys))
+
+    @api.model
+    def _replace(self, lead_ids, wanted):
+        """Make these lines the only rows of these deals, which then are no longer due."""
+        held = self._held_lines(lead_ids)
         # Of a row that is right one stays, should it be there twice.
-        gone = [row_id for row, ids in held.items() for row_id in ids[row in wanted :]]
+        gone = [row_id for line, ids in held.items() for row_id in ids[line in wanted :]]
         if gone:
             self.env.cr.execute(SQL("DELETE FROM trackflow_model_credit WHERE id = ANY(%s)", gone))
-        self._insert_rows(wanted - held.keys())
+        self._add_lines([line for line in wanted if line not in held])
         self.env.cr.execute(
             SQL(
                 """
@@ -98,106 +134,94 @@ class TrackflowModelCredit(models.Model):
             )
         )
         self.invalidate_model(flush=False)
-        return len(claimed)
 
     @api.model
-    def _held_rows(self, lead_ids):
-        """The ids of the rows that are kept of these deals, by their content: one for each."""
-        rows = self.env.execute_query(
+    def _held_lines(self, lead_ids):
+        """The ids of the rows that are kept of these deals, by their line: one for each."""
+        found = io.StringIO()
+        self._copy(
             SQL(
                 """
-                SELECT id, lead_id, attribution_model_id, channel, campaign_id, touches,
-                       value::text, currency_id, company_id
-                  FROM trackflow_model_credit WHERE lead_id = ANY(%s)
+                COPY (SELECT id, %s FROM trackflow_model_credit WHERE lead_id = ANY(%s)) TO STDOUT
                 """,
+                _COLUMNS,
                 lead_ids,
-            )
+            ),
+            found,
         )
         held = defaultdict(list)
-        for row_id, *content in rows:
-            held[tuple(content)].append(row_id)
+        for line in found.getvalue().split("\n")[:-1]:
+            row_id, _, rest = line.partition("\t")
+            held[rest].append(int(row_id))
         return held
 
     @api.model
-    def _insert_rows(self, rows):
-        if not rows:
+    def _add_lines(self, lines):
+        if not lines:
             return
-        leads, model_ids, channels, campaigns, *rest = zip(*rows, strict=True)
-        touches, values, currencies, companies = rest
-        # Few names, many rows: each name is sent once.
-        names = list(dict.fromkeys(channels))
-        places = {name: place for place, name in enumerate(names, 1)}
-        # Nobody deletes one of them meanwhile.
+        # Nobody deletes one of their campaigns meanwhile.
+        campaigns = {line.split("\t", 4)[3] for line in lines} - {copied_text(None)}
         self.env.cr.execute(
-            SQL(
-                "SELECT FROM utm_campaign WHERE id = ANY(%s) FOR KEY SHARE",
-                list(set(campaigns) - {None}),
-            )
+            SQL("SELECT FROM utm_campaign WHERE id = ANY(%s) FOR KEY SHARE", [*map(int, campaigns)])
         )
-        self.env.cr.execute(
-            SQL(
-                """
-                INSERT INTO trackflow_model_credit
-                    (lead_id, attribution_model_id, channel, campaign_id, touches, value,
-                     currency_id, company_id)
-                SELECT r.lead_id, r.model_id, (%(names)s::text[])[r.channel], r.campaign_id,
-                       r.touches, r.value, r.currency_id, r.company_id
-                  FROM unnest(%(leads)s::int[], %(models)s::int[], %(channels)s::int[],
-                              %(campaigns)s::int[], %(touches)s::int[], %(values)s::numeric[],
-                              %(currencies)s::int[], %(companies)s::int[])
-                       AS r(lead_id, model_id, channel, campaign_id, touches, value, currency_id,
-                            company_id)
-                 ORDER BY r.lead_id, r.model_id
-                """,
-                names=names,
-                leads=array_text(leads),
-                models=array_text(model_ids),
-                channels=array_text(places[name] for name in channels),
-                campaigns=array_text(campaigns),
-                touches=array_text(touches),
-                values=array_text(values),
-                currencies=array_text(currencies),
-                companies=array_text(companies),
-            )
-        )
+        # INSERT takes half as long again for so many rows.
+        lines = "\n".join(lines)
+        self._copy(SQL("COPY trackflow_model_credit (%s) FROM STDIN", _COLUMNS), io.StringIO(lines))
 
     @api.model
-    def _prepare_rows(self, lead_ids):
-        """The rows that ought to be kept of these deals: what each channel and campaign earns of
-        them under each model that they may have."""
-        store = OdooStore(self.env)
-        engine = build_engine(self.env, store)
-        found = {
-            lead_id: (deal, store.row(lead_id))
-            for lead_id, deal in store.deals_of_records(lead_ids).items()
-        }
-        deals = [deal for deal, _row in found.values()]
-        models_of = _ModelsOfCompanies(self.env)
-        models = [
-            model
-            for key in {(row["company_id"], row["window_days"]) for _deal, row in found.values()}
-            for _id, model in models_of(*key)
-        ]
-        journeys = engine.journeys(deals, models)
+    def _copy(self, statement, lines):
+        self.env.cr.copy_expert(self.env.cr.mogrify(statement).decode(), lines)
+
+
+class _Comparison:
+    """Some deals under every model that they may have."""
+
+    def __init__(self, env, lead_ids, comparison_follows=True):
+        self._store = OdooStore(env, comparison_follows=comparison_follows)
+        self.engine = build_engine(env, self._store)
+        self._deals = self._store.deals_of_records(lead_ids)
+        self._rows = {lead_id: self._store.row(lead_id) for lead_id in self._deals}
+        self._models_of = _ModelsOfCompanies(env)
+
+    @property
+    def deals(self):
+        return list(self._deals.values())
+
+    def journeys(self, more_models=()):
+        """The touches of each deal that matter to its comparison, and to these models."""
+        windows = {(row["company_id"], row["window_days"]) for row in self._rows.values()}
+        models = [model for window in windows for _id, model in self._models_of(*window)]
+        return self.engine.journeys(self.deals, [*models, *more_models])
+
+    def lines(self, journeys):
+        """What each channel and campaign earns of the deals under each model: lines as COPY takes
+        them, with the id of their model."""
         created_at = {
-            lead.ref: lead.came_in_at for lead in store.leads({deal.lead_ref for deal in deals})
+            lead.ref: lead.came_in_at
+            for lead in self._store.leads({deal.lead_ref for deal in self.deals})
         }
-        rows = set()
-        for lead_id, (deal, row) in found.items():
-            splitting = Splitting(journeys[deal.ref], deal, created_at.get(deal.lead_ref))
-            shared = (row["currency_id"], row["company_id"])
-            for model_id, model in models_of(row["company_id"], row["window_days"]):
+        lines = {}
+        for lead_id, deal in self._deals.items():
+            row, digits = self._rows[lead_id], deal.digits
+            journey = journeys[deal.ref]
+            earners = {touch.id: self._earner(touch) for touch in journey}
+            splitting = Splitting(journey, deal, created_at.get(deal.lead_ref))
+            shared = f"{row['currency_id']}\t{row['company_id']}"
+            for model_id, model in self._models_of(row["company_id"], row["window_days"]):
                 try:
                     parts = splitting.parts(model)
                 except ConfigError as error:
-                    models_of.leave_out(model_id, error)
-                    rows = {kept for kept in rows if kept[1] != model_id}
+                    self._models_of.leave_out(model_id, error)
+                    lines = {line: of for line, of in lines.items() if of != model_id}
                     continue
-                rows.update(
-                    (lead_id, model_id, *earner, touches, _amount(value, deal.digits), *shared)
-                    for earner, (touches, value) in _sums(parts, store).items()
-                )
-        return rows
+                for earner, (touches, value) in _sums(parts, earners).items():
+                    amount = amount_text(value, digits)
+                    line = f"{lead_id}\t{model_id}\t{earner}\t{touches}\t{amount}\t{shared}"
+                    lines[line] = model_id
+        return lines
+
+    def _earner(self, touch):
+        return _earner(touch.channel, self._store.campaign_of_touch(touch))
 
 
 class _ModelsOfCompanies:
@@ -230,23 +254,23 @@ class _ModelsOfCompanies:
         self._known = {}
 
 
-def _sums(parts, store):
-    """Touches and value by channel and campaign; what earned nothing is left out."""
+@lru_cache(maxsize=4096)
+def _earner(channel, campaign_id):
+    """Channel and campaign as COPY takes them."""
+    return f"{copied_text(channel)}\t{copied_text(campaign_id)}"
+
+
+def _sums(parts, earners):
+    """Touches and value by who earned them; what earned nothing is left out."""
     sums = {}
     for touch, value in parts:
         if touch is None:
-            sums[UNATTRIBUTED, None] = (0, value)
+            sums[_earner(UNATTRIBUTED, None)] = (0, value)
         elif value:
-            earner = (touch.channel, store.campaign_of_touch(touch.id))
+            earner = earners[touch.id]
             touches, earned = sums.get(earner, (0, 0))
             sums[earner] = (touches + 1, earned + value)
     return sums
-
-
-@lru_cache(maxsize=4096)
-def _amount(value, digits):
-    """Minor units as PostgreSQL writes them in major units."""
-    return str(from_minor_units(value, digits))
 
 
 class TrackflowModelCreditDue(models.Model):

@@ -108,7 +108,10 @@ class TrackflowRecomputeRun(models.Model):
                     return
 
     def _split_next(self, batch):
-        """Split the next `batch` deals anew, by what the engine does for a single one."""
+        """Split the next `batch` deals anew, by what the engine does for a single one, and compare
+        them under all models where nobody else does."""
+        credits = self.env["trackflow.model.credit"]
+        compares = credits._claim()
         self.env["crm.lead"].flush_model(["type", "trackflow_deal_ref"])
         rows = self.env.execute_query(
             SQL(
@@ -126,10 +129,15 @@ class TrackflowRecomputeRun(models.Model):
             )
         )
         if rows:
-            build_engine(self.env).recompute([ref for _id, ref in rows])
+            if compares:
+                credits._recompute([lead_id for lead_id, _ref in rows])
+            else:
+                build_engine(self.env).recompute([ref for _id, ref in rows])
             self.write({"last_id": rows[-1][0], "done_count": self.done_count + len(rows)})
         if len(rows) < batch:
             self.write({"state": "done", "ended_at": fields.Datetime.now()})
+            # It waited for the run where both would have compared.
+            self.env.ref("trackflow.ir_cron_compare_models")._trigger()
         self.flush_recordset()
 
     @api.autovacuum

@@ -58,19 +58,28 @@ class BaseStore:
     `new_leads` are the ids of leads that this transaction has just created: nothing can be held
     of them yet, so nothing is looked up. `defer_counters` leaves the counters of links, which
     all visitors share, to the click job. `absorb_deals` merges leads the way Odoo does, where
-    one record speaks for all deals of the merged ones.
+    one record speaks for all deals of the merged ones. `comparison_follows` has deals compared
+    under all models by the job, when their credits have been replaced.
     """
 
-    def __init__(self, env, new_leads=(), defer_counters=False, absorb_deals=False):
+    def __init__(
+        self,
+        env,
+        new_leads=(),
+        defer_counters=False,
+        absorb_deals=False,
+        comparison_follows=True,
+    ):
         self.env = env(su=True, context={**env.context, "active_test": False})
         self._new = frozenset(new_leads)
         self._defer_counters = defer_counters
         self._absorb_deals = absorb_deals
+        self._comparison_follows = comparison_follows
         # Rows of crm.lead by id, and ids by kind and ref, as this transaction sees them.
         self._rows = {}
         self._ids = {"lead": {}, "deal": {}}
         self._chosen_models = {}
-        self._touch_campaigns = {}
+        self._touch_records = {}
         self._bound = set()
         self._idle_visitors = frozenset()
 

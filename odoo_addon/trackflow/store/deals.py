@@ -12,6 +12,7 @@ from trackflow_core.model import DealStatus
 from .base import BaseStore
 from .values import (
     LOCAL_REF,
+    amount_text,
     array_text,
     clean,
     local_ref,
@@ -241,18 +242,18 @@ class DealStore(BaseStore):
                 """
                 WITH due AS (
                     INSERT INTO trackflow_model_credit_due (lead_id)
-                    SELECT id FROM unnest(%(leads)s) AS id
+                    SELECT id FROM unnest(%(due)s::int[]) AS id
                 ), new AS MATERIALIZED (
                     SELECT r.lead_id, r.model_id, r.company_id, r.currency_id, r.deal_value,
                            r.deal_status, r.position, r.sequence, r.event_id, r.touch_kind,
                            r.touch_at, r.channel, r.source, r.medium, r.campaign, r.content, r.term,
-                           %(records)s, r.weight::numeric, r.value,
+                           r.campaign_id, r.link_id, r.click_id, r.visitor_id, r.weight::numeric,
+                           r.value,
                            EXTRACT(EPOCH FROM r.anchor - r.touch_at)::float8 / 86400, r.anchor,
                            r.digest, r.fit_version
                       FROM (SELECT * FROM %(credits)s
                               JOIN %(deals)s USING (lead_id)
                               JOIN %(kinds)s USING (number)) r
-                      %(joins)s
                 ) %(replace)s
                 INSERT INTO trackflow_deal_attribution (%(columns)s)
                 SELECT * FROM new %(among)s
@@ -278,11 +279,9 @@ class DealStore(BaseStore):
                 else SQL(),
                 among=SQL("WHERE lead_id IN (TABLE changed)") if old else SQL(),
                 columns=columns,
-                records=_RECORDS,
-                joins=_RECORDS_OF_TOUCH,
                 deals=self._deals_table(split),
-                leads=list(split),
-                **_credits_tables(split),
+                due=list(split) if self._comparison_follows else [],
+                **self._credits_tables(split),
             )
         )
         self.env["trackflow.deal.attribution"].invalidate_model(flush=False)
@@ -296,7 +295,7 @@ class DealStore(BaseStore):
                 "model_id": self._chosen_models.get(lead_id),
                 "company_id": self._rows[lead_id]["company_id"],
                 "currency_id": self._rows[lead_id]["currency_id"],
-                "deal_value": str(from_minor_units(one.deal.value, one.deal.digits)),
+                "deal_value": amount_text(one.deal.value, one.deal.digits),
                 "deal_status": one.deal.status.value,
                 "anchor": text_time(one.anchor),
                 "digest": one.digest,
@@ -321,6 +320,7 @@ class DealStore(BaseStore):
             for kind in {kind for _ref, kind in keys}
         }
         kept, rows = set(), []
+        records = self._records_of_touches([one.touch for one in conversions if one.touch])
         for conversion in conversions:
             lead_id = ids[conversion.kind][conversion.ref]
             kept.add((lead_id, conversion.kind))
@@ -330,8 +330,9 @@ class DealStore(BaseStore):
                     "lead_id": lead_id,
                     "kind": conversion.kind,
                     "occurred_at": text_time(conversion.occurred_at),
-                    "value": str(from_minor_units(conversion.value, conversion.digits)),
+                    "value": amount_text(conversion.value, conversion.digits),
                     **touch_columns(touch),
+                    **(dict(zip(_RECORDS, records[touch.id], strict=True)) if touch else {}),
                 }
             )
         gone = [
@@ -368,12 +369,12 @@ class DealStore(BaseStore):
                     (lead_id, kind, occurred_at, value, currency_id, company_id, channel, source,
                      medium, campaign, campaign_id, link_id, click_id, visitor_id)
                 SELECT r.lead_id, r.kind, r.occurred_at, r.value, r.currency_id, r.company_id,
-                       r.channel, r.source, r.medium, r.campaign, %(records)s
+                       r.channel, r.source, r.medium, r.campaign, r.campaign_id, r.link_id,
+                       r.click_id, r.visitor_id
                   FROM jsonb_to_recordset(%(rows)s::jsonb) AS r(
                        lead_id int, kind text, occurred_at timestamp, value numeric,
                        currency_id int, company_id int, channel text, source text, medium text,
-                       campaign text, event_id text)
-                  %(joins)s
+                       campaign text, campaign_id int, link_id int, click_id int, visitor_id int)
                 ON CONFLICT (lead_id, kind) DO UPDATE SET
                     occurred_at = EXCLUDED.occurred_at,
                     value = EXCLUDED.value,
@@ -389,15 +390,24 @@ class DealStore(BaseStore):
                     campaign_id = EXCLUDED.campaign_id
                 """,
                 rows=json.dumps(rows),
-                records=_RECORDS,
-                joins=_RECORDS_OF_TOUCH,
             )
         )
 
+    def _credits_tables(self, attributions):
+        """The tables `credit`, a row for each credit, and `kind`, what credits tell of their
+        touches: each once, for those of a batch are few."""
+        records = self._records_of_touches(
+            [
+                credit.touch
+                for one in attributions.values()
+                for credit in one.credits
+                if credit.touch
+            ]
+        )
+        return _credits_tables(attributions, records)
 
-def _credits_tables(attributions):
-    """The tables `credit`, a row for each credit, and `kind`, what credits tell of their touches:
-    each once, for those of a batch are few."""
+
+def _credits_tables(attributions, records):
     numbers, credits = {}, []
     for lead_id, one in attributions.items():
         for sequence, credit in enumerate(one.credits, 1):
@@ -411,29 +421,28 @@ def _credits_tables(attributions):
                     touch and text_time(touch.occurred_at),
                     credit.position,
                     credit.weight,
-                    from_minor_units(credit.value, one.deal.digits),
+                    amount_text(credit.value, one.deal.digits),
                     numbers.setdefault(kind, len(numbers)),
+                    *(records[touch.id] if touch else _NO_RECORDS),
                 )
             )
-    leads, sequences, event_ids, moments, *rest = (
-        zip(*credits, strict=True) if credits else [()] * 8
+    leads, sequences, event_ids, moments, positions, *numbered = (
+        zip(*credits, strict=True) if credits else [()] * 12
     )
-    positions, weights, values, kinds = rest
     return {
         "credits": SQL(
             """
             unnest(%s::int[], %s::int[], %s::text[], %s::timestamp[], %s::text[], %s::float8[],
-                   %s::numeric[], %s::int[])
-                AS credit(lead_id, sequence, event_id, touch_at, position, weight, value, number)
+                   %s::numeric[], %s::int[], %s::int[], %s::int[], %s::int[], %s::int[])
+                AS credit(lead_id, sequence, event_id, touch_at, position, weight, value, number,
+                          campaign_id, link_id, click_id, visitor_id)
             """,
             array_text(leads),
             array_text(sequences),
             list(event_ids),
             array_text(moments),
             array_text(positions),
-            array_text(weights),
-            array_text(values),
-            array_text(kinds),
+            *map(array_text, numbered),
         ),
         "kinds": SQL(
             """
@@ -458,22 +467,6 @@ def _told_by(touch):
 
 _TOLD = ("touch_kind", "source", "medium", "campaign", "content", "term")
 
-# Which records a touch is of, by its id and campaign in a table `r`.
-_RECORDS_OF_TOUCH = SQL(
-    """
-    LEFT JOIN link_tracker_click click ON click.trackflow_event_id = r.event_id
-    LEFT JOIN trackflow_touch touch ON touch.touch_key = r.event_id
-    LEFT JOIN trackflow_event event ON event.event_id = r.event_id
-    LEFT JOIN LATERAL (
-         SELECT id FROM utm_campaign
-          WHERE event.id IS NOT NULL AND name = r.campaign LIMIT 1) named ON TRUE
-    """
-)
-# Its campaign, link, click and visitor.
-_RECORDS = SQL(
-    """
-    COALESCE(click.campaign_id, touch.campaign_id, named.id),
-    COALESCE(click.link_id, touch.link_id), click.id,
-    COALESCE(click.trackflow_visitor_id, event.visitor_id)
-    """
-)
+# What `_records_of_touches` tells of a touch.
+_RECORDS = ("campaign_id", "link_id", "click_id", "visitor_id")
+_NO_RECORDS = (None,) * len(_RECORDS)

@@ -309,19 +309,43 @@ class LeadStore(BaseStore):
             *self._touches_of_visitors(by_lead),
             *(() if self._new.issuperset(by_lead) else self._other_touches(list(by_lead))),
         ]
-        codes = self._codes({row[-2] for row in rows if row[-2]})
-        found = defaultdict(list)
-        for lead_id, kind, event_id, moment, *details, link_id, campaign_id in rows:
+        codes = self._codes({row[-4] for row in rows if row[-4]})
+        found, records = defaultdict(list), {}
+        for lead_id, kind, event_id, moment, *details, link, click, visitor, campaign in rows:
             found[lead_id].append(
-                Touch(event_id, aware(moment), *details, codes.get(link_id, ""), kind)
+                Touch(event_id, aware(moment), *details, codes.get(link, ""), kind)
             )
-            if campaign_id:
-                self._touch_campaigns[event_id] = campaign_id
+            # A click is read before the visit that it opened, and says more.
+            records.setdefault(event_id, (campaign, link, click, visitor))
+        self._touch_records.update(records)
         return {ref: found[lead_id] for ref, lead_id in ids.items()}
 
-    def campaign_of_touch(self, touch_id):
+    def campaign_of_touch(self, touch):
         """The id of the campaign of a touch that has been read; None without one."""
-        return self._touch_campaigns.get(touch_id)
+        return self._touch_records[touch.id][0]
+
+    def _records_of_touches(self, touches):
+        """Campaign, link, click and visitor of each touch, by its id: those of touches that have
+        been read are known."""
+        unknown = list({touch.id for touch in touches} - self._touch_records.keys())
+        if unknown:
+            rows = self._select(
+                SQL(
+                    """
+                    SELECT r.id, COALESCE(click.campaign_id, touch.campaign_id, named.id),
+                           COALESCE(click.link_id, touch.link_id), click.id,
+                           COALESCE(click.trackflow_visitor_id, event.visitor_id)
+                      FROM unnest(%s::text[]) AS r(id)
+                      LEFT JOIN link_tracker_click click ON click.trackflow_event_id = r.id
+                      LEFT JOIN trackflow_touch touch ON touch.touch_key = r.id
+                      LEFT JOIN trackflow_event event ON event.event_id = r.id
+                      LEFT JOIN utm_campaign named ON named.name = event.campaign
+                    """,
+                    unknown,
+                )
+            )
+            self._touch_records.update({row[0]: row[1:] for row in rows})
+        return self._touch_records
 
     def _touches_of_visitors(self, spans):
         """The touches of the visitors of these leads; of what was before the span that is given for
@@ -337,7 +361,7 @@ class LeadStore(BaseStore):
                        COALESCE(c.trackflow_channel, ''), COALESCE(c.trackflow_source, ''),
                        COALESCE(c.trackflow_medium, ''), COALESCE(c.trackflow_campaign, ''),
                        COALESCE(c.trackflow_content, ''), COALESCE(c.trackflow_term, ''),
-                       v.visitor_key, c.link_id, c.campaign_id
+                       v.visitor_key, c.link_id, c.id, v.id, c.campaign_id
                   FROM r
                   JOIN crm_lead_trackflow_visitor_rel rel ON rel.lead_id = r.lead_id
                   JOIN trackflow_visitor v ON v.id = rel.visitor_id
@@ -359,7 +383,7 @@ class LeadStore(BaseStore):
                 SELECT r.lead_id, 'visit', e.event_id, e.timestamp,
                        COALESCE(e.channel, ''), COALESCE(e.source, ''), COALESCE(e.medium, ''),
                        COALESCE(e.campaign, ''), COALESCE(e.content, ''), COALESCE(e.term, ''),
-                       v.visitor_key, NULL, named.id
+                       v.visitor_key, NULL, NULL, v.id, named.id
                   FROM r
                   JOIN crm_lead_trackflow_visitor_rel rel ON rel.lead_id = r.lead_id
                   JOIN trackflow_visitor v ON v.id = rel.visitor_id
@@ -397,7 +421,8 @@ class LeadStore(BaseStore):
                 """
                 SELECT lead.id, t.kind, t.touch_key, t.occurred_at, COALESCE(t.channel, ''),
                        COALESCE(t.source, ''), COALESCE(t.medium, ''), COALESCE(t.campaign, ''),
-                       COALESCE(t.content, ''), COALESCE(t.term, ''), '', t.link_id, t.campaign_id
+                       COALESCE(t.content, ''), COALESCE(t.term, ''), '', t.link_id, NULL, NULL,
+                       t.campaign_id
                   FROM crm_lead lead
                   JOIN trackflow_touch t
                     ON t.lead_ref IN (lead.trackflow_lead_ref, %s || lead.id)

@@ -35,6 +35,25 @@ def array_text(values):
     return f"{{{','.join(map(str, values)).replace('None', 'NULL')}}}"
 
 
+def amount_text(value, digits):
+    """Minor units as PostgreSQL reads and writes them in major units of so many places."""
+    if not digits:
+        return str(value)
+    text = str(abs(value)).zfill(digits + 1)
+    return f"{'-' if value < 0 else ''}{text[:-digits]}.{text[-digits:]}"
+
+
+# What COPY writes for what would end a column or a line, or begin such a sign.
+_COPIED = str.maketrans(
+    {"\\": r"\\", "\b": r"\b", "\f": r"\f", "\n": r"\n", "\r": r"\r", "\t": r"\t", "\v": r"\v"}
+)
+
+
+def copied_text(value):
+    """A value as COPY reads and writes it in its text format."""
+    return r"\N" if value is None else str(value).translate(_COPIED)
+
+
 def aware(moment):
     """A moment from the database with its zone, which is UTC."""
     return moment.replace(tzinfo=timezone.utc)

@@ -126,7 +126,6 @@ class TestPlans(TrackflowCase):
             scans,
             "trackflow_deal_attribution__lead_id_index",
             "link_tracker_click_trackflow_visitor_moment_idx",
-            "link_tracker_click_trackflow_event_uniq",
         )
 
     def test_a_campaigns_figures(self):

@@ -1,8 +1,11 @@
+from datetime import datetime, timedelta, timezone
 from unittest.mock import patch
 
 from odoo.exceptions import AccessError
 from odoo.tests import tagged
 from odoo.tools import SQL
+
+from trackflow_core.model import Touch
 
 from ..engine import build_engine
 from ..models import trackflow_attribution_model
@@ -72,6 +75,43 @@ class TestRecompute(TrackflowCase):
         run = self.runs.search([], limit=1)
         self.assertEqual((run.state, run.progress), ("done", 100))
         self.assertEqual(run.done_count, run.deal_count)
+
+    def test_the_job_compares_what_it_splits(self):
+        credits, due = self.env["trackflow.model.credit"], self.env["trackflow.model.credit.due"]
+        comparison = SQL(
+            """
+            SELECT lead_id, attribution_model_id, channel, campaign_id, touches, value::text
+              FROM trackflow_model_credit ORDER BY 1, 2, 3, 4
+            """
+        )
+        # Bytes that end a column or a line, or stand for nothing, where rows are copied.
+        before = datetime.now(timezone.utc) - timedelta(days=1)
+        odd = Touch("odd", before, "Odd\t\\N\n", kind="call")
+        build_engine(self.env).record_touch(self.deals[3]._trackflow_ref(), odd)
+        due._add_all()
+        while credits._compare(2):
+            pass
+        self.assertTrue(credits.search([("channel", "=", odd.channel)]))
+        expected = self.env.execute_query(comparison)
+        ids = credits.search([], order="id").ids
+        self.runs.action_start()
+        self.run_job()
+        self.assertEqual(credits.search([], order="id").ids, ids)
+        self.env.cr.execute("DELETE FROM trackflow_model_credit")
+        due._add_all()
+        self.runs.action_start()
+        # While somebody else compares, the deals stay due.
+        with patch.object(
+            self.env.registry["trackflow.model.credit"], "_claim", lambda self: False
+        ):
+            self.run_job()
+            self.assertFalse(credits._compare(100))
+        self.assertFalse(credits.search([]))
+        self.assertLessEqual(set(self.deals.ids), set(due.search([]).lead_id.ids))
+        self.runs.action_start()
+        self.run_job()
+        self.assertEqual(self.env.execute_query(comparison), expected)
+        self.assertFalse(due.search([]))
 
     def test_an_interrupted_run_goes_on_where_it_stopped(self):
         self.runs.action_start()

@@ -33,13 +33,6 @@ DELIBERATE = Path(__file__).resolve().parents[1] / "odoo_suites" / "deliberate.t
 _SILENT_SECONDS = 900
 # Raise it when what is kept of Odoo alone means something else.
 _RECIPE = 2
-# While a test runs `at_install`, our addons are in the database but not loaded yet, so that nothing
-# fills their columns. Odoo lifts such conditions itself for the models that it updates.
-_REQUIRED_OF_OURS = """
-    SELECT table_name, column_name FROM information_schema.columns
-     WHERE table_schema = 'public' AND is_nullable = 'NO'
-       AND starts_with(column_name, 'trackflow_') AND NOT starts_with(table_name, 'trackflow_')
-"""
 _NAME = r"(?P<test>\w+\.\w+)"
 _TEST_LOGGER = r"odoo\.addons\.(?P<module>\w+)\.tests\.(?P<file>\w+): "
 _STARTED = re.compile(rf"{_TEST_LOGGER}Starting {_NAME} \.\.\.")
@@ -201,11 +194,6 @@ class _Suites:
             databases.scratch(self.template) as database,
             tempfile.TemporaryDirectory(prefix="trackflow-suites-") as folder,
         ):
-            for table, column in databases.server.run(_REQUIRED_OF_OURS, database=database):
-                databases.server.run(
-                    f'ALTER TABLE "{table}" ALTER COLUMN "{column}" DROP NOT NULL',
-                    database=database,
-                )
             configuration = databases.configuration(
                 database, Path(folder), ours=self.ours, http_port=odoo_server.free_port()
             )

@@ -103,6 +103,17 @@ class ResCompany(models.Model):
         "The visitor cookie lives between 1 and 400 days; browsers allow no more.",
     )
 
+    def init(self):
+        # Odoo makes companies while it updates its own modules, before our code is loaded.
+        self.env.cr.execute(
+            """
+            ALTER TABLE res_company
+                ALTER trackflow_without_consent SET DEFAULT 'aggregate',
+                ALTER trackflow_ip_policy SET DEFAULT 'short'
+            """
+        )
+        return super().init()
+
     def write(self, vals):
         result = super().write(vals)
         if _RULES & vals.keys():

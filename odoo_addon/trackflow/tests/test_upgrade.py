@@ -41,3 +41,15 @@ class TestUpgrade(TransactionCase):
         for script in sorted(SCRIPTS.glob("*/post-*.py")):
             exec_script(self.env.cr, "19.0.1.0.0", str(script), "trackflow", "post")
         self.assertEqual(self._unasked_indexes(), set())
+
+    def test_odoo_makes_records_before_our_code_is_loaded(self):
+        self.env.cr.execute(
+            """
+            SELECT table_name, column_name FROM information_schema.columns
+             WHERE table_schema = current_schema
+               AND is_nullable = 'NO' AND column_default IS NULL
+               AND starts_with(column_name, 'trackflow_')
+               AND NOT starts_with(table_name, 'trackflow_')
+            """
+        )
+        self.assertEqual(self.env.cr.fetchall(), [])

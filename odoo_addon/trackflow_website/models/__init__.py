@@ -1,6 +1,7 @@
 from . import (
     crm_lead,
     ir_http,
+    ir_qweb,
     link_tracker,
     res_company,
     res_config_settings,

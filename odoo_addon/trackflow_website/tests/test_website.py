@@ -1,13 +1,20 @@
 import json
+from unittest.mock import patch
 
 from odoo.addons.trackflow.keys import visitor_keys
 from odoo.addons.trackflow.tests.common import BROWSER, TrackflowCase
+from odoo.addons.trackflow_website.models.ir_qweb import IrQweb
+from odoo.addons.trackflow_website.models.link_tracker import LinkTracker
 from odoo.exceptions import ValidationError
 from odoo.tests import HttpCase, new_test_user, tagged
 
 from trackflow_core.tracking.identity import COOKIE_NAME, new_visitor_id, sign_cookie
 
 CONSENT = "website_cookies_bar"
+
+
+def environment_of_odoo(ir_qweb, values):
+    return super(IrQweb, ir_qweb)._prepare_frontend_environment(values)
 
 
 @tagged("post_install", "-at_install")
@@ -170,6 +177,18 @@ class TestWebsite(TrackflowCase, HttpCase):
         for url in ("javascript:alert(1)", "privacy"):
             with self.assertRaises(ValidationError):
                 self.website.company_id.trackflow_privacy_url = url
+
+    def test_pages_are_shown_before_our_code_is_loaded(self):
+        self.website.cookies_bar = True
+        self.website.company_id.trackflow_consent_text = "What it is for"
+        with (
+            patch.object(IrQweb, "_prepare_frontend_environment", environment_of_odoo),
+            patch.object(LinkTracker, "_trackflow_own_hosts", side_effect=AttributeError),
+        ):
+            page = self.url_open("/contactus?nocache")
+        self.assertEqual(page.status_code, 200)
+        self.assertNotIn("trackflow", page.text)
+        self.assertIn("/trackflow/t.js", self.url_open("/contactus?nocache").text)
 
     def test_the_websites_visitor_leads_to_the_journey(self):
         self.cookie(self.journey())

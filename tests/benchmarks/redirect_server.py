@@ -5,6 +5,9 @@ It runs without plugins: one that chooses destinations is asked at each click.
 Beside it, in alternating rounds on the same machine, nginx answers a bare 302 to the same clients;
 once, Odoo's own link_tracker answers eight. Then the server is killed under load, again and again:
 whatever was answered must have been recorded, and nothing twice.
+
+With CLICKS=1000000 something else is measured: the server answers that many, and its memory is told
+after each tenth.
 """
 
 from __future__ import annotations
@@ -114,6 +117,8 @@ class Standalone:
 def main() -> list[str]:
     """Print the table; the targets that were missed, in words."""
     wrk = _Wrk()
+    if clicks := int(os.environ.get("CLICKS", "0")):
+        return _memory(wrk, clicks)
     with tempfile.TemporaryDirectory() as name, _nginx(Path(name)) as nginx:
         folder = Path(name)
         ours = {clients: Total() for clients in CLIENTS}
@@ -148,6 +153,45 @@ def main() -> list[str]:
             f"{lost} clicks lost and {twice} doubled by kill -9": not lost and not twice,
         }
     return [words for words, reached in checks.items() if not reached]
+
+
+def _memory(wrk: _Wrk, clicks: int) -> list[str]:
+    """Print the server's memory while it answers `clicks`, and once all of them are recorded."""
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        server = start(folder, _alone())
+        try:
+            first = server.memory()
+            print(f"\n{'clicks':>10}{'resident MB':>14}\n{'':>10}{first:>14.1f}")
+            answers = passed = 0
+            told = [first]
+            while answers < clicks:
+                answers += int(wrk.run(server.url, 64, 1)["answers"])
+                if answers * 10 // clicks > passed:
+                    passed = answers * 10 // clicks
+                    told.append(server.memory())
+                    print(f"{answers:>10}{told[-1]:>14.1f}")
+            while _waiting(server):
+                time.sleep(1)
+            told.append(server.memory())
+            print(f"{'recorded':>10}{told[-1]:>14.1f}")
+        finally:
+            server.stop()
+        kept = recorded(folder)
+    # Caches fill within the first tenth.
+    grown = max(told[2:]) - told[1]
+    print(f"{answers} answers, {kept.clicks} clicks kept; memory grew by {grown:.1f} MB")
+    checks = {
+        f"memory grew by {grown:.0f} MB": grown < 50,
+        "clicks kept are fewer than answers": kept.clicks >= answers and kept.distinct,
+    }
+    return [words for words, reached in checks.items() if not reached]
+
+
+def _waiting(server: Standalone) -> int:
+    with urlopen(f"{server.url}/trackflow/health", timeout=60) as answer:  # noqa: S310 - ours
+        told = json.load(answer)
+    return sum(int(told[name]) for name in ("spooled", "queued"))
 
 
 def _line(name: str, total: Total) -> str:

@@ -27,6 +27,15 @@ from trackflow_core.ports import (
     IncomingRequest,
 )
 
+UNCHECKED = (
+    "The request cannot be checked now: TrackFlow's log says what to mend. Nothing is lost to who "
+    "will send this again later."
+)
+"""What the sender of a webhook is told, with 503, that could not be verified for no fault of its."""
+
+UNCHECKED_SECONDS = 60
+"""After how many seconds it is to be sent again."""
+
 
 class Webhooks(str, Enum):
     """What a CRM's calls are good for.
@@ -230,7 +239,8 @@ class Receiving(Protocol):
     def verify(self, request: IncomingRequest, now: datetime) -> Delivery:
         """Check that a request is authentic and fresh, then decode it. Pure.
 
-        Raises InvalidEvent when it is not, ConfigError when the settings cannot tell.
+        Raises InvalidEvent when it is not, ConfigError when the settings cannot tell: the sender is
+        told `UNCHECKED` then, and sends it again.
         """
 
 

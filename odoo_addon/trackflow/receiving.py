@@ -7,11 +7,13 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
-from odoo.tools import SQL, config
+from odoo.tools import SQL
 
-from trackflow_core.errors import TrackFlowError
+from trackflow_core.connectors import UNCHECKED, UNCHECKED_SECONDS
+from trackflow_core.errors import ConfigError, RetriableError, TrackFlowError
 from trackflow_core.ports import Delivery, IncomingRequest
-from trackflow_core.tracking import networks
+
+from . import proxies
 
 _logger = logging.getLogger(__name__)
 
@@ -43,23 +45,24 @@ class Reply:
     status: int
     data: dict[str, Any]
     content_type: str = "application/json"
+    retry_after: int = 0
 
     @property
     def headers(self) -> list[tuple[str, str]]:
-        return [("Content-Type", self.content_type), ("Cache-Control", "no-store")]
+        headers = [("Content-Type", self.content_type), ("Cache-Control", "no-store")]
+        if self.retry_after:
+            headers.append(("Retry-After", str(self.retry_after)))
+        return headers
+
+
+def _problem(status, title, detail, retry_after=0):
+    problem = {"type": "about:blank", "title": title, "status": status, "detail": detail}
+    return Reply(status, problem, "application/problem+json", retry_after)
 
 
 ACCEPTED = Reply(202, {"status": "accepted"})
-_REFUSED = Reply(
-    401,
-    {
-        "type": "about:blank",
-        "title": "Unauthorized",
-        "status": 401,
-        "detail": "The request could not be authenticated.",
-    },
-    "application/problem+json",
-)
+_REFUSED = _problem(401, "Unauthorized", "The request could not be authenticated.")
+_UNCHECKED = _problem(503, "Service unavailable", UNCHECKED, UNCHECKED_SECONDS)
 
 
 def incoming(http) -> IncomingRequest:
@@ -67,12 +70,16 @@ def incoming(http) -> IncomingRequest:
     return IncomingRequest(
         http.get_data(),
         {name.lower(): value for name, value in http.headers.items()},
-        networks.contains(_trusted_proxies(), peer(http.environ)),
+        proxies.are_trusted(peer(http.environ)),
     )
 
 
 def refused(connector: str, instance: str, error: TrackFlowError) -> Reply:
     """The answer to a call that is not taken: the reason is told to the log alone."""
+    if isinstance(error, (ConfigError, RetriableError)):
+        # Nothing is wrong with the call: the sender is to try again.
+        _logger.warning("A webhook to %s/%s cannot be checked: %s", connector, instance, error)
+        return _UNCHECKED
     _logger.warning("A webhook to %s/%s is refused: %s", connector, instance, error)
     return _REFUSED
 
@@ -106,9 +113,3 @@ def peer(environ) -> str:
     """Who is at the other end of the connection, whatever a forwarding header says."""
     forwarded = environ.get("werkzeug.proxy_fix.orig") or {}
     return forwarded.get("REMOTE_ADDR") or environ.get("REMOTE_ADDR") or ""
-
-
-def _trusted_proxies():
-    """The networks of odoo.conf whose proxies may tell what only they know."""
-    told = config.get("trackflow_trusted_proxies") or ""
-    return [networks.parse(text) for text in told.split(",") if text.strip()]

@@ -189,12 +189,22 @@ class TestWebhook(WebhookCase, HttpCase):
         self.assertFalse(self.events())
 
     @mute_logger(RECEIVING)
-    def test_a_connector_that_is_switched_off_or_has_no_secret_refuses(self):
-        body = self.body("lead.created", 0, id="1")
+    def test_a_connector_that_is_switched_off_refuses(self):
         self.connector.active = False
-        self.assertEqual(self.post(body).status_code, 401)
-        self.connector.write({"active": True, "secret_encrypted": False})
-        self.assertEqual(self.post(body).status_code, 401)
+        self.assertEqual(self.post(self.body("lead.created", 0, id="1")).status_code, 401)
+
+    @mute_logger(RECEIVING)
+    def test_what_cannot_be_checked_yet_is_to_be_sent_again(self):
+        body = self.body("lead.created", 0, id="1")
+        self.connector.secret_encrypted = False
+        answer = self.post(body)
+        self.assertEqual(answer.status_code, 503)
+        self.assertEqual(answer.headers["Retry-After"], "60")
+        self.assertEqual(answer.headers["Content-Type"], "application/problem+json")
+        self.assertIn("send this again", answer.json()["detail"])
+        self.connector.secret = self.secret
+        self.assertEqual(self.post(body).status_code, 202)
+        self.assertEqual(len(self.events()), 1)
 
     @mute_logger(RECEIVING)
     def test_a_renewed_secret_and_the_one_before_are_accepted_until_a_date(self):
@@ -211,7 +221,7 @@ class TestWebhook(WebhookCase, HttpCase):
         self.connector.former_secret_until = fields.Datetime.now() - timedelta(seconds=1)
         self.assertEqual(answers(), [202, 401])
         self.connector.action_remove_secret()
-        self.assertEqual(answers(), [401, 401])
+        self.assertEqual(answers(), [503, 503])
 
     @mute_logger(RECEIVING)
     def test_a_certificate_is_believed_from_a_trusted_proxy_alone(self):

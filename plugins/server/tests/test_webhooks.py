@@ -24,6 +24,7 @@ from trackflow_server import keys
 from trackflow_server.client import Client, Networks
 from trackflow_server.connections import Secrets
 from trackflow_server.store import Database, schema
+from trackflow_server.store.connectors import Configured
 from trackflow_server.switchboard import Switchboard
 from trackflow_webhook import new_secret, sign
 
@@ -185,6 +186,37 @@ def test_what_is_not_authentic_is_refused(hooked: Any, change: dict[str, Any]) -
     assert _send(hooked, "m9", "lead.created", {"id": 9, "name": "Mallory"}, **change) == 401
     with hooked.database.reading() as store:
         assert store.leads({"webhook/shop/lead/9", "webhook/shop/9"}) == []
+
+
+def test_what_cannot_be_checked_yet_is_to_be_sent_again(hooked: Any) -> None:
+    now = datetime.now(timezone.utc)
+    told = {"type": "lead.created", "timestamp": now.isoformat(), "data": {"id": 7, "name": "Ada"}}
+    body = json.dumps(told).encode()
+    signed = sign(body, SECRET, "m7", now)
+
+    def send() -> requests.Response:
+        url = f"{hooked.url}/trackflow/hooks/webhook/later"
+        return requests.post(url, data=body, headers=signed, timeout=20)
+
+    assert send().status_code == 401
+    with switched(str(hooked.log.parent / "trackflow.sqlite")) as board:
+        board.add("webhook", "later", {}, Secrets())
+        _wait(lambda: send().status_code == 503, hooked)
+        answer = send()
+        assert answer.headers["retry-after"] == "60"
+        assert answer.headers["content-type"] == "application/problem+json"
+        assert "send this again" in answer.json()["detail"]
+        board.change("webhook/later", {}, Secrets(signing=[SECRET]))
+    _wait(lambda: send().status_code == 202, hooked)
+
+
+def test_a_connector_that_no_plugin_brings_any_more_loses_nothing(hooked: Any) -> None:
+    with hooked.database.transaction() as store:
+        store.save_connector(Configured("gone/shop", {}), "")
+    lead = {"id": 8, "name": "Ada"}
+    _wait(lambda: _send(hooked, "m8", "lead.created", lead, to="gone/shop") == 503, hooked)
+    with hooked.database.transaction() as store:
+        store.remove_connector("gone/shop")
 
 
 def test_a_body_without_end_is_cut(hooked: Any) -> None:

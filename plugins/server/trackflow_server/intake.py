@@ -12,7 +12,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
-from trackflow_core.connectors import Receiving
+from trackflow_core.connectors import UNCHECKED, UNCHECKED_SECONDS, Receiving
 from trackflow_core.errors import ConfigError, RetriableError, TrackFlowError
 from trackflow_core.hooks import Hooks
 from trackflow_core.ports import IncomingRequest
@@ -43,7 +43,8 @@ class Intake:
         self._database = database
         self._append = append
         self._proxies = Networks(config.trusted_proxies)
-        self._receivers: Mapping[str, Receiving] = {}
+        # Those that cannot be used until their settings are mended are here with their faults.
+        self._receivers: Mapping[str, Receiving | ConfigError] = {}
         self._seen = -1
         self.route = Route(
             "/trackflow/hooks/{connector}/{instance}", self._answer, methods=["POST"]
@@ -65,7 +66,7 @@ class Intake:
             revision = store.connectors_revision()
             if revision == self._seen:
                 return
-            found = {}
+            found: dict[str, Receiving | ConfigError] = {}
             for configured in store.connectors():
                 if not configured.enabled:
                     continue
@@ -73,6 +74,7 @@ class Intake:
                     connection = self._connections.open(store, configured)
                 except ConfigError as error:
                     _log.warning("%s takes no webhooks: %s", configured.namespace, error)
+                    found[configured.namespace] = error
                     continue
                 if isinstance(connection, Receiving):
                     found[configured.namespace] = connection
@@ -96,17 +98,19 @@ class Intake:
                 return _problem(413, "The body is too long.", f"Send at most {_MAX_BODY} bytes.")
         now = datetime.now(timezone.utc)
         try:
+            if isinstance(receiver, ConfigError):
+                raise receiver
             delivery = receiver.verify(self._incoming(request, body), now)
         except (ConfigError, RetriableError) as error:
             # Nothing is wrong with the request: the sender should try again.
             _log.warning("A webhook to %s cannot be checked: %s", namespace, error)
-            return _later()
+            return _later(UNCHECKED)
         except TrackFlowError as error:
             _log.warning("A webhook to %s is refused: %s", namespace, error)
             return _refused(connector)
         told = Received(namespace, delivery.event_id, now, delivery.payload)
         if not await self._append(facts.of_received(told)):
-            return _later()
+            return _later("It could not be kept. Send it again later.")
         metrics.WEBHOOKS.labels(connector, "accepted").inc()
         return JSONResponse({"status": "accepted"}, 202)
 
@@ -123,8 +127,10 @@ def _refused(connector: str) -> Response:
     return _problem(401, "Unauthorized", "The request could not be authenticated.")
 
 
-def _later() -> Response:
-    return _problem(503, "Service unavailable", "Send it again later.")
+def _later(detail: str) -> Response:
+    response = _problem(503, "Service unavailable", detail)
+    response.headers["retry-after"] = str(UNCHECKED_SECONDS)
+    return response
 
 
 def _problem(status: int, title: str, detail: str) -> Response:

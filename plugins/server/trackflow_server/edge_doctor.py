@@ -6,6 +6,7 @@ import time
 from collections.abc import Sequence
 from datetime import datetime, timezone
 from email.utils import parsedate_to_datetime
+from functools import cached_property
 from secrets import token_hex
 
 from trackflow_core.errors import TrackFlowError
@@ -29,6 +30,14 @@ class Upstream:
         self._database = database
         self._client = client(config)
 
+    @cached_property
+    def _edge(self) -> tuple[Answer, datetime, int]:
+        """What the upstream tells an edge, when it did, and after how many milliseconds."""
+        began = time.monotonic()
+        answer = self._client.get("/edge")
+        milliseconds = round((time.monotonic() - began) * 1000)
+        return answer, datetime.now(timezone.utc), milliseconds
+
     def visitor_keys(self) -> Sequence[str]:
         """The keys of visitor ids that the edge remembers."""
         with self._database.reading() as store:
@@ -41,10 +50,8 @@ class Upstream:
 
     def answers(self) -> str:
         """It is there, takes the key with edge:read, and signs visitor ids as the edge does."""
-        began = time.monotonic()
-        told = self._client.get("/edge").json()
-        milliseconds = round((time.monotonic() - began) * 1000)
-        if tuple(told["visitor_keys"]) != tuple(self.visitor_keys()):
+        answer, _arrived, milliseconds = self._edge
+        if tuple(answer.json()["visitor_keys"]) != tuple(self.visitor_keys()):
             raise TrackFlowError(
                 "It signs visitor ids with other keys than the edge remembers: restart the edge."
             )
@@ -52,8 +59,8 @@ class Upstream:
 
     def clock(self) -> str:
         """Both clocks tell the same time."""
-        answer = self._client.get("/edge")
-        ahead = round((datetime.now(timezone.utc) - _date_of(answer)).total_seconds())
+        answer, arrived, _milliseconds = self._edge
+        ahead = round((arrived - _date_of(answer)).total_seconds())
         if abs(ahead) > _SECONDS_APART:
             raise TrackFlowError(
                 f"This machine's clock is {abs(ahead)} seconds {'ahead of' if ahead > 0 else 'behind'} "

@@ -346,8 +346,12 @@ class Leads(_CrmRecords):
     kind = "lead"
     columns = ("trackflow_lead_date", "create_date")
     # A record that only tells a deal is no lead.
-    condition = Domain("trackflow_lead_ref", "=", False) | Domain(
-        "trackflow_lead_version", "!=", False
+    condition = Domain.custom(
+        to_sql=lambda _model, alias, _query: SQL(
+            "(%s IS NULL OR %s IS NOT NULL)",
+            SQL.identifier(alias, "trackflow_lead_ref"),
+            SQL.identifier(alias, "trackflow_lead_version"),
+        )
     )
 
     def ask(self, refs):

@@ -135,8 +135,8 @@ class CrmLead(models.Model):
     )
     trackflow_lead_ref = fields.Char("Lead Reference", readonly=True, copy=False)
     trackflow_deal_ref = fields.Char("Deal Reference", readonly=True, copy=False)
-    trackflow_lead_version = fields.Char(readonly=True, copy=False)
-    trackflow_deal_version = fields.Char(readonly=True, copy=False)
+    trackflow_lead_version = fields.Char(readonly=True, copy=False, groups=fields.NO_ACCESS)
+    trackflow_deal_version = fields.Char(readonly=True, copy=False, groups=fields.NO_ACCESS)
     trackflow_origin_id = fields.Many2one(
         "crm.lead",
         "Original Lead",
@@ -149,8 +149,8 @@ class CrmLead(models.Model):
     trackflow_account = fields.Char(
         "Account Reference", readonly=True, copy=False, index="btree_not_null"
     )
-    trackflow_stale = fields.Boolean(readonly=True, copy=False)
-    trackflow_pending_visitors = fields.Char(readonly=True, copy=False)
+    trackflow_stale = fields.Boolean(readonly=True, copy=False, groups=fields.NO_ACCESS)
+    trackflow_pending_visitors = fields.Char(readonly=True, copy=False, groups=fields.NO_ACCESS)
     trackflow_attribution_ids = fields.One2many(
         "trackflow.deal.attribution", "lead_id", "Attribution", readonly=True, copy=False
     )

@@ -73,7 +73,7 @@ class LinkTrackerClick(models.Model):
     trackflow_archived = fields.Boolean(
         "Archived", readonly=True, help="Older than clicks are kept at hand; lists leave it out."
     )
-    trackflow_rolled_up = fields.Boolean(readonly=True, default=True)
+    trackflow_rolled_up = fields.Boolean(readonly=True, default=True, groups=fields.NO_ACCESS)
 
     _trackflow_event_uniq = models.UniqueIndex(
         "(trackflow_event_id) WHERE trackflow_event_id IS NOT NULL",

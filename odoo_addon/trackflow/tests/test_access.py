@@ -113,6 +113,20 @@ class TestAccess(TrackflowCase):
         everything = self.env["trackflow.deal.attribution"].with_user(self.marketer)
         self.assertNotIn(self.other, everything.search([]).lead_id.with_env(self.env))
 
+    @users("admin")
+    def test_what_only_the_engine_keeps_is_offered_to_nobody(self):
+        for model in ("crm.lead", "link.tracker", "link.tracker.click", "res.partner"):
+            described = self.env[model].fields_get(attributes=["string"])
+            # A field without a label of its own is no one's to group by or to export.
+            unnamed = [name for name, field in described.items() if _is_unnamed(name, field)]
+            self.assertFalse(unnamed, model)
+        with self.assertRaises(AccessError):
+            self.env["crm.lead"].search([("trackflow_stale", "=", True)])
+
+
+def _is_unnamed(name, field):
+    return name.startswith("trackflow_") and field["string"].startswith("Trackflow ")
+
 
 @tagged("post_install", "-at_install")
 class TestPlugins(TrackflowCase):

@@ -21,6 +21,7 @@ _MAKE_ASSETS = "env['ir.qweb']._pregenerate_assets_bundles()\nenv.cr.commit()\n"
 # Where the address of the demo stands.
 _ADDRESSES = (
     ("link_tracker", "url"),
+    ("trackflow_event", "page_url"),
     ("trackflow_session", "entry_page"),
     ("trackflow_session", "exit_page"),
 )

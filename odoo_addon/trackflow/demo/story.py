@@ -7,7 +7,7 @@ from these facts by the ways that real ones take.
 import random
 from datetime import datetime, timedelta
 
-from trackflow_core.model import Click, Deal, DealStatus, Lead
+from trackflow_core.model import PAGE_VIEW, Click, Deal, DealStatus, Lead
 
 DAYS = 90
 VISITORS = 140
@@ -30,6 +30,8 @@ LINKS = {
     "FaiSpkr": (2, 1),
     "PrtBlog": (3, 1),
 }
+# What people read after they have followed a link.
+PAGES = ("/", "/about-us", "/our-services", "/pricing", "/contactus")
 BROWSERS = (
     "Mozilla/5.0 (Windows NT 10.0; Win64; x64) AppleWebKit/537.36 (KHTML, like Gecko) "
     "Chrome/126.0.0.0 Safari/537.36",
@@ -61,20 +63,29 @@ WISHES = (
 
 
 class Story:
-    """The facts: `clicks`, then `leads`, then `deals`. `destinations` maps each code of `LINKS`
-    to where it leads; `currency` and its `digits` are the company's; `end` is an aware moment."""
+    """The facts: `clicks` and `views`, then `leads`, then `deals`. `destinations` maps each code of
+    `LINKS` to where it leads, `site` begins the address of every page; `currency` and its `digits`
+    are the company's; `end` is an aware moment."""
 
     def __init__(
-        self, end: datetime, destinations: dict[str, str], currency: str, digits: int
+        self,
+        end: datetime,
+        site: str,
+        destinations: dict[str, str],
+        currency: str,
+        digits: int,
     ) -> None:
         self._random = random.Random(19)  # noqa: S311 - a story, not a secret
         self._end = end.replace(microsecond=0)
-        self._destinations = destinations
+        self._site, self._destinations = site, destinations
         self._currency, self._digits = currency, digits
         self._journeys = self._travel()
         self.clicks = [*(click for journey in self._journeys for click in journey), *self._noise()]
         self.leads = self._ask()
         self.deals = self._negotiate()
+        self.views = [
+            view for journey in self._journeys for click in journey for view in self._read(click)
+        ]
 
     def _travel(self) -> list[list[Click]]:
         firsts = [weight for weight, _ in LINKS.values()]
@@ -124,6 +135,26 @@ class Story:
             user_agent=browser,
             internal=internal,
         )
+
+    def _read(self, click: Click) -> list[Click]:
+        """The pages that somebody reads within minutes of a click, and then looks at no more."""
+        views = []
+        moment = click.occurred_at
+        for page in self._random.sample(PAGES, self._random.choice((0, 0, 1, 2, 4))):
+            moment += timedelta(seconds=self._random.randint(8, 90))
+            views.append(
+                Click(
+                    event_id=f"demo-{self._random.getrandbits(96):024x}",
+                    occurred_at=moment,
+                    link_code="",
+                    kind=PAGE_VIEW,
+                    destination=f"{self._site}{page}",
+                    visitor_id=click.visitor_id,
+                    ip=click.ip,
+                    user_agent=click.user_agent,
+                )
+            )
+        return views
 
     def _ask(self) -> list[Lead]:
         """Sixty leads: most from visitors, some soon after their last click; six by telephone."""

@@ -42,12 +42,14 @@ class TrackflowDemo(models.AbstractModel):
         currency = self.env.company.currency_id
         story = Story(
             datetime.now(timezone.utc),
+            self.env["link.tracker"].get_base_url(),
             {link.code: link.redirected_url for link in links},
             currency.name,
             currency.decimal_places,
         )
         for click in story.clicks:
             engine.record_click(click)
+        engine.record_events(story.views)
         while engine.process_clicks().claimed:
             continue
         engine.apply(leads=story.leads)
@@ -94,13 +96,17 @@ class TrackflowDemo(models.AbstractModel):
             ]
         )
         told.user_id = self.env.ref("base.user_admin")
+        # A salesperson without any right in TrackFlow has some of them too.
+        told[::3].user_id = self.env.ref("base.user_demo")
         stages = self.env["crm.stage"].search([("is_won", "=", False)], order="sequence")
         pending = told.filtered(
             lambda lead: lead.type == "opportunity" and lead.won_status == "pending"
         )
         for number, lead in enumerate(pending):
             lead.stage_id = stages[number % len(stages)]
-        self._back_date_stages(told.filtered(lambda lead: lead.type == "opportunity"))
+        deals = told.filtered(lambda lead: lead.type == "opportunity")
+        deals._handle_partner_assignment(create_missing=True)
+        self._back_date_stages(deals)
 
     @api.model
     def _back_date_stages(self, deals):

@@ -48,7 +48,10 @@ class CrmLead(models.Model):
         action = self.env["ir.actions.act_window"]._for_xml_id(
             "trackflow.trackflow_deal_attribution_action"
         )
-        return {**action, "domain": [("lead_id", "=", self.id)], "context": {}}
+        # One deal's credits stand open, where those of all are folded by deal.
+        plain = self.env.ref("trackflow.trackflow_deal_attribution_view_list").id
+        views = [(plain if kind == "list" else view, kind) for view, kind in action["views"]]
+        return {**action, "views": views, "domain": [("lead_id", "=", self.id)], "context": {}}
 
     def action_trackflow_clicks(self):
         """The clicks of this record's visitors, for whoever may read the record."""

@@ -34,8 +34,8 @@ class TrackflowPlugin(models.Model):
             self._check_not_used()
         result = super().write(vals)
         self.env.registry.clear_cache()
-        if vals.get("active"):
-            self._check_usable()
+        if "active" in vals:
+            self._load_hooks()
         return result
 
     def unlink(self):
@@ -61,11 +61,14 @@ class TrackflowPlugin(models.Model):
                 )
             )
 
-    def _check_usable(self):
+    def _load_hooks(self):
+        """Load what is switched on, and say of these plugins what they take part in."""
         try:
-            hooks.load(self._enabled_names())
+            loaded = hooks.load(self._enabled_names())
         except ConfigError as error:
             raise UserError(str(error)) from error
+        for plugin in self:
+            plugin.hooks = ", ".join(loaded.implemented_by(plugin.name))
 
     @api.model
     def action_open(self):

@@ -147,7 +147,11 @@ class TestPlugins(TrackflowCase):
 
     def test_a_plugin_is_switched_on_for_this_database(self):
         before = set(plugin_hooks(self.env).rules)
-        self.plugin("paid_touch").with_user(self.manager).active = True
+        plugin = self.plugin("paid_touch").with_user(self.manager)
+        self.assertFalse(plugin.hooks)
+        # As the list's toggle does, which shows what it gets back.
+        [shown] = plugin.web_save({"active": True}, {"hooks": {}})
+        self.assertEqual(shown["hooks"], "trackflow_register_attribution_models")
         brought = set(plugin_hooks(self.env).rules) - before
         self.assertTrue(brought)
         rule = brought.pop()
@@ -160,6 +164,7 @@ class TestPlugins(TrackflowCase):
             self.plugin("paid_touch").active = False
         model.active = False
         self.plugin("paid_touch").active = False
+        self.assertFalse(self.plugin("paid_touch").hooks)
         self.assertEqual(set(plugin_hooks(self.env).rules), before)
         with mute_logger("odoo.addons.trackflow.store.deals"):
             lead.expected_revenue = 3

@@ -125,6 +125,9 @@ class TestCrmLead(TrackflowCase):
         credits = lead.trackflow_attribution_ids.sorted("sequence")
         self.assertEqual(credits.mapped("value"), [33.34, 33.33, 33.33])
         self.assertEqual(credits.mapped("position"), ["first", "middle", "last"])
+        # Its credits are listed one by one, not folded into the one deal.
+        [(listed, _kind), *_others] = lead.action_trackflow_credits()["views"]
+        self.assertNotIn("default_group_by", credits.get_view(listed, "list")["arch"])
         self.assertEqual(credits.mapped("channel"), ["Paid Search", "Email", "Organic Social"])
         self.assertEqual(credits.link_id, self.links)
         self.assertEqual(credits.campaign_id, self.campaign)

@@ -104,9 +104,9 @@ class TrackflowDemo(models.AbstractModel):
         )
         for number, lead in enumerate(pending):
             lead.stage_id = stages[number % len(stages)]
-        deals = told.filtered(lambda lead: lead.type == "opportunity")
-        deals._handle_partner_assignment(create_missing=True)
-        self._back_date_stages(deals)
+        # Contacts are engaged by what their leads' visitors did of late.
+        told._handle_partner_assignment(create_missing=True)
+        self._back_date_stages(told.filtered(lambda lead: lead.type == "opportunity"))
 
     @api.model
     def _back_date_stages(self, deals):

@@ -23,7 +23,7 @@ class TrackflowDealAttribution(models.Model):
 
     lead_id = UncheckedMany2one("crm.lead", "Deal", required=True, readonly=True, index=True)
     attribution_model_id = fields.Many2one(
-        "trackflow.attribution.model", "Model", readonly=True, index=True, ondelete="restrict"
+        "trackflow.attribution.model", "Model", readonly=True, ondelete="restrict"
     )
     company_id = UncheckedMany2one("res.company", readonly=True)
     currency_id = UncheckedMany2one("res.currency", readonly=True)

@@ -37,9 +37,8 @@ class TrackflowModelCredit(models.Model):
     _rec_name = "channel"
 
     lead_id = UncheckedMany2one("crm.lead", "Deal", required=True, readonly=True, index=True)
-    attribution_model_id = UncheckedMany2one(
-        "trackflow.attribution.model", "Model", readonly=True, index=True
-    )
+    # Without an index: a model has an eighth of the rows, and each row written would pay for it.
+    attribution_model_id = UncheckedMany2one("trackflow.attribution.model", "Model", readonly=True)
     channel = fields.Char(readonly=True)
     campaign_id = UncheckedMany2one("utm.campaign", readonly=True, index="btree_not_null")
     touches = fields.Integer(readonly=True)

@@ -54,6 +54,21 @@ _LEDGER = (
     "digest",
     "fit_version",
 )
+# What is told of a conversion, besides whose and of which kind it is.
+_CONVERTED = (
+    "occurred_at",
+    "value",
+    "currency_id",
+    "company_id",
+    "channel",
+    "source",
+    "medium",
+    "campaign",
+    "visitor_id",
+    "link_id",
+    "click_id",
+    "campaign_id",
+)
 
 
 class DealStore(BaseStore):
@@ -365,7 +380,7 @@ class DealStore(BaseStore):
         self.env.cr.execute(
             SQL(
                 """
-                INSERT INTO trackflow_conversion
+                INSERT INTO trackflow_conversion AS held
                     (lead_id, kind, occurred_at, value, currency_id, company_id, channel, source,
                      medium, campaign, campaign_id, link_id, click_id, visitor_id)
                 SELECT r.lead_id, r.kind, r.occurred_at, r.value, r.currency_id, r.company_id,
@@ -375,21 +390,14 @@ class DealStore(BaseStore):
                        lead_id int, kind text, occurred_at timestamp, value numeric,
                        currency_id int, company_id int, channel text, source text, medium text,
                        campaign text, campaign_id int, link_id int, click_id int, visitor_id int)
-                ON CONFLICT (lead_id, kind) DO UPDATE SET
-                    occurred_at = EXCLUDED.occurred_at,
-                    value = EXCLUDED.value,
-                    currency_id = EXCLUDED.currency_id,
-                    company_id = EXCLUDED.company_id,
-                    channel = EXCLUDED.channel,
-                    source = EXCLUDED.source,
-                    medium = EXCLUDED.medium,
-                    campaign = EXCLUDED.campaign,
-                    visitor_id = EXCLUDED.visitor_id,
-                    link_id = EXCLUDED.link_id,
-                    click_id = EXCLUDED.click_id,
-                    campaign_id = EXCLUDED.campaign_id
+                ON CONFLICT (lead_id, kind) DO UPDATE SET (%(columns)s) = ROW(%(new)s)
+                 -- What is right already is not written again.
+                 WHERE (%(held)s) IS DISTINCT FROM (%(new)s)
                 """,
                 rows=json.dumps(rows),
+                columns=SQL(", ").join(map(SQL.identifier, _CONVERTED)),
+                held=SQL(", ").join(SQL.identifier("held", name) for name in _CONVERTED),
+                new=SQL(", ").join(SQL.identifier("excluded", name) for name in _CONVERTED),
             )
         )
 

@@ -35,6 +35,8 @@ def array_text(values):
     return f"{{{','.join(map(str, values)).replace('None', 'NULL')}}}"
 
 
+# Many models give the whole of a deal to one touch.
+@lru_cache(maxsize=4096)
 def amount_text(value, digits):
     """Minor units as PostgreSQL reads and writes them in major units of so many places."""
     if not digits:

@@ -10,7 +10,8 @@ INDEXED_ONCE = {
     "link.tracker.click": ["trackflow_visitor_id"],
     "trackflow.api.request.log": ["key_id"],
     "trackflow.conversion": ["company_id", "visitor_id"],
-    "trackflow.deal.attribution": ["channel", "company_id"],
+    "trackflow.deal.attribution": ["attribution_model_id", "channel", "company_id"],
+    "trackflow.model.credit": ["attribution_model_id"],
     "trackflow.session": ["visitor_id"],
 }
 

@@ -29,6 +29,29 @@ from .store.clicks import queueing
 _MAX_CODE = 255
 _PREFETCH_HEADERS = ("Sec-Purpose", "Purpose", "X-Purpose", "X-Moz")
 
+# Of a row "link" of link_tracker: what is in use of its variants and its rules, in their order.
+VARIANTS = SQL(
+    """
+    (SELECT json_agg(json_build_array(variant.id, variant.name, variant.url, variant.weight)
+                     ORDER BY variant.sequence, variant.id)
+       FROM trackflow_link_variant variant
+      WHERE variant.link_id = link.id AND variant.active)
+    """
+)
+RULES = SQL(
+    """
+    (SELECT json_agg(json_build_array(
+                rule.id, rule.url, rule.device, rule.language, rule.query, rule.since, rule.until,
+                (SELECT json_agg(country.code)
+                   FROM trackflow_link_rule_country_rel rel
+                   JOIN res_country country ON country.id = rel.country_id
+                  WHERE rel.rule_id = rule.id))
+                     ORDER BY rule.sequence, rule.id)
+       FROM trackflow_link_rule rule
+      WHERE rule.link_id = link.id AND rule.active)
+    """
+)
+
 
 @dataclass(frozen=True, slots=True)
 class Place:
@@ -95,21 +118,7 @@ def select(code, host, user_id):
                link.trackflow_fallback_url AS fallback_url,
                link.trackflow_language AS language,
                COALESCE(link.trackflow_zone, address.tz, 'UTC') AS zone,
-               (SELECT json_agg(json_build_array(variant.id, variant.name, variant.url,
-                                                 variant.weight)
-                                ORDER BY variant.sequence, variant.id)
-                  FROM trackflow_link_variant variant
-                 WHERE variant.link_id = link.id AND variant.active) AS variants,
-               (SELECT json_agg(json_build_array(
-                           rule.id, rule.url, rule.device, rule.language, rule.query,
-                           rule.since, rule.until,
-                           (SELECT json_agg(country.code)
-                              FROM trackflow_link_rule_country_rel rel
-                              JOIN res_country country ON country.id = rel.country_id
-                             WHERE rel.rule_id = rule.id))
-                                ORDER BY rule.sequence, rule.id)
-                  FROM trackflow_link_rule rule
-                 WHERE rule.link_id = link.id AND rule.active) AS rules,
+               %(variants)s AS variants, %(rules)s AS rules,
                domain.id IS NOT NULL AND NOT domain.tracking AS unrecorded,
                domain.custom_css,
                (SELECT json_agg(json_build_array(header.name, header.value))
@@ -126,6 +135,8 @@ def select(code, host, user_id):
           LEFT JOIN res_partner address ON address.id = company.partner_id
          WHERE code.code = %(code)s
         """,
+        variants=VARIANTS,
+        rules=RULES,
         host=host,
         user=user_id,
         code=code,
@@ -190,11 +201,12 @@ def _core_link(code, link):
             Variant(str(variant_id), url, weight)
             for variant_id, _name, url, weight in link["variants"] or ()
         ),
-        rules=tuple(_core_rule(*rule) for rule in link["rules"] or ()),
+        rules=tuple(core_rule(*rule) for rule in link["rules"] or ()),
     )
 
 
-def _core_rule(_id, url, device, language, query, since, until, countries):
+def core_rule(_id, url, device, language, query, since, until, countries):
+    """A rule as the core knows it, of a row of `RULES`."""
     return LinkRule(
         destination=url,
         device=device or "",

@@ -26,7 +26,6 @@ __all__ = ["OdooCatalog"]
 
 _KINDS = {
     storage.Campaign: Campaigns,
-    storage.TrackedLink: Links,
     storage.LinkTemplate: Templates,
     storage.WebhookEndpoint: Endpoints,
     storage.ApiKey: Keys,
@@ -46,20 +45,21 @@ class OdooCatalog:
 
     def __init__(self, env):
         self.env = env(context={**env.context, "active_test": False})
+        self._links = Links(self.env)
 
     def read(self, kind, ids, *, lock=False):
         with _in_words(self.env):
-            return _KINDS[kind](self.env).read([key for key in ids if "\0" not in key], lock=lock)
+            return self._of(kind).read([key for key in ids if "\0" not in key], lock=lock)
 
     def page(self, kind, query):
         with _in_words(self.env):
-            return _KINDS[kind](self.env).page(query)
+            return self._of(kind).page(query)
 
     def create(self, records):
         if not records:
             return []
         with _in_words(self.env):
-            created = _KINDS[type(records[0])](self.env).create(records)
+            created = self._of(type(records[0])).create(records)
             self.env.flush_all()
             return created
 
@@ -67,13 +67,13 @@ class OdooCatalog:
         if not records:
             return []
         with _in_words(self.env):
-            kept = _KINDS[type(records[0])](self.env).update(records)
+            kept = self._of(type(records[0])).update(records)
             self.env.flush_all()
             return kept
 
     def delete(self, kind, ids):
         with _in_words(self.env):
-            _KINDS[kind](self.env).delete(ids)
+            self._of(kind).delete(ids)
             self.env.flush_all()
 
     def stats(self, query):
@@ -82,13 +82,17 @@ class OdooCatalog:
 
     def changed_links(self, cursor, limit):
         with _in_words(self.env):
-            return Links(self.env).changed(cursor, limit)
+            return self._links.changed(cursor, limit)
 
     def log(self, entries):
         self.env["trackflow.api.request.log"].sudo()._log(entries)
 
     def purge(self, kind, before):
-        return _KINDS[kind](self.env).purge(before)
+        return self._of(kind).purge(before)
+
+    def _of(self, kind):
+        # Links remember what is read to be changed.
+        return self._links if kind is storage.TrackedLink else _KINDS[kind](self.env)
 
 
 @contextmanager

@@ -28,10 +28,9 @@ class Records:
     def read(self, ids, *, lock=False):
         known = self.find(ids)
         if lock:
-            # First, so that everything is read once.
             self.lock(known)
             known.check_access("write")
-        return {self.id_of(record): told for record, told in self.told(known)}
+        return {told.id: told for _record, told in self.told(known)}
 
     def find(self, ids):
         """The records of these ids that the user may read."""
@@ -39,8 +38,11 @@ class Records:
         return self.records.search([("id", "in", numbers)])
 
     def lock(self, records):
-        """Keep others from changing these rows until the transaction ends."""
-        records.flush_recordset()
+        """Keep others from changing these rows until the transaction ends.
+
+        What was read of them before still holds: of a row that another transaction has changed
+        since ours began PostgreSQL gives no lock, and Odoo repeats the request.
+        """
         self.env.cr.execute(
             SQL(
                 "SELECT FROM %s WHERE id = ANY(%s) FOR UPDATE",
@@ -48,7 +50,6 @@ class Records:
                 records.ids,
             )
         )
-        records.invalidate_recordset(flush=False)
 
     def page(self, query):
         domain = Domain(self.domain(query))
@@ -66,9 +67,6 @@ class Records:
     def told(self, records):
         """Pairs of a record and what the core calls it."""
         raise NotImplementedError
-
-    def id_of(self, record):
-        return str(record.id)
 
 
 def number_of(cursor):

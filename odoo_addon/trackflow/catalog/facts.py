@@ -38,9 +38,6 @@ class Visitors(Records):
     def find(self, ids):
         return self.records.search([("visitor_key", "in", list(ids)), ("first_seen", "!=", False)])
 
-    def id_of(self, record):
-        return record.visitor_key
-
     def domain(self, query):
         seen = between(lambda alias: SQL.identifier(alias, "last_seen"), query)
         return Domain("first_seen", "!=", False) & seen

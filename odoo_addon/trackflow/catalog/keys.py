@@ -20,9 +20,6 @@ class Keys(Records):
     def records(self):
         return self.env[self.model].sudo()
 
-    def id_of(self, record):
-        return record.key_prefix
-
     def read(self, ids, *, lock=False):
         if lock:
             return super().read(ids, lock=True)
@@ -71,9 +68,6 @@ class Answers(Records):
     @property
     def records(self):
         return self.env[self.model].sudo()
-
-    def id_of(self, record):
-        return record.key
 
     def find(self, ids):
         return self.records.search([("key", "in", list(ids))])

@@ -16,9 +16,6 @@ class Messages(Records):
     def find(self, ids):
         return self.records.search([("message_key", "in", list(ids))])
 
-    def id_of(self, record):
-        return record.message_key
-
     def domain(self, query):
         domain = between(lambda alias: SQL.identifier(alias, "create_date"), query)
         if query.endpoint:

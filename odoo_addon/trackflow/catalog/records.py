@@ -11,20 +11,50 @@ from urllib.parse import quote_plus
 from odoo import fields
 from odoo.fields import Domain
 from odoo.tools import SQL
+from odoo.tools.urls import urljoin
 
 from trackflow_core.api import storage
 from trackflow_core.api.storage import Conflict
 from trackflow_core.attribution.allocation import from_minor_units, to_minor_units
 from trackflow_core.errors import InvalidEvent
-from trackflow_core.model import Link, LinkRule, LinkStatus, Variant
+from trackflow_core.model import Link, LinkStatus, Variant
 from trackflow_core.tracking.templates import Kind, Template, Variable
-from trackflow_core.tracking.urls import query_pairs
 
+from ..redirects import RULES, VARIANTS, core_rule
 from ..store.values import aware
 from .base import Records, like
 
 # How long a transaction that changes links may be at work before others see what it wrote.
 _AT_WORK = timedelta(seconds=20)
+
+# What `Links._parts` reads.
+_PARTS = frozenset(
+    ("campaign_id", "medium_id", "source_id", "trackflow_rule_ids", "trackflow_variant_ids")
+)
+
+# Columns of link_tracker that a link is told by, and one that record rules ask for.
+_LINK_FIELDS = [
+    "active",
+    "campaign_id",
+    "count",
+    "create_date",
+    "medium_id",
+    "source_id",
+    "title",
+    "trackflow_company_id",
+    "trackflow_content",
+    "trackflow_domain_id",
+    "trackflow_expiry_date",
+    "trackflow_fallback_url",
+    "trackflow_language",
+    "trackflow_last_click",
+    "trackflow_paused",
+    "trackflow_start_date",
+    "trackflow_term",
+    "trackflow_unique_visitors",
+    "trackflow_zone",
+    "url",
+]
 
 
 class Campaigns(Records):
@@ -97,16 +127,24 @@ class Campaigns(Records):
 class Links(Records):
     model = "link.tracker"
 
-    def id_of(self, record):
-        return record.code
+    def __init__(self, env):
+        super().__init__(env)
+        # Of links that are locked, until they are updated: record, told and parts, by code.
+        self._held = {}
 
     def read(self, ids, *, lock=False):
+        known = self.find(ids)
+        if lock:
+            self.lock(known)
+            known.check_access("write")
+        found = self._found(known)
+        if lock:
+            self._held.update(found)
         # The newest code is a link's own; earlier ones still lead to it.
-        found = super().read(ids, lock=lock)
-        return {code: found[code] for code in ids if code in found}
+        return {code: found[code][1] for code in ids if code in found}
 
     def find(self, ids):
-        return self.records.search([("link_code_ids.code", "in", list(ids))])
+        return self.records.search_fetch([("link_code_ids.code", "in", list(ids))], _LINK_FIELDS)
 
     def domain(self, query):
         domain = Domain.TRUE
@@ -121,15 +159,23 @@ class Links(Records):
             domain &= Domain("campaign_id.name", "=", query.campaign)
         return domain
 
-    def told(self, records):
+    def _found(self, records):
+        parts = self._parts(records)
+        return {
+            told.id: (record, told, parts[record.id]) for record, told in self.told(records, parts)
+        }
+
+    def told(self, records, parts=None):
+        parts = self._parts(records) if parts is None else parts
         for record in records:
+            link = self._link(record, parts[record.id])
             own_title = record.title if record.title != record.url else ""
             yield (
                 record,
                 storage.TrackedLink(
-                    self._link(record),
+                    link,
                     own_title or "",
-                    record.short_url,
+                    urljoin(record.short_url_host or "", link.code),
                     aware(record.create_date),
                     record.count,
                     record.trackflow_unique_visitors,
@@ -137,17 +183,44 @@ class Links(Records):
                 ),
             )
 
-    def _link(self, record):
+    def _parts(self, records):
+        """What other tables hold of these links, by their ids."""
+        for model in ("trackflow.link.variant", "trackflow.link.rule"):
+            self.env[model].check_access("read")
+        if not records:
+            return {}
+        self.env.flush_all()
+        self.env.cr.execute(
+            SQL(
+                """
+                SELECT link.id, source.name AS source, medium.name AS medium,
+                       campaign.name AS campaign, %(variants)s AS variants, %(rules)s AS rules,
+                       (SELECT code.code FROM link_tracker_code code
+                         WHERE code.link_id = link.id ORDER BY code.id DESC LIMIT 1) AS code
+                  FROM link_tracker link
+                  LEFT JOIN utm_source source ON source.id = link.source_id
+                  LEFT JOIN utm_medium medium ON medium.id = link.medium_id
+                  LEFT JOIN utm_campaign campaign ON campaign.id = link.campaign_id
+                 WHERE link.id = ANY(%(links)s)
+                """,
+                variants=VARIANTS,
+                rules=RULES,
+                links=records.ids,
+            )
+        )
+        return {row["id"]: row for row in self.env.cr.dictfetchall()}
+
+    def _link(self, record, parts):
         if not record.active:
             status = LinkStatus.ARCHIVED
         else:
             status = LinkStatus.PAUSED if record.trackflow_paused else LinkStatus.ACTIVE
         return Link(
-            code=record.code,
+            code=parts["code"] or "",
             destination=record.url,
-            source=record.source_id.name or "",
-            medium=record.medium_id.name or "",
-            campaign=record.campaign_id.name or "",
+            source=parts["source"] or "",
+            medium=parts["medium"] or "",
+            campaign=parts["campaign"] or "",
             content=record.trackflow_content or "",
             term=record.trackflow_term or "",
             status=status,
@@ -157,23 +230,9 @@ class Links(Records):
             fallback=record.trackflow_fallback_url or "",
             language=record.trackflow_language or "",
             variants=tuple(
-                Variant(item.name, item.url, item.weight)
-                for item in record.trackflow_variant_ids
-                if item.active
+                Variant(name, url, weight) for _id, name, url, weight in parts["variants"] or ()
             ),
-            rules=tuple(
-                LinkRule(
-                    item.url,
-                    item.device or "",
-                    item.language or "",
-                    frozenset(item.country_ids.mapped("code")),
-                    tuple(query_pairs(f"?{item.query or ''}")),
-                    item.since or None,
-                    item.until or None,
-                )
-                for item in record.trackflow_rule_ids
-                if item.active
-            ),
+            rules=tuple(core_rule(*rule) for rule in parts["rules"] or ()),
         )
 
     def changed(self, cursor, limit):
@@ -212,12 +271,18 @@ class Links(Records):
         )
         found = self.env.cr.fetchall()
         known = {
-            record.id: record for record in self.records.search([("id", "in", [*dict(found)])])
+            record.id: record
+            for record in self.records.search_fetch([("id", "in", [*dict(found)])], _LINK_FIELDS)
         }
+        parts = self._parts(self.records.browse(known))
         # A copy ends at the same midnight as its link, which knows the company's.
         zone = self.env.company.sudo().partner_id.tz or "UTC"
         links = tuple(
-            replace(self._link(known[number]), code=code, zone=known[number].trackflow_zone or zone)
+            replace(
+                self._link(known[number], parts[number]),
+                code=code,
+                zone=known[number].trackflow_zone or zone,
+            )
             for number, _moment in found
             if number in known
             for code in known[number].link_code_ids.mapped("code")
@@ -240,10 +305,16 @@ class Links(Records):
         return [told for _record, told in self.told(created)]
 
     def update(self, links):
-        known = {record.code: record for record in self.find([item.id for item in links])}
-        changed = self.records.browse(known[item.id].id for item in links)
-        held = self._vals_list([told for _record, told in self.told(changed)])
-        for record, before, vals in zip(changed, held, self._vals_list(links), strict=True):
+        unread = [item.id for item in links if item.id not in self._held]
+        known = self._found(self.find(unread)) if unread else {}
+        found = [self._held.pop(item.id, None) or known[item.id] for item in links]
+        changed = self.records.browse(record.id for record, _told, _parts in found)
+        parts = {record.id: of_record for record, _told, of_record in found}
+        # Before and after together, since they have most of their words in common.
+        pairs = [(record, told) for record, told, _parts in found]
+        vals_list = self._vals_list([*(told for _record, told in pairs), *links], pairs)
+        held, wanted = vals_list[: len(links)], vals_list[len(links) :]
+        for record, before, vals in zip(changed, held, wanted, strict=True):
             # What is as it was is neither written nor checked.
             changes = {name: value for name, value in vals.items() if value != before[name]}
             if "trackflow_variant_ids" in changes:
@@ -252,7 +323,10 @@ class Links(Records):
                 record.trackflow_rule_ids.unlink()
             if changes:
                 record.write(changes)
-        return [told for _record, told in self.told(changed)]
+            if not _PARTS.isdisjoint(changes):
+                del parts[record.id]
+        parts.update(self._parts(changed.filtered(lambda record: record.id not in parts)))
+        return [told for _record, told in self.told(changed, parts)]
 
     def _check_codes(self, codes):
         wanted = [code for code in codes if code]
@@ -262,19 +336,18 @@ class Links(Records):
                 self.env._("The code “%s” is taken: choose another.", taken.code), field="code"
             )
 
-    def _vals_list(self, links):
-        utm = {
-            "campaign_id": self._utm("utm.campaign", {item.link.campaign for item in links}),
-            "medium_id": self._utm("utm.medium", {item.link.medium for item in links}),
-            "source_id": self._utm("utm.source", {item.link.source for item in links}),
-        }
+    def _vals_list(self, links, pairs=()):
+        """Values of records for these links; `pairs` are records and what is known of them."""
+        utm = {}
+        for name in ("campaign", "medium", "source"):
+            wanted = {getattr(item.link, name) for item in links}
+            known = {getattr(told.link, name): record[f"{name}_id"].id for record, told in pairs}
+            utm[name] = self._utm(f"utm.{name}", wanted, known)
         countries = self._countries(links)
         return [
             {
                 **self._own_vals(item, countries),
-                "campaign_id": utm["campaign_id"][item.link.campaign],
-                "medium_id": utm["medium_id"][item.link.medium],
-                "source_id": utm["source_id"][item.link.source],
+                **{f"{name}_id": ids[getattr(item.link, name)] for name, ids in utm.items()},
             }
             for item in links
         ]
@@ -324,21 +397,25 @@ class Links(Records):
             ],
         }
 
-    def _utm(self, model, names):
+    def _utm(self, model, names, known):
         """The ids of the records of these names, made where they are missing."""
-        # Campaigns are the user's to make; sources and mediums are words.
-        names = names - {""}
+        found = {**known, "": False}
+        names = names - found.keys()
         if not names:
-            return {"": False}
+            return found
+        # Campaigns are the user's to make; sources and mediums are words.
         records = self.env[model] if model == "utm.campaign" else self.env[model].sudo()
-        found = {record.name: record.id for record in records.search([("name", "in", [*names])])}
+        held = records.search_fetch([("name", "in", [*names])], ["name"])
+        found.update((record.name, record.id) for record in held)
         missing = sorted(names - found.keys())
         field = "title" if model == "utm.campaign" else "name"
         made = records.create([{"name": name, field: name} for name in missing])
-        return {"": False, **found, **dict(zip(missing, made.ids, strict=True))}
+        return {**found, **dict(zip(missing, made.ids, strict=True))}
 
     def _countries(self, links):
         codes = {code for item in links for rule in item.link.rules for code in rule.countries}
+        if not codes:
+            return {}
         found = self.env["res.country"].search([("code", "in", list(codes))])
         known = {country.code: country.id for country in found}
         if unknown := sorted(codes - known.keys()):

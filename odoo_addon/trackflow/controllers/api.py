@@ -1,27 +1,24 @@
 """`/trackflow/api/v1`: hands requests to the core's REST API; nothing is decided here."""
 
-import logging
 from datetime import datetime, timezone
 from functools import lru_cache
 
-import psycopg2
-from odoo import SUPERUSER_ID, api, http
+from odoo import SUPERUSER_ID, http
 from odoo.http import request
 from odoo.service.model import PG_CONCURRENCY_EXCEPTIONS_TO_RETRY
 from odoo.tools import config
-from psycopg2.extensions import TRANSACTION_STATUS_IDLE
 
 from trackflow_core.api.app import Api, ApiSettings
 from trackflow_core.api.calls import Workspace
 from trackflow_core.api.messages import Problem, Request
 from trackflow_core.model import Context
 
+from .. import proxies, request_log
 from ..catalog import OdooCatalog
 from ..engine import build_engine, plugin_hooks
 from ..store import OdooStore
 from ..store.outbox import OdooOutbox
 
-_logger = logging.getLogger(__name__)
 _BASE = "/trackflow/api/v1"
 # One more than is read, so that too large a body is refused in words.
 _MAX_BODY = 16 * 1024 * 1024
@@ -31,14 +28,19 @@ class ApiController(http.Controller):
     @http.route(
         [_BASE, f"{_BASE}/<path:path>"],
         type="http",
-        auth="public",
+        auth="none",
+        readonly=False,
         csrf=False,
         save_session=False,
         max_content_length=_MAX_BODY,
     )
     def answer_api(self, path="", **_params):
         """The answer of the REST API, written to its log after it was sent."""
-        asked, host = _asked(), _Host(request.env)
+        if not request.db:
+            raise request.not_found()
+        # Nobody, by now: every request works with the rights of its key's user.
+        request.update_env(user=SUPERUSER_ID)
+        asked, host = _asked(), Host(request.env)
         kept = _api(plugin_hooks(host.env), _settings(), request.env.cr.dbname)
         now = datetime.now(timezone.utc)
         try:
@@ -55,16 +57,16 @@ class ApiController(http.Controller):
             [*answered.response.headers.items()],
             status=answered.response.status,
         )
-        registry = request.env.registry
-        response.call_on_close(lambda: _log(registry, answered.entry))
+        database = request.env.cr.dbname
+        response.call_on_close(lambda: request_log.keep(database, answered.entry))
         return response
 
 
-class _Host:
+class Host:
     """This database during one request."""
 
     def __init__(self, env):
-        self.env = env(user=SUPERUSER_ID)
+        self.env = env
 
     def keyring(self):
         return OdooCatalog(self.env)
@@ -73,7 +75,7 @@ class _Host:
         env = self.env["trackflow.api.key"]._owner_env(key.id)
         if env is None:
             raise Problem(401, "The user of this API key has left.", "Make a key for another user.")
-        store = OdooStore(env)
+        store = OdooStore(env, alone=True)
         return Workspace(
             OdooCatalog(env),
             store,
@@ -98,29 +100,12 @@ def _asked():
 
 def _settings():
     """From odoo.conf, since they are the machine's and not a database's."""
-    proxies = config.get("trackflow_trusted_proxies") or ""
     return ApiSettings(
         limit_storage=config.get("trackflow_limit_storage") or "memory://",
-        trusted_proxies=tuple(filter(None, map(str.strip, proxies.split(",")))),
+        trusted_proxies=proxies.trusted(),
     )
 
 
 @lru_cache(maxsize=16)
 def _api(hooks, settings, database):
     return Api(hooks, settings, Context(host="odoo", tenant=database))
-
-
-def _log(registry, entry):
-    """Keep the entry in a transaction of its own; the client has its answer already."""
-    try:
-        with registry.cursor() as cr:
-            if cr.connection.get_transaction_status() == TRANSACTION_STATUS_IDLE:
-                # Requests with the same key are counted one after the other, and none waits for
-                # the disk: a power failure may cost the last half second of the log.
-                cr.execute(
-                    "SET TRANSACTION ISOLATION LEVEL READ COMMITTED;"
-                    " SET LOCAL synchronous_commit = off"
-                )
-            OdooCatalog(api.Environment(cr, SUPERUSER_ID, {})).log([entry])
-    except psycopg2.Error:
-        _logger.exception("A request to the API could not be logged.")

@@ -26,6 +26,7 @@ MANAGER = "trackflow.group_trackflow_campaign_manager"
 _LANGUAGE = re.compile(r"[a-zA-Z]{2,8}(-[a-zA-Z0-9]{1,8})*\Z")
 _UNIQUE = ("url", "campaign_id", "medium_id", "source_id", "label")
 _OUR_UNIQUE = ("trackflow_content", "trackflow_term")
+_PLAIN_LOOK = {"color": "#000000", "background": "#ffffff", "logo": b""}
 
 
 class LinkTracker(models.Model):
@@ -109,8 +110,8 @@ class LinkTracker(models.Model):
     )
     trackflow_qr_png = fields.Binary("QR Code", compute="_compute_trackflow_qr_png")
     trackflow_qr_size = fields.Integer("Width (pixels)", default=600)
-    trackflow_qr_color = fields.Char("Colour", default="#000000")
-    trackflow_qr_background = fields.Char("Background", default="#ffffff")
+    trackflow_qr_color = fields.Char("Colour", default=_PLAIN_LOOK["color"])
+    trackflow_qr_background = fields.Char("Background", default=_PLAIN_LOOK["background"])
     trackflow_qr_logo = fields.Binary("Logo", help="Laid over the middle of the code.")
 
     _trackflow_dates_in_order = models.Constraint(
@@ -290,6 +291,8 @@ class LinkTracker(models.Model):
     @api.constrains("trackflow_qr_color", "trackflow_qr_background", "trackflow_qr_logo")
     def _check_trackflow_qr(self):
         for link in self:
+            if link._trackflow_qr_look() == _PLAIN_LOOK:
+                continue
             try:
                 qr.png("-", size=100, **link._trackflow_qr_look())
             except InvalidEvent as error:
@@ -453,8 +456,8 @@ class LinkTracker(models.Model):
 
     def _trackflow_qr_look(self):
         return {
-            "color": self.trackflow_qr_color or "#000000",
-            "background": self.trackflow_qr_background or "#ffffff",
+            "color": self.trackflow_qr_color or _PLAIN_LOOK["color"],
+            "background": self.trackflow_qr_background or _PLAIN_LOOK["background"],
             "logo": base64.b64decode(self.with_context(bin_size=False).trackflow_qr_logo or b""),
         }
 

@@ -1,6 +1,6 @@
 from datetime import timedelta
 
-from odoo import api, fields, models
+from odoo import api, fields, models, tools
 from odoo.exceptions import UserError, ValidationError
 from odoo.tools import SQL
 
@@ -84,6 +84,8 @@ class TrackflowApiKey(models.Model):
 
     def write(self, vals):
         self._check_owners([vals])
+        if "user_id" in vals:
+            self.env.registry.clear_cache()
         return super().write(vals)
 
     def _check_owners(self, vals_list):
@@ -193,8 +195,12 @@ class TrackflowApiKey(models.Model):
         return [_api_key(row, row["scopes"], row["networks"]) for row in self.env.cr.dictfetchall()]
 
     @api.model
-    def _owner_env(self, prefix):
-        """The environment of the user of a key; None when the user has left."""
+    @tools.ormcache("prefix")
+    def _owner_of(self, prefix):
+        """The ids of a key's user and of that user's company; None when the user has left.
+
+        Odoo empties this cache when a user leaves or changes company.
+        """
         self.flush_model(["key_prefix", "user_id"])
         self.env["res.users"].flush_model(["active", "company_id"])
         self.env.cr.execute(
@@ -207,10 +213,15 @@ class TrackflowApiKey(models.Model):
                 prefix,
             )
         )
-        found = self.env.cr.fetchone()
-        if found is None:
+        return self.env.cr.fetchone()
+
+    @api.model
+    def _owner_env(self, prefix):
+        """The environment of the user of a key; None when the user has left."""
+        owner = self._owner_of(prefix)
+        if owner is None:
             return None
-        user_id, company_id = found
+        user_id, company_id = owner
         env = self.env(user=user_id, su=False, context={})
         # The user's own company first: new records are its.
         companies = dict.fromkeys((company_id, *env.user._get_company_ids()))

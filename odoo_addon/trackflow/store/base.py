@@ -59,7 +59,8 @@ class BaseStore:
     of them yet, so nothing is looked up. `defer_counters` leaves the counters of links, which
     all visitors share, to the click job. `absorb_deals` merges leads the way Odoo does, where
     one record speaks for all deals of the merged ones. `comparison_follows` has deals compared
-    under all models by the job, when their credits have been replaced.
+    under all models by the job, when their credits have been replaced. `alone` says that nobody
+    else works in the transaction, so that what fails may undo all of it: that costs no savepoint.
     """
 
     def __init__(
@@ -69,12 +70,14 @@ class BaseStore:
         defer_counters=False,
         absorb_deals=False,
         comparison_follows=True,
+        alone=False,
     ):
         self.env = env(su=True, context={**env.context, "active_test": False})
         self._new = frozenset(new_leads)
         self._defer_counters = defer_counters
         self._absorb_deals = absorb_deals
         self._comparison_follows = comparison_follows
+        self._alone = alone
         # Rows of crm.lead by id, and ids by kind and ref, as this transaction sees them.
         self._rows = {}
         self._ids = {"lead": {}, "deal": {}}
@@ -86,7 +89,8 @@ class BaseStore:
     @contextmanager
     def atomic(self):
         self.env.flush_all()
-        savepoint = self.env.cr.savepoint(flush=False)
+        alone, self._alone = self._alone, False
+        savepoint = None if alone else self.env.cr.savepoint(flush=False)
         try:
             yield
             self.env.flush_all()
@@ -98,10 +102,16 @@ class BaseStore:
             self._undo(savepoint)
             raise
         else:
-            savepoint.close(rollback=False)
+            if savepoint is not None:
+                savepoint.close(rollback=False)
+        finally:
+            self._alone = alone
 
     def _undo(self, savepoint):
-        savepoint.close(rollback=True)
+        if savepoint is None:
+            self.env.cr.rollback()
+        else:
+            savepoint.close(rollback=True)
         self.env.transaction.clear()
         self._forget_rows()
 

@@ -100,7 +100,7 @@ class OdooOptions:
     )
     api_key: str = option(
         "API Key",
-        "A key of that user: in Odoo, Preferences, Security, New API Key.",
+        "A key of the login that User names: in Odoo, Preferences, Security, New API Key.",
         secret=True,
     )
     create_utm: bool = option(

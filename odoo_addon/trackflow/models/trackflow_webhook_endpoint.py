@@ -181,7 +181,7 @@ class TrackflowWebhookEndpoint(models.Model):
         self.check_access("write")
         OdooOutbox(self.env).post([trial(endpoint._target) for endpoint in self])
         return self._notify(
-            self.env._("A test message is on its way; Messages shows what became of it.")
+            self.env._("A test message is on its way; Sent shows what became of it.")
         )
 
     def action_retry_dead(self):

@@ -1,6 +1,5 @@
 import io
 import logging
-from collections import defaultdict
 from functools import lru_cache
 
 from odoo import api, fields, models
@@ -116,11 +115,12 @@ class TrackflowModelCredit(models.Model):
     @api.model
     def _replace(self, lead_ids, wanted):
         """Make these lines the only rows of these deals, which then are no longer due."""
-        held = self._held_lines(lead_ids)
-        # Of a row that is right one stays, should it be there twice.
-        gone = [row_id for line, ids in held.items() for row_id in ids[line in wanted :]]
+        held, twice = self._held_lines(lead_ids)
+        gone = [*twice, *(row_id for line, row_id in held.items() if line not in wanted)]
         if gone:
-            self.env.cr.execute(SQL("DELETE FROM trackflow_model_credit WHERE id = ANY(%s)", gone))
+            self.env.cr.execute(
+                SQL("DELETE FROM trackflow_model_credit WHERE id = ANY(%s::int[])", gone)
+            )
         self._add_lines([line for line in wanted if line not in held])
         self.env.cr.execute(
             SQL(
@@ -136,7 +136,7 @@ class TrackflowModelCredit(models.Model):
 
     @api.model
     def _held_lines(self, lead_ids):
-        """The ids of the rows that are kept of these deals, by their line: one for each."""
+        """The rows that are kept of these deals: the id of one by its line, and of all its equals."""
         found = io.StringIO()
         self._copy(
             SQL(
@@ -148,11 +148,12 @@ class TrackflowModelCredit(models.Model):
             ),
             found,
         )
-        held = defaultdict(list)
-        for line in found.getvalue().split("\n")[:-1]:
-            row_id, _, rest = line.partition("\t")
-            held[rest].append(int(row_id))
-        return held
+        held, twice = {}, []
+        for row in found.getvalue().split("\n")[:-1]:
+            row_id, _, line = row.partition("\t")
+            if held.setdefault(line, row_id) != row_id:
+                twice.append(row_id)
+        return held, twice
 
     @api.model
     def _add_lines(self, lines):

@@ -48,7 +48,7 @@ def pictures() -> Mapping[str, str]:
     others: dict[str, list[tuple[datetime, str]]] = {}
     for event in store.click_events():
         visitor = event.click.visitor_id
-        if visitor and event.counts and visitor not in bought:
+        if visitor and event.is_touch and visitor not in bought:
             others.setdefault(visitor, []).append((event.click.occurred_at, event.source.channel))
     paths += [Journeys(tuple(channel for _, channel in sorted(own))) for own in others.values()]
     fit = learn("markov", False, paths, MARKOV.parameters, END, no_progress)
@@ -83,9 +83,10 @@ def _demo() -> tuple[Engine, MemoryStore]:
         for code, (_title, campaign, medium, source) in links.items()
     )
     engine = Engine(store, Hooks())
-    told = story.Story(END, destinations, "EUR", 2)
+    told = story.Story(END, "https://shop.example", destinations, "EUR", 2)
     for click in told.clicks:
         engine.record_click(click)
+    engine.record_events(told.views)
     while engine.process_clicks().claimed:
         continue
     engine.apply(leads=told.leads)

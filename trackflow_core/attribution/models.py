@@ -290,17 +290,17 @@ def _last_non_direct(journey: Journey) -> Sequence[int]:
 
 def _w_shaped(journey: Journey) -> Sequence[int]:
     return _by_milestones(
-        journey, (journey.lead_created_at, journey.deal_created_at), Fraction(30), Fraction(10)
+        journey, (journey.lead_created_at, journey.deal_created_at), share=30, rest=10
     )
 
 
 def _full_path(journey: Journey) -> Sequence[int]:
     moments = (journey.lead_created_at, journey.deal_created_at, journey.closed_at)
-    return _by_milestones(journey, moments, Fraction(45, 2), Fraction(10))
+    return _by_milestones(journey, moments, share=45, rest=20)
 
 
 def _by_milestones(
-    journey: Journey, moments: Sequence[datetime | None], share: Fraction, rest: Fraction
+    journey: Journey, moments: Sequence[datetime | None], share: int, rest: int
 ) -> Sequence[int]:
     """`share` for the first touch and for each moment's touch, `rest` for all others together.
 
@@ -314,12 +314,10 @@ def _by_milestones(
 
 
 @lru_cache(maxsize=4096)
-def _shares_of(
-    earners: tuple[int, ...], count: int, share: Fraction, rest: Fraction
-) -> Sequence[int]:
+def _shares_of(earners: tuple[int, ...], count: int, share: int, rest: int) -> Sequence[int]:
     """The weights of `count` touches; whoever earns twice gets two shares."""
     others = count - len(set(earners))
-    shares = [rest / others if others else Fraction(0)] * count
+    shares = [Fraction(rest, others or 1)] * count
     for place in earners:
         shares[place] = Fraction(0)
     for place in earners:

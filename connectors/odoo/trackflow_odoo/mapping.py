@@ -58,7 +58,7 @@ def lead_from_record(record: Record, namespace: str) -> Lead:
         ref=ref,
         event_id=_event_id(ref, occurred_at),
         occurred_at=occurred_at,
-        created_at=_first_date(record, "trackflow_lead_date", "create_date"),
+        created_at=lead_date(record),
         name=_text(record, "name"),
         contact_name=_text(record, "contact_name"),
         email=_text(record, "email_from"),
@@ -66,6 +66,14 @@ def lead_from_record(record: Record, namespace: str) -> Lead:
         company=_text(record, "partner_name"),
         visitor_token=_text(record, "visitor_token"),
     )
+
+
+def lead_date(record: Record) -> datetime | None:
+    """When the lead that `record` is came in (UTC); None where the record does not tell.
+
+    Raises InvalidEvent when that is no date.
+    """
+    return _first_date(record, "trackflow_lead_date", "create_date")
 
 
 def deal_from_record(record: Record, namespace: str) -> Deal | None:

@@ -196,10 +196,7 @@ class _Comparison:
     def lines(self, journeys):
         """What each channel and campaign earns of the deals under each model: lines as COPY takes
         them, with the id of their model."""
-        created_at = {
-            lead.ref: lead.came_in_at
-            for lead in self._store.leads({deal.lead_ref for deal in self.deals})
-        }
+        created_at = self._store.lead_dates({deal.lead_ref for deal in self.deals})
         lines = {}
         for lead_id, deal in self._deals.items():
             row, digits = self._rows[lead_id], deal.digits

@@ -148,10 +148,10 @@ class BaseStore:
         row = self._rows[lead_id]
         deal = deal_from_record(row, NAMESPACE)
         moment, event_id = parse_version(row["trackflow_deal_version"])
-        if moment:
-            deal = replace(deal, occurred_at=moment, event_id=event_id)
         return replace(
             deal,
+            occurred_at=moment or deal.occurred_at,
+            event_id=event_id if moment else deal.event_id,
             ref=row["trackflow_deal_ref"] or deal.ref,
             lead_ref=(
                 row["origin_ref"]

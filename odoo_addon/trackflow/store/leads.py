@@ -8,6 +8,7 @@ from datetime import datetime, timezone
 from odoo.tools import SQL
 
 from trackflow_core.model import Touch
+from trackflow_odoo.mapping import lead_date
 
 from .base import BaseStore
 from .values import LOCAL_REF, NAMESPACE, aware, clean, naive, text_time, touch_columns, version
@@ -176,6 +177,16 @@ class LeadStore(BaseStore):
             for ref, lead_id in sorted(ids.items())
             if lead_id in rows and self._is_lead(rows[lead_id])
         ]
+
+    def lead_dates(self, refs):
+        """When each of these leads came in; for many, of which nothing else is asked."""
+        ids = self._resolve("lead", refs, merged=False)
+        rows = self._read(ids.values())
+        return {
+            ref: lead_date(rows[lead_id])
+            for ref, lead_id in ids.items()
+            if lead_id in rows and self._is_lead(rows[lead_id])
+        }
 
     def leads_of_visitors(self, visitor_ids):
         rows = self._select(

@@ -2,7 +2,8 @@
 
 A link is read by its code, changed in its title, and made. Eight clients ask over kept-alive
 connections, in alternating rounds on one machine. Both Odoos are one: the same workers, the same
-database, flushed to disk.
+database, flushed to disk. They change one link after the other: of two who change the same one,
+Odoo lets the second wait up to two seconds, and the figures would be those of waiting.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ import json
 import os
 import subprocess
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime, timezone
@@ -20,25 +21,30 @@ from pathlib import Path
 from tests.benchmarks import peers, redirect_server
 from tests.environment import odoo_server
 from trackflow_core.api import keys
+from trackflow_core.model import Link
 from trackflow_server.store import Database
 from trackflow_server.store.catalog import SqlCatalog
 
 CLIENTS = 8
 ROUNDS = 3
 SECONDS = 3
-CODE = redirect_server.LINK.code
+CODES = tuple(f"offer{number}" for number in range(100, 164))
 UNLIMITED = 1_000_000_000
-# A body may count, since two links must differ in Odoo.
+# A body may count, since two links must differ in Odoo; each request has the next of the places.
 SCRIPT = """
 wrk.method = %(method)s
 wrk.headers["Content-Type"] = "application/json"
 wrk.headers["Authorization"] = %(authorization)s
 local number = 0
 local body = %(body)s
+local places = {%(places)s}
 request = function()
   number = number + 1
-  if body == "" then return wrk.format() end
-  return wrk.format(nil, nil, nil, (string.gsub(body, "NUMBER", %(mark)s .. number)))
+  local place = places[number %% #places + 1]
+  local path = string.gsub(wrk.path, "PLACE", place)
+  if body == "" then return wrk.format(nil, path) end
+  local counted = string.gsub(body, "NUMBER", %(mark)s .. number)
+  return wrk.format(nil, path, nil, (string.gsub(counted, "PLACE", place)))
 end
 """
 PREPARE = f"""
@@ -46,25 +52,29 @@ from datetime import timedelta
 from odoo import fields
 from odoo.addons.trackflow.catalog import OdooCatalog
 from trackflow_core.api import keys
+from trackflow_core.model import Link
 from datetime import datetime, timezone
 user = env.ref("base.user_admin")
 issued = keys.issue("bench", keys.SCOPES, datetime.now(timezone.utc), hourly_limit={UNLIMITED})
 OdooCatalog(env(user=user)).create([issued.key])
-link = env["link.tracker"].with_context(trackflow_codes=["{CODE}"]).create(
-    {{"url": "https://shop.example/offer?a=1", "title": "Offer"}})
+codes = {CODES!r}
+links = env["link.tracker"].with_context(trackflow_codes=list(codes)).create(
+    [{{"url": f"https://shop.example/offer?a={{code}}", "title": "Offer"}} for code in codes])
 own = env(user=user)["res.users.apikeys"]._generate(
     "rpc", "bench", fields.Datetime.now() + timedelta(days=1))
 env.cr.commit()
-print("told", issued.token, own, link.id, link.code)
+print("told", issued.token, own, *links.ids)
 """
 
 
 @dataclass(frozen=True)
 class Ask:
-    """A request that is made again and again; NUMBER in its body is another each time."""
+    """A request that is made again and again: NUMBER in its body is another each time, and PLACE in
+    its address or body the next of `places`."""
 
     url: str
     token: str
+    places: Sequence[str]
     method: str = "GET"
     body: str = ""
 
@@ -101,11 +111,11 @@ def main() -> list[str]:
     ):
         printed = odoo.shell(PREPARE)
         told = next(line for line in printed.splitlines() if line.startswith("told ")).split()
-        _, token, own, number, code = told
+        _, token, own, *numbers = told
         sides = (
             standalone,
-            Side("TrackFlow in Odoo", _trackflow(odoo.url, token, code)),
-            Side("Odoo's /json/2", _json2(odoo.url, own, int(number))),
+            Side("TrackFlow in Odoo", _trackflow(odoo.url, token)),
+            Side("Odoo's /json/2", _json2(odoo.url, own, numbers)),
         )
         for side in sides:
             # Workers load much with their first requests, whoever sends them.
@@ -134,30 +144,31 @@ def main() -> list[str]:
     return missed
 
 
-def _trackflow(url: str, token: str, code: str) -> Mapping[str, Ask]:
+def _trackflow(url: str, token: str) -> Mapping[str, Ask]:
     links = f"{url}/trackflow/api/v1/links"
     return {
-        "read": Ask(f"{links}/{code}", token),
-        "change": Ask(f"{links}/{code}", token, "PATCH", '{"title": "Offer NUMBER"}'),
+        "read": Ask(f"{links}/PLACE", token, CODES),
+        "change": Ask(f"{links}/PLACE", token, CODES, "PATCH", '{"title": "Offer NUMBER"}'),
         "make": Ask(
             links,
             token,
+            CODES,
             "POST",
             '{"destination": "https://shop.example/NUMBER", "title": "Offer NUMBER"}',
         ),
     }
 
 
-def _json2(url: str, token: str, number: int) -> Mapping[str, Ask]:
+def _json2(url: str, token: str, numbers: Sequence[str]) -> Mapping[str, Ask]:
     model = f"{url}/json/2/link.tracker"
     fields = ["title", "url", "short_url", "source_id", "medium_id", "campaign_id", "count"]
-    read = {"domain": [["link_code_ids.code", "=", CODE]], "fields": fields}
-    change = {"ids": [number], "vals": {"title": "Offer NUMBER"}}
+    read = {"domain": [["link_code_ids.code", "=", "PLACE"]], "fields": fields}
+    change = '{"ids": [PLACE], "vals": {"title": "Offer NUMBER"}}'
     make = {"vals_list": [{"url": "https://shop.example/NUMBER", "title": "Offer NUMBER"}]}
     return {
-        "read": Ask(f"{model}/search_read", token, "POST", json.dumps(read)),
-        "change": Ask(f"{model}/write", token, "POST", json.dumps(change)),
-        "make": Ask(f"{model}/create", token, "POST", json.dumps(make)),
+        "read": Ask(f"{model}/search_read", token, CODES, "POST", json.dumps(read)),
+        "change": Ask(f"{model}/write", token, numbers, "POST", change),
+        "make": Ask(f"{model}/create", token, CODES, "POST", json.dumps(make)),
     }
 
 
@@ -168,9 +179,10 @@ def _standalone(folder: Path) -> Iterator[Side]:
     database = Database(str(folder / "trackflow.sqlite"))
     with database.transaction() as store:
         SqlCatalog(store, "", ()).create([issued.key])
+        store.save_links(Link(code, f"https://shop.example/offer?a={code}") for code in CODES)
     database.close()
     try:
-        yield Side("TrackFlow standalone", _trackflow(server.url, issued.token, CODE))
+        yield Side("TrackFlow standalone", _trackflow(server.url, issued.token))
     finally:
         server.stop()
 
@@ -186,6 +198,7 @@ def _wrk(ask: Ask) -> Mapping[str, float]:
     }
     with tempfile.NamedTemporaryFile("w", suffix=".lua") as script:
         quoted = {name: json.dumps(value) for name, value in values.items()}
+        quoted["places"] = ", ".join(map(json.dumps, ask.places))
         script.write(SCRIPT % quoted + redirect_server.REPORT)
         script.flush()
         printed = subprocess.run(

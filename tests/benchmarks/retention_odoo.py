@@ -10,7 +10,7 @@ ROWS = 100_000
 TARGET = 20_000
 """Rows a second, for each rule."""
 
-# A visitor, a visit, a queued click and a click event of each number, all of them old enough.
+# A visitor, a visit, a queued click, a request, an event and a click of each number, all of them old enough.
 FACTS = """
 link = env["link.tracker"].create({"url": "https://shop.example/", "title": "Offer"})
 for statement in (
@@ -21,6 +21,8 @@ for statement in (
          FROM numbers JOIN trackflow_visitor v ON v.visitor_key = 'bench-' || n''',
     '''INSERT INTO trackflow_click_queue (event_id, link_code, occurred_at, processed_at, status)
        SELECT 'bench-' || n, 'bench', moment, moment, 'done' FROM numbers''',
+    '''INSERT INTO trackflow_api_request_log (request_time, key_prefix, method, endpoint)
+       SELECT moment, 'bench', 'GET', '/links' FROM numbers''',
     '''INSERT INTO trackflow_event (event_id, event_type, visitor_id, timestamp)
        SELECT 'bench-' || n, 'page_view', v.id, moment
          FROM numbers JOIN trackflow_visitor v ON v.visitor_key = 'bench-' || n''',

@@ -29,7 +29,12 @@ from .store.clicks import queueing
 _MAX_CODE = 255
 _PREFETCH_HEADERS = ("Sec-Purpose", "Purpose", "X-Purpose", "X-Moz")
 
-# Of a row "link" of link_tracker: what is in use of its variants and its rules, in their order.
+# Of a row "link" of link_tracker: its newest code, and what is in use of its variants and its
+# rules, in their order.
+LINK_CODE = SQL(
+    "(SELECT code.code FROM link_tracker_code code WHERE code.link_id = link.id"
+    " ORDER BY code.id DESC LIMIT 1)"
+)
 VARIANTS = SQL(
     """
     (SELECT json_agg(json_build_array(variant.id, variant.name, variant.url, variant.weight)

@@ -22,14 +22,10 @@ from trackflow_core.model import (
     Verdict,
 )
 
+from ..redirects import LINK_CODE
 from ..store import OdooStore, local_ref
 from ..store.values import LOCAL_REF, aware
 from .base import Records, between, number_of
-
-_LINK_CODE = SQL(
-    "(SELECT code.code FROM link_tracker_code code WHERE code.link_id = link.id"
-    " ORDER BY code.id DESC LIMIT 1)"
-)
 
 
 class Visitors(Records):
@@ -163,7 +159,7 @@ class Events:
                   LEFT JOIN trackflow_session s ON s.id = e.session_id
                  WHERE e.id = ANY(%(events)s)
                 """,
-                code=_LINK_CODE,
+                code=LINK_CODE,
                 clicks=[number for _moment, place, number in chosen if place],
                 events=[number for _moment, place, number in chosen if not place],
             )
@@ -260,7 +256,7 @@ class Conversions(Records):
                   LEFT JOIN trackflow_visitor visitor ON visitor.id = conversion.visitor_id
                  WHERE conversion.id = ANY(%s)
                 """,
-                _LINK_CODE,
+                LINK_CODE,
                 records.ids,
             )
         )

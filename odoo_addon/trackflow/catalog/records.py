@@ -20,7 +20,7 @@ from trackflow_core.errors import InvalidEvent
 from trackflow_core.model import Link, LinkStatus, Variant
 from trackflow_core.tracking.templates import Kind, Template, Variable
 
-from ..redirects import RULES, VARIANTS, core_rule
+from ..redirects import LINK_CODE, RULES, VARIANTS, core_rule
 from ..store.values import aware
 from .base import Records, like
 
@@ -195,8 +195,7 @@ class Links(Records):
                 """
                 SELECT link.id, source.name AS source, medium.name AS medium,
                        campaign.name AS campaign, %(variants)s AS variants, %(rules)s AS rules,
-                       (SELECT code.code FROM link_tracker_code code
-                         WHERE code.link_id = link.id ORDER BY code.id DESC LIMIT 1) AS code
+                       %(code)s AS code
                   FROM link_tracker link
                   LEFT JOIN utm_source source ON source.id = link.source_id
                   LEFT JOIN utm_medium medium ON medium.id = link.medium_id
@@ -205,6 +204,7 @@ class Links(Records):
                 """,
                 variants=VARIANTS,
                 rules=RULES,
+                code=LINK_CODE,
                 links=records.ids,
             )
         )

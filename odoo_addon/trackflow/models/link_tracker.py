@@ -291,10 +291,11 @@ class LinkTracker(models.Model):
     @api.constrains("trackflow_qr_color", "trackflow_qr_background", "trackflow_qr_logo")
     def _check_trackflow_qr(self):
         for link in self:
-            if link._trackflow_qr_look() == _PLAIN_LOOK:
+            look = link._trackflow_qr_look()
+            if look == _PLAIN_LOOK:
                 continue
             try:
-                qr.png("-", size=100, **link._trackflow_qr_look())
+                qr.png("-", size=100, **look)
             except InvalidEvent as error:
                 raise ValidationError(str(error)) from error
 

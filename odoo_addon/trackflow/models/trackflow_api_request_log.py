@@ -57,13 +57,6 @@ class TrackflowApiRequestLog(models.Model):
             self.env.cr.execute(
                 "SET TRANSACTION ISOLATION LEVEL READ COMMITTED; SET LOCAL synchronous_commit = off"
             )
-        # In one order, so that no two processes wait for each other.
-        self.env.cr.execute(
-            SQL(
-                "SELECT FROM trackflow_api_key WHERE key_prefix = ANY(%s) ORDER BY id FOR UPDATE",
-                list({entry.key_id for entry in entries if entry.key_id}),
-            )
-        )
         self.env.cr.execute(
             SQL(
                 """
@@ -72,13 +65,18 @@ class TrackflowApiRequestLog(models.Model):
                             place int, request_time timestamp, key_prefix text, method text,
                             endpoint text, response_code int, duration int, ip_address text,
                             request_data text, response_data text, kept boolean)),
+                -- In one order, so that no two processes wait for each other.
+                locked AS (
+                     SELECT id, key_prefix FROM trackflow_api_key
+                      WHERE key_prefix IN (SELECT key_prefix FROM r) ORDER BY id FOR UPDATE),
                 used AS (
                      UPDATE trackflow_api_key k
                         SET usage_count = COALESCE(k.usage_count, 0) + u.uses,
                             last_used = GREATEST(k.last_used, u.last_used)
                        FROM (SELECT key_prefix, count(*) AS uses, max(request_time) AS last_used
                                FROM r GROUP BY key_prefix) u
-                      WHERE k.key_prefix = u.key_prefix
+                       JOIN locked USING (key_prefix)
+                      WHERE k.id = locked.id
                   RETURNING k.id, k.key_prefix)
                 INSERT INTO trackflow_api_request_log
                     (request_time, key_id, key_prefix, method, endpoint, response_code, duration,

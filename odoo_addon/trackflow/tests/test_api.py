@@ -190,7 +190,7 @@ class TestApiRequestLog(TrackflowCase):
                 (issued[0].id, issued[1].id, issued[0].id, "", issued[0].id)
             )
         ]
-        with self.assertQueryCount(2):
+        with self.assertQueryCount(1):
             self.env["trackflow.api.request.log"]._log(entries)
         logged = self.env["trackflow.api.request.log"].search([], order="id")[before:]
         self.assertEqual(logged.mapped("endpoint"), ["/0", "/1", "/2", "/3"])

@@ -108,8 +108,8 @@ class Answer:
 def select(code, host, user_id):
     """The statement that reads the link of `code` with everything that its answer depends on.
 
-    `host` is the request's, without its port; the company of the user gives the time zone of links
-    that have none. None for a code that no link can have.
+    `host` is the request's, without its port; the company of the link, or else of the user, gives
+    the time zone of links that have none. None for a code that no link can have.
     """
     if len(code) > _MAX_CODE or "\0" in code:
         return None
@@ -136,7 +136,8 @@ def select(code, host, user_id):
           LEFT JOIN utm_medium medium ON medium.id = link.medium_id
           LEFT JOIN utm_source source ON source.id = link.source_id
           LEFT JOIN res_users visitor ON visitor.id = %(user)s
-          LEFT JOIN res_company company ON company.id = visitor.company_id
+          LEFT JOIN res_company company
+                 ON company.id = COALESCE(link.trackflow_company_id, visitor.company_id)
           LEFT JOIN res_partner address ON address.id = company.partner_id
          WHERE code.code = %(code)s
         """,

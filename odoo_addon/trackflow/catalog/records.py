@@ -275,13 +275,12 @@ class Links(Records):
             for record in self.records.search_fetch([("id", "in", [*dict(found)])], _LINK_FIELDS)
         }
         parts = self._parts(self.records.browse(known))
-        # A copy ends at the same midnight as its link, which knows the company's.
-        zone = self.env.company.sudo().partner_id.tz or "UTC"
+        # A copy ends at the same midnight as its link, which knows its company.
         links = tuple(
             replace(
                 self._link(known[number], parts[number]),
                 code=code,
-                zone=known[number].trackflow_zone or zone,
+                zone=known[number]._trackflow_midnight(),
             )
             for number, _moment in found
             if number in known

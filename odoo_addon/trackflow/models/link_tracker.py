@@ -188,7 +188,14 @@ class LinkTracker(models.Model):
     def _compute_short_url(self):
         return super()._compute_short_url()
 
-    @api.depends("active", "trackflow_paused", "trackflow_start_date", "trackflow_expiry_date")
+    @api.depends(
+        "active",
+        "trackflow_paused",
+        "trackflow_start_date",
+        "trackflow_expiry_date",
+        "trackflow_zone",
+        "trackflow_company_id",
+    )
     def _compute_trackflow_status(self):
         for link in self:
             today = link._trackflow_today()
@@ -222,20 +229,27 @@ class LinkTracker(models.Model):
         }
         return Domain.OR(domains[status] for status in value if status in domains)
 
+    def _trackflow_midnight(self):
+        """The time zone whose midnight counts: the link's own, or that of its company."""
+        company = (self.trackflow_company_id or self.env.company).sudo()
+        return self.trackflow_zone or company.partner_id.tz or "UTC"
+
     def _trackflow_today(self):
         """Today in the link's time zone."""
-        zone = self.trackflow_zone or self.env.company.partner_id.tz or "UTC"
-        return fields.Date.context_today(self.with_context(tz=zone))
+        return fields.Date.context_today(self.with_context(tz=self._trackflow_midnight()))
 
     @api.depends(
-        "trackflow_start_date", "trackflow_expiry_date", "trackflow_fallback_url", "trackflow_zone"
+        "trackflow_start_date",
+        "trackflow_expiry_date",
+        "trackflow_fallback_url",
+        "trackflow_zone",
+        "trackflow_company_id",
     )
     def _compute_trackflow_validity(self):
         """When and how long a link works, in a sentence."""
         for link in self:
             start, end = link.trackflow_start_date, link.trackflow_expiry_date
-            zone = link.trackflow_zone or self.env.company.partner_id.tz or "UTC"
-            city = zone.rpartition("/")[2].replace("_", " ")
+            city = link._trackflow_midnight().rpartition("/")[2].replace("_", " ")
             parts = [
                 start and self.env._("from %s", fields.Date.to_string(start)),
                 end

@@ -27,6 +27,7 @@ _COLUMNS = {
         "trackflow_fallback_url",
         "trackflow_language",
         "trackflow_zone",
+        "trackflow_company_id",
     ),
     "res_partner": ("tz",),
     "trackflow_connector": (

@@ -34,7 +34,7 @@ class TestOdooCatalog(CatalogContract, TransactionCase):
         return OdooCatalog(self.env), OdooStore(self.env)
 
     def test_copies_of_links_have_the_zone_of_the_company(self):
-        codes = ("zoneOne", "zoneTwo")
+        codes = ("zoneOne", "zoneTwo", "zoneThree")
         catalog, _store = self.new_host(
             [
                 Link(code, f"https://shop.example/{code}", "google", "cpc", "spring")
@@ -42,11 +42,25 @@ class TestOdooCatalog(CatalogContract, TransactionCase):
             ]
         )
         self.env.company.partner_id.tz = "Europe/Berlin"
-        for code, zone in zip(codes, (False, "Asia/Tokyo"), strict=True):
-            link = self.env["link.tracker"].search([("link_code_ids.code", "=", code)])
-            link.trackflow_zone = zone
+        other = self.env["res.company"].create({"name": "Elsewhere"})
+        other.partner_id.tz = "America/Lima"
+        theirs = self.env["utm.campaign"].create(
+            {"title": "Theirs", "trackflow_company_id": other.id}
+        )
+        for code, vals in zip(
+            codes,
+            (
+                {"trackflow_zone": False},
+                {"trackflow_zone": "Asia/Tokyo"},
+                {"trackflow_zone": False, "campaign_id": theirs.id},
+            ),
+            strict=True,
+        ):
+            self.env["link.tracker"].search([("link_code_ids.code", "=", code)]).write(vals)
         zones = {link.code: link.zone for link in catalog.changed_links("", 500).links}
-        self.assertEqual([zones[code] for code in codes], ["Europe/Berlin", "Asia/Tokyo"])
+        self.assertEqual(
+            [zones[code] for code in codes], ["Europe/Berlin", "Asia/Tokyo", "America/Lima"]
+        )
 
     def link(self, link):
         return replace(link, zone=self.env.company.partner_id.tz or "UTC")

@@ -159,9 +159,17 @@ class TestRedirect(HttpCase):
         today = fields.Date.today()
         # Where it is already tomorrow, or still yesterday, whatever the clock says here.
         ahead = datetime.now(timezone.utc).hour >= 12
-        self.env.company.partner_id.tz = "Pacific/Kiritimati" if ahead else "Etc/GMT+12"
+        zones = ["Pacific/Kiritimati", "Etc/GMT+12"]
+        here, elsewhere = zones if ahead else reversed(zones)
+        self.env.company.partner_id.tz = here
         self.link.trackflow_expiry_date = today if ahead else today - timedelta(days=1)
         self.assertEqual(self.click().status_code, 410 if ahead else 302)
+        # A campaign of another company has that company's days.
+        other = self.env["res.company"].create({"name": "Elsewhere"})
+        other.partner_id.tz = elsewhere
+        self.campaign.trackflow_company_id = other
+        self.assertEqual(self.click().status_code, 302 if ahead else 410)
+        self.assertEqual(self.link.trackflow_status, "active" if ahead else "expired")
 
     def test_an_expired_link_says_so_or_leads_elsewhere(self):
         self.link.trackflow_expiry_date = fields.Date.today() - timedelta(days=2)

@@ -30,6 +30,7 @@ from sqlalchemy.types import TypeEngine
 from trackflow_core.attribution import Rule
 from trackflow_core.errors import InvalidEvent
 from trackflow_server.store import schema
+from trackflow_server.store.prepared import Prepared, execute
 
 
 def list_type(is_sqlite: bool) -> TypeEngine[Any]:
@@ -57,12 +58,14 @@ def _added(table: Table, is_sqlite: bool) -> Executable:
 
 
 @cache
-def _counted_up(is_sqlite: bool) -> Executable:
+def _counted_up(is_sqlite: bool) -> Prepared:
     revision = schema.revision.c
     statement = _insert(schema.revision, is_sqlite).values(name=bindparam("name"), number=1)
-    return statement.on_conflict_do_update(
-        index_elements=["name"], set_={"number": revision.number + 1}
-    ).returning(revision.number)
+    return Prepared(
+        statement.on_conflict_do_update(
+            index_elements=["name"], set_={"number": revision.number + 1}
+        ).returning(revision.number)
+    )
 
 
 class BaseStore:
@@ -83,7 +86,7 @@ class BaseStore:
         waiting = len(self._callbacks)
         try:
             # Where nothing is written, nothing need be taken back.
-            with nullcontext() if self._reads else self.connection.begin_nested():
+            with nullcontext() if self._reads else self._savepoint():
                 yield
         except (DataError, IntegrityError, UnicodeEncodeError, OverflowError) as error:
             cause = error.orig if isinstance(error, (DataError, IntegrityError)) else error
@@ -93,6 +96,18 @@ class BaseStore:
             # What was taken back is told to nobody.
             del self._callbacks[waiting:]
             raise
+
+    @contextmanager
+    def _savepoint(self) -> Iterator[None]:
+        # Those within each other may have one name: it means the last that is not released.
+        execute(self.connection, "SAVEPOINT atomic")
+        try:
+            yield
+        except BaseException:
+            execute(self.connection, "ROLLBACK TO SAVEPOINT atomic")
+            raise
+        finally:
+            execute(self.connection, "RELEASE SAVEPOINT atomic")
 
     def after_commit(self, callback: Callable[[], None]) -> None:
         self._callbacks.append(callback)
@@ -143,8 +158,8 @@ class BaseStore:
 
     def count_change(self, name: str) -> int:
         """Tell whoever keeps copies of what goes by `name` that it has changed; the new number."""
-        counted = _counted_up(self.is_sqlite)
-        return int(self.connection.execute(counted, {"name": name}).scalar_one())
+        [counted] = _counted_up(self.is_sqlite).rows(self.connection, {"name": name})
+        return int(counted["number"])
 
     # -- merged ids ------------------------------------------------------------------------
 

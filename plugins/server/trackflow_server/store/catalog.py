@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from datetime import datetime, timezone
 from functools import cache
@@ -14,7 +14,6 @@ from sqlalchemy import (
     Select,
     Subquery,
     Table,
-    Update,
     and_,
     bindparam,
     delete,
@@ -53,6 +52,7 @@ from trackflow_server import keys
 from trackflow_server.store import outbox, rows, schema
 from trackflow_server.store.base import is_listed, list_type
 from trackflow_server.store.database import SqlStore
+from trackflow_server.store.prepared import Prepared
 
 _Row = Mapping[str, Any]
 
@@ -96,7 +96,7 @@ class SqlCatalog:
         if shelf.key == "place":
             names = [int(name) for name in ids if name.isdecimal() and len(name) < 19]
         query = _by_key(shelf.table, shelf.key, self._store.is_sqlite)
-        found = self._records(kind, shelf, self._store.rows(query, {"keys": names}))
+        found = self._records(kind, shelf, query.rows(self._connection, {"keys": names}))
         return {self._id(item): item for item in found}
 
     def _facts(self, kind: type[Any], refs: Collection[str]) -> Mapping[str, Any]:
@@ -223,9 +223,15 @@ class SqlCatalog:
         self._check_new(kind, [self._id(record) for record in records if self._id(record)])
         self._check_names(shelf, records)
         rows = self._values(kind, shelf, records)
-        insert = _insert(cast(Table, shelf.table), shelf.key)
-        made = [str(name) for name in self._connection.scalars(insert, rows)]
+        made = [str(name) for name in self._inserted(cast(Table, shelf.table), shelf.key, rows)]
         return self._kept(kind, made)
+
+    def _inserted(self, table: Table, key: str, rows: Sequence[_Row]) -> Iterable[Any]:
+        """The keys of new rows, all with the same columns."""
+        if len(rows) > 1:
+            return self._connection.scalars(_insert(table, key), rows)
+        made = _insert_one(table, key, frozenset(rows[0])).rows(self._connection, rows[0])
+        return [row[key] for row in made]
 
     def update(self, records: Sequence[Record]) -> Sequence[Record]:
         if not records:
@@ -238,7 +244,7 @@ class SqlCatalog:
         statement = _update(cast(Table, shelf.table), shelf.key, frozenset(rows[0]))
         for name, row in zip(names, rows, strict=True):
             key = int(name) if shelf.key == "place" else name
-            if not self._connection.execute(statement, {**row, "of_key": key}).rowcount:
+            if not statement.change(self._connection, {**row, "of_key": key}):
                 raise LookupError(name)
         return self._kept(kind, names)
 
@@ -393,10 +399,10 @@ _ANSWER = ("id", "fingerprint", "created_at", "status", "body")
 
 
 @cache
-def _by_key(table: Table | Subquery, key: str, is_sqlite: bool) -> Select[Any]:
+def _by_key(table: Table | Subquery, key: str, is_sqlite: bool) -> Prepared:
     # To put a statement together takes longer than to run it.
     wanted = bindparam("keys", type_=list_type(is_sqlite))
-    return _whole(table).where(is_listed(table.c[key], wanted))
+    return Prepared(_whole(table).where(is_listed(table.c[key], wanted)))
 
 
 def _whole(table: Table | Subquery) -> Select[Any]:
@@ -415,9 +421,15 @@ def _insert(table: Table, key: str) -> ReturningInsert[Any]:
 
 
 @cache
-def _update(table: Table, key: str, names: frozenset[str]) -> Update:
+def _insert_one(table: Table, key: str, names: frozenset[str]) -> Prepared:
+    given: dict[str, Any] = {name: bindparam(name) for name in names}
+    return Prepared(table.insert().values(given).returning(table.c[key]))
+
+
+@cache
+def _update(table: Table, key: str, names: frozenset[str]) -> Prepared:
     changed: dict[str, Any] = {name: bindparam(name) for name in names}
-    return table.update().where(table.c[key] == bindparam("of_key")).values(changed)
+    return Prepared(table.update().where(table.c[key] == bindparam("of_key")).values(changed))
 
 
 def _of(record: Any, names: tuple[str, ...]) -> dict[str, Any]:

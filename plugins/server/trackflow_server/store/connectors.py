@@ -15,6 +15,7 @@ from trackflow_core.connectors import Page
 from trackflow_core.model import Lead
 from trackflow_core.ports import Event
 from trackflow_server.store.base import BaseStore
+from trackflow_server.store.prepared import Prepared
 from trackflow_server.store.schema import (
     connector,
     connector_event,
@@ -25,7 +26,7 @@ from trackflow_server.store.schema import (
 REVISION = "connector"
 WEBHOOK, POLL = "webhook", "poll"
 WAITING, DONE, FAILED = "waiting", "done", "failed"
-_WRITES_BACK = (
+_WRITES_BACK = Prepared(
     select(connector.c.namespace)
     .where(connector.c.enabled, connector.c.writes_back)
     .order_by(connector.c.namespace)
@@ -134,7 +135,7 @@ class ConnectorStore(BaseStore):
 
     def connectors_that_write_back(self) -> Sequence[str]:
         """The names of the connectors whose CRMs get attribution, in order."""
-        return [*self.connection.scalars(_WRITES_BACK)]
+        return [row["namespace"] for row in _WRITES_BACK.rows(self.connection)]
 
     def stop_writing_back(self, namespace: str, reason: str) -> None:
         """Write nothing back until a person switches it on again."""

@@ -22,6 +22,7 @@ from trackflow_server.store.clicks import ClickStore
 from trackflow_server.store.connectors import ConnectorStore
 from trackflow_server.store.deals import DealStore
 from trackflow_server.store.leads import LeadStore
+from trackflow_server.store.prepared import execute
 from trackflow_server.store.visitors import VisitorStore
 
 # Names the lock that every writing transaction on PostgreSQL holds.
@@ -81,8 +82,10 @@ class Database:
     @contextmanager
     def reading(self) -> Iterator[SqlStore]:
         """A store for reading only: it waits for nobody."""
-        with self.connect() as connection:
-            yield SqlStore(connection.execution_options(trackflow_reads=True), self._rules)
+        with self.connect() as opened:
+            connection = opened.execution_options(trackflow_reads=True)
+            with connection.begin():
+                yield SqlStore(connection, self._rules)
 
     def _take_turn(self, connection: Connection) -> None:
         if not self.is_sqlite:
@@ -158,7 +161,7 @@ def _prepare(connection: sqlite3.Connection, _record: Any) -> None:
 def _begin(connection: Connection) -> None:
     # A transaction that begins by reading and then writes may fail where another wrote meanwhile.
     reads = connection.get_execution_options().get("trackflow_reads")
-    connection.exec_driver_sql("BEGIN" if reads else "BEGIN IMMEDIATE")
+    execute(connection, "BEGIN" if reads else "BEGIN IMMEDIATE")
 
 
 def _alembic(connection: Connection | None) -> Config:

@@ -12,12 +12,13 @@ from sqlalchemy import ColumnElement, delete, func, not_, select, update
 from trackflow_core.model import Message, Outgoing, Subscription
 from trackflow_core.outbox import CONNECTOR, WEBHOOK, WRITE_BACKS
 from trackflow_server.store.database import SqlStore
+from trackflow_server.store.prepared import Prepared
 from trackflow_server.store.schema import outbox_message, webhook_endpoint
 
 WAITING, SENT, DEAD = "waiting", "sent", "dead"
 _Key = tuple[str, str, str]
 # Asked with every change.
-_SUBSCRIBED = (
+_SUBSCRIBED = Prepared(
     select(webhook_endpoint.c.place, webhook_endpoint.c.events)
     .where(webhook_endpoint.c.enabled)
     .order_by(webhook_endpoint.c.place)
@@ -33,7 +34,7 @@ class SqlOutbox:
     # -- telling ------------------------------------------------------------------------------
 
     def subscriptions(self) -> Sequence[Subscription]:
-        found = self._opened().rows(_SUBSCRIBED)
+        found = _SUBSCRIBED.rows(self._opened().connection)
         return [
             *(Subscription(f"{WEBHOOK}/{row['place']}", frozenset(row["events"])) for row in found),
             *(

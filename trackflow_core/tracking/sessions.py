@@ -35,10 +35,11 @@ class Span:
 def day_of(visitor_id: str, moment: datetime, zone: ZoneInfo = UTC) -> Span:
     """The visitor's day in `zone` that `moment` lies in: no session reaches beyond it."""
     day = moment.astimezone(zone).date()
+    start, end = _bounds(day, zone)
     # Where clocks are put back over midnight, an hour of yesterday comes after today began.
-    if moment >= _midnight(day + _DAY, zone):
-        day += _DAY
-    return Span(visitor_id, _midnight(day, zone), _midnight(day + _DAY, zone))
+    if moment >= end:
+        start, end = _bounds(day + _DAY, zone)
+    return Span(visitor_id, start, end)
 
 
 def always(visitor_id: str) -> Span:
@@ -97,5 +98,10 @@ def _session(run: Sequence[ClickEvent]) -> Session:
 
 
 @lru_cache(maxsize=4096)
+def _bounds(day: date, zone: ZoneInfo) -> tuple[datetime, datetime]:
+    """When `day` begins in `zone` and when the next one does."""
+    return _midnight(day, zone), _midnight(day + _DAY, zone)
+
+
 def _midnight(day: date, zone: ZoneInfo) -> datetime:
     return datetime(day.year, day.month, day.day, tzinfo=zone).astimezone(timezone.utc)

@@ -76,21 +76,25 @@ class ClickStore(BaseStore):
         self.env["trackflow.click.queue"].flush_model(["status"])
         query = SQL(
             """
+            WITH q AS (
+                SELECT * FROM trackflow_click_queue queued
+                 WHERE queued.status = 'queued' %s
+                 ORDER BY queued.occurred_at, queued.event_id
+                 LIMIT %s
+                   FOR UPDATE SKIP LOCKED
+            )
             SELECT q.event_id, q.occurred_at, q.link_code, q.destination,
                    COALESCE(visitor.visitor_key, q.visitor_key), q.ip,
                    q.user_agent, q.referrer, q.internal, q.prefetch, q.tier, q.kind, q.data,
                    COALESCE(click.id, event.id)
-              FROM trackflow_click_queue q
+              FROM q
               LEFT JOIN link_tracker_click click ON click.trackflow_event_id = q.event_id
               LEFT JOIN trackflow_event event ON event.event_id = q.event_id
               LEFT JOIN trackflow_merged_visitor merged ON merged.visitor_key = q.visitor_key
               LEFT JOIN trackflow_visitor visitor ON visitor.id = merged.visitor_id
-             WHERE q.status = 'queued' %s
              ORDER BY q.occurred_at, q.event_id
-             LIMIT %s
-               FOR UPDATE OF q SKIP LOCKED
             """,
-            SQL() if visitor_ids is None else SQL("AND %s", _of_visitors("q", visitor_ids)),
+            SQL() if visitor_ids is None else SQL("AND %s", _of_visitors("queued", visitor_ids)),
             limit,
         )
         try:
@@ -251,40 +255,30 @@ class ClickStore(BaseStore):
                 by_visitor[event.click.visitor_id].append(event)
         if not by_visitor:
             return {}
-        rows = []
         # Always in one order, so that two workers never wait for each other crosswise.
-        for key in sorted(by_visitor):
-            own = sorted(by_visitor[key], key=lambda event: event.click.occurred_at)
-            counting = [event for event in own if event.counts]
-            first = counting[0] if counting else own[0]
-            rows.append(
-                {
-                    "visitor_key": key,
-                    "first_seen": text_time(own[0].click.occurred_at),
-                    "last_seen": text_time(own[-1].click.occurred_at),
-                    "referrer": first.click.referrer,
-                    "source": first.source.source,
-                    "medium": first.source.medium,
-                    "campaign": first.source.campaign,
-                    "content": first.source.content,
-                    "term": first.source.term,
-                    "clicks": sum(event.click.kind == CLICK for event in counting),
-                    "views": sum(event.click.kind == PAGE_VIEW for event in counting),
-                    "sessions": fresh[key],
-                }
-            )
+        keys = sorted(by_visitor)
+        of_each = [
+            sorted(by_visitor[key], key=lambda event: event.click.occurred_at) for key in keys
+        ]
+        counting = [[event for event in own if event.counts] for own in of_each]
+        told_by = [(counts or own)[0] for own, counts in zip(of_each, counting, strict=True)]
+        kinds, numbers = _kinds(told_by)
         saved = self._select(
             SQL(
                 """
                 INSERT INTO trackflow_visitor AS held
                     (visitor_key, first_seen, last_seen, source, medium, campaign, content, term,
                      referrer, click_count, page_views, session_count, create_date)
-                SELECT r.visitor_key, r.first_seen, r.last_seen, r.source, r.medium, r.campaign,
-                       r.content, r.term, r.referrer, r.clicks, r.views, r.sessions, %(now)s
-                  FROM jsonb_to_recordset(%(rows)s::jsonb) AS r(
-                       visitor_key text, first_seen timestamp, last_seen timestamp, source text,
-                       medium text, campaign text, content text, term text, referrer text,
-                       clicks int, views int, sessions int)
+                SELECT r.visitor_key, r.first_seen, r.last_seen, kind.source, kind.medium,
+                       kind.campaign, kind.content, kind.term, r.referrer, r.clicks, r.views,
+                       r.sessions, %(now)s
+                  FROM unnest(%(keys)s::text[], %(first)s::timestamp[], %(last)s::timestamp[],
+                              %(referrers)s::text[], %(clicks)s::int[], %(views)s::int[],
+                              %(sessions)s::int[], %(numbers)s::int[])
+                       AS r(visitor_key, first_seen, last_seen, referrer, clicks, views, sessions,
+                            number)
+                  JOIN %(kinds)s USING (number)
+                 ORDER BY r.visitor_key
                 ON CONFLICT (visitor_key) DO UPDATE SET
                     (source, medium, campaign, content, term, referrer) = (
                         SELECT CASE WHEN earlier THEN held.source ELSE EXCLUDED.source END,
@@ -302,7 +296,15 @@ class ClickStore(BaseStore):
                     active = TRUE
                 RETURNING visitor_key, id
                 """,
-                rows=json.dumps(rows),
+                keys=keys,
+                first=array_text(text_time(own[0].click.occurred_at) for own in of_each),
+                last=array_text(text_time(own[-1].click.occurred_at) for own in of_each),
+                referrers=[event.click.referrer for event in told_by],
+                clicks=array_text(_count_of(CLICK, counts) for counts in counting),
+                views=array_text(_count_of(PAGE_VIEW, counts) for counts in counting),
+                sessions=array_text(fresh[key] for key in keys),
+                numbers=array_text(numbers),
+                kinds=kinds,
                 now=self.env.cr.now(),
             )
         )
@@ -458,7 +460,11 @@ class ClickStore(BaseStore):
                     SELECT v.id AS visitor_id, v.visitor_key, r.start, r.until
                       FROM unnest(%(visitors)s::text[], %(starts)s::timestamp[],
                                   %(ends)s::timestamp[]) AS r(visitor_key, start, until)
-                      JOIN trackflow_visitor v ON v.visitor_key = r.visitor_key
+                      -- Not flattened: else all visitors are read for those of a batch.
+                      JOIN LATERAL (
+                           SELECT id, visitor_key FROM trackflow_visitor known
+                            WHERE known.visitor_key = r.visitor_key
+                           OFFSET 0) v ON TRUE
                 )
                 SELECT c.trackflow_event_id, c.trackflow_occurred_at, c.trackflow_link_code,
                        c.trackflow_destination, span.visitor_key, c.ip, c.trackflow_user_agent,
@@ -469,7 +475,7 @@ class ClickStore(BaseStore):
                        c.trackflow_medium, c.trackflow_campaign, c.trackflow_channel,
                        c.trackflow_content, c.trackflow_term
                   FROM span
-                  -- Not flattened: else all clicks of a visitor are read for those of a day.
+                  -- Nor this: else all clicks of a visitor are read for those of a day.
                   JOIN LATERAL (
                        SELECT * FROM link_tracker_click own
                         WHERE own.trackflow_visitor_id = span.visitor_id
@@ -611,6 +617,10 @@ class ClickStore(BaseStore):
         )
 
 
+def _count_of(kind, events):
+    return sum(event.click.kind == kind for event in events)
+
+
 def _of_visitors(alias, visitor_ids):
     """The condition that a queued click is of one of these visitors or of one merged into them."""
     keys = list(visitor_ids)
@@ -669,7 +679,11 @@ def _rows(events, visitors, visits):
         unnest(%(events)s::text[], %(visitors)s::int[], %(visits)s::int[], %(counts)s::bool[],
                %(returns)s::bool[], %(numbers)s::int[])
             AS r(event_id, visitor_id, session_id, counts, returns, number)
-        JOIN trackflow_click_queue q ON q.event_id = r.event_id
+        -- Not flattened: else the whole queue is read, with what was recorded in the last days.
+        JOIN LATERAL (
+             SELECT * FROM trackflow_click_queue queued
+              WHERE queued.event_id = r.event_id
+             OFFSET 0) q ON TRUE
         JOIN %(kinds)s USING (number)
         """,
         events=[event.click.event_id for event in events],

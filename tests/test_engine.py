@@ -4,8 +4,12 @@ from __future__ import annotations
 
 import logging
 from datetime import timedelta
+from functools import reduce
+from itertools import permutations
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from trackflow_core.attribution import BUILTIN_RULES, Attribution, Model
 from trackflow_core.config import Settings
@@ -216,6 +220,21 @@ def test_the_later_fact_wins_whichever_arrived_first() -> None:
         assert merged.lead_ref == "crm/lead-1"
     reopened = deal(days=21)
     assert won.merged_with(reopened).won_at is None
+
+
+TOLD = st.builds(
+    deal,
+    days=st.sampled_from((12, 13, 20)),
+    event_id=st.sampled_from(("a", "b")),
+    lead_ref=st.sampled_from(("", "crm/lead-1", "crm/lead-2")),
+)
+
+
+@given(
+    st.lists(TOLD, min_size=2, max_size=4, unique_by=lambda fact: (fact.occurred_at, fact.event_id))
+)
+def test_facts_of_a_deal_say_the_same_in_any_order(facts: list[Deal]) -> None:
+    assert len({reduce(Deal.merged_with, order) for order in permutations(facts)}) == 1
 
 
 def test_a_session_gap_must_have_a_length() -> None:

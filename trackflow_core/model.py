@@ -357,7 +357,8 @@ class Deal:
     """A deal (opportunity) as its CRM last told it.
 
     `value` is in the minor unit of `currency`, which has `digits` decimal places. `created_at` is
-    when the deal came to be, `closed_at` when it was won or lost.
+    when the deal came to be, `closed_at` when it was won or lost, `lead_told_at` when the fact
+    occurred that named `lead_ref`.
     """
 
     ref: str
@@ -371,11 +372,15 @@ class Deal:
     closed_at: datetime | None = None
     status: DealStatus = DealStatus.OPEN
     name: str = ""
+    lead_told_at: datetime | None = None
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "occurred_at", _utc("Deal", "occurred_at", self.occurred_at))
         created = self.created_at or self.occurred_at
         object.__setattr__(self, "created_at", _utc("Deal", "created_at", created))
+        told = self.lead_told_at or self.occurred_at
+        told_at = _utc("Deal", "lead_told_at", told) if self.lead_ref else None
+        object.__setattr__(self, "lead_told_at", told_at)
         if self.status is DealStatus.OPEN:
             object.__setattr__(self, "closed_at", None)
         else:
@@ -393,12 +398,23 @@ class Deal:
         return self.closed_at if self.status is DealStatus.WON else None
 
     def merged_with(self, other: Deal) -> Deal:
-        """The state after both facts, whichever arrived first."""
+        """The state after both facts, whichever arrived first: the later fact's fields, the
+        earlier creation, the lead that was last named."""
         newest = max(self, other, key=lambda deal: (deal.occurred_at, deal.event_id))
+        naming = max(
+            self,
+            other,
+            key=lambda deal: (
+                deal.lead_ref != "",
+                deal.lead_told_at or deal.occurred_at,
+                deal.lead_ref,
+            ),
+        )
         return replace(
             newest,
             created_at=min(self.began_at, other.began_at),
-            lead_ref=newest.lead_ref or self.lead_ref or other.lead_ref,
+            lead_ref=naming.lead_ref,
+            lead_told_at=naming.lead_told_at,
         )
 
 

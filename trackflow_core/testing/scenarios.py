@@ -175,6 +175,21 @@ SCENARIOS: tuple[Scenario, ...] = (
         account_journeys=True,
     ),
     Scenario(
+        "a deal keeps the lead that was last named, whatever later facts leave out",
+        (
+            click("c1", 1),
+            click("c2", 2, "mailNws", visitor_id=BEN),
+            lead(),
+            lead("crm/lead-2", 11, visitor_ids=frozenset({BEN})),
+            deal(),
+            deal(days=13, lead_ref="crm/lead-2"),
+            deal(days=30, lead_ref="", status=DealStatus.WON),
+            deal("crm/deal-2"),
+            deal("crm/deal-2", 20, lead_ref=""),
+        ),
+        {"crm/deal-1": (("c2", 10_000),), "crm/deal-2": (("c1", 10_000),)},
+    ),
+    Scenario(
         "without account journeys every lead keeps its own",
         (
             click("c1", 1),

@@ -137,6 +137,8 @@ class CrmLead(models.Model):
     trackflow_deal_ref = fields.Char("Deal Reference", readonly=True, copy=False)
     trackflow_lead_version = fields.Char(readonly=True, copy=False, groups=fields.NO_ACCESS)
     trackflow_deal_version = fields.Char(readonly=True, copy=False, groups=fields.NO_ACCESS)
+    # When the fact occurred that named the lead of the deal, in ISO 8601.
+    trackflow_lead_told_at = fields.Char(readonly=True, copy=False, groups=fields.NO_ACCESS)
     trackflow_origin_id = fields.Many2one(
         "crm.lead",
         "Original Lead",

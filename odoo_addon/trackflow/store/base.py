@@ -31,6 +31,7 @@ _READ_FIELDS = [
     "trackflow_deal_version",
     "trackflow_lead_date",
     "trackflow_lead_ref",
+    "trackflow_lead_told_at",
     "trackflow_lead_version",
     "trackflow_origin_id",
     "trackflow_won_revenue",
@@ -218,7 +219,8 @@ class BaseStore:
                        lead.trackflow_lead_date, lead.trackflow_deal_date,
                        lead.trackflow_closed_date, lead.trackflow_lead_ref,
                        lead.trackflow_deal_ref, lead.trackflow_lead_version,
-                       lead.trackflow_deal_version, lead.trackflow_origin_id,
+                       lead.trackflow_deal_version, lead.trackflow_lead_told_at,
+                       lead.trackflow_origin_id,
                        origin.trackflow_lead_ref AS origin_ref,
                        company.id AS company_id, currency.id AS currency_id,
                        currency.name AS currency_name,
@@ -281,6 +283,10 @@ class BaseStore:
         self._rows.clear()
         if not keep_ids:
             self._ids = {"lead": {}, "deal": {}}
+
+    def _lead_type(self):
+        """Where Odoo's leads are switched off, each begins as an opportunity."""
+        return "lead" if self.env.user.has_group("crm.group_use_lead") else "opportunity"
 
     def _leads_model(self):
         """crm.lead for writing what another CRM tells: quietly, and without telling ourselves."""

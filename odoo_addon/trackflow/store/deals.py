@@ -2,6 +2,8 @@
 
 import json
 import logging
+from dataclasses import replace
+from datetime import datetime
 
 from odoo.tools import SQL
 
@@ -98,7 +100,10 @@ class DealStore(BaseStore):
         lead_row = self._rows.get(lead_ids.get(fact.lead_ref))
         if row is None and lead_row and not lead_row["trackflow_deal_ref"]:
             row = lead_row
-        known = self._deal(row["id"]) if row and row["trackflow_deal_version"] else None
+        known = self._told_deal(row) if row and row["trackflow_deal_version"] else None
+        if known and lead_row and known.lead_ref and self._own_lead_id(row) == lead_row["id"]:
+            # Another name of the same lead, into which the one of that name was merged.
+            fact = replace(fact, lead_ref=known.lead_ref)
         state = known.merged_with(fact) if known else fact
         if state == known:
             return row["id"]
@@ -107,10 +112,9 @@ class DealStore(BaseStore):
         company = self.env["res.company"].browse(row["company_id"]) if row else self.env.company
         vals = self._prepare_deal(state, company, with_value=told)
         vals["trackflow_deal_ref"] = fact.ref
-        if lead_row and (row is None or lead_row["id"] != row["id"]):
-            vals["trackflow_origin_id"] = lead_row["trackflow_origin_id"] or lead_row["id"]
-        elif fact.lead_ref and lead_row is None and not (row and row["trackflow_lead_ref"]):
-            vals["trackflow_lead_ref"] = fact.lead_ref
+        before = known.lead_ref if known else ""
+        if state.lead_ref != before:
+            vals.update(self._lead_of_deal(state.lead_ref, before, row, lead_row))
         if row is None:
             record = self._leads_model().create(
                 {
@@ -126,15 +130,59 @@ class DealStore(BaseStore):
         if told:
             self._set_status(record, state)
         if "trackflow_lead_ref" in vals:
-            self._ids["lead"][fact.lead_ref] = lead_ids[fact.lead_ref] = record.id
+            self._ids["lead"][state.lead_ref] = record.id
+        if state.lead_ref:
+            lead_ids.update(self._resolve("lead", [state.lead_ref]))
         record.flush_recordset()
         self._forget_rows(keep_ids=True)
         self._read([record.id, *lead_ids.values()])
         return record.id
 
+    def _told_deal(self, row):
+        """The deal as facts told it: a record of which no lead was named is no lead of its own."""
+        deal = self._deal(row["id"])
+        told_at = row["trackflow_lead_told_at"]
+        if told_at:
+            return replace(deal, lead_told_at=datetime.fromisoformat(told_at))
+        if row["trackflow_origin_id"] or row["trackflow_lead_ref"]:
+            return replace(deal, lead_told_at=deal.occurred_at)
+        return replace(deal, lead_ref="")
+
+    def _own_lead_id(self, row):
+        """The record of the lead that `row` came from, or that it is itself."""
+        return row["trackflow_origin_id"] or row["id"]
+
+    def _lead_of_deal(self, lead_ref, before, row, lead_row):
+        """Values that give a deal its lead, which was `before`.
+
+        `row` is the deal's record, None where it is new; `lead_row` that of the lead, None where
+        only its ref is known: the deal's record stands for it until it is told, unless it is
+        another lead already.
+        """
+        if lead_row:
+            # A lead of another CRM stays one, wherever the deal of its record went.
+            own = lead_row["trackflow_lead_ref"] and lead_row["id"]
+            lead_id = own or self._own_lead_id(lead_row)
+            return {"trackflow_origin_id": lead_id if not row or row["id"] != lead_id else False}
+        if row and (row["trackflow_lead_ref"] or before == local_ref(row["id"])):
+            lead = self._leads_model().create(self._prepare_unknown_lead(lead_ref))
+            self._ids["lead"][lead_ref] = lead.id
+            return {"trackflow_origin_id": lead.id}
+        return {"trackflow_origin_id": False, "trackflow_lead_ref": lead_ref}
+
+    def _prepare_unknown_lead(self, ref):
+        return {
+            "name": clean(ref),
+            "trackflow_lead_ref": ref,
+            "type": self._lead_type(),
+            "user_id": False,
+            "company_id": self.env.company.id,
+        }
+
     def _prepare_deal(self, deal, company, with_value):
         vals = {
             "type": "opportunity",
+            "trackflow_lead_told_at": deal.lead_told_at and deal.lead_told_at.isoformat(),
             "trackflow_deal_date": naive(deal.began_at),
             "trackflow_deal_version": version(deal),
         }
@@ -179,8 +227,8 @@ class DealStore(BaseStore):
             return []
         rows = self._read_where(
             SQL(
-                "(lead.id = ANY(%(ids)s) OR lead.trackflow_origin_id = ANY(%(ids)s))"
-                " AND lead.type = 'opportunity'",
+                "(lead.id = ANY(%(ids)s) AND lead.trackflow_origin_id IS NULL"
+                " OR lead.trackflow_origin_id = ANY(%(ids)s)) AND lead.type = 'opportunity'",
                 ids=list(ids),
             )
         )

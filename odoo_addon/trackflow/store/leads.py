@@ -95,9 +95,7 @@ class LeadStore(BaseStore):
         if row is None or not row["trackflow_deal_version"]:
             vals["name"] = name
         if row is None:
-            vals["type"] = (
-                "lead" if self.env.user.has_group("crm.group_use_lead") else "opportunity"
-            )
+            vals["type"] = self._lead_type()
             vals["user_id"] = False
             vals["company_id"] = self.env.company.id
         return vals
@@ -634,12 +632,15 @@ class LeadStore(BaseStore):
             SQL(
                 """
                 WITH told AS (
-                    SELECT id, trackflow_deal_ref AS ref, trackflow_deal_version AS version
+                    SELECT id, trackflow_deal_ref AS ref, trackflow_deal_version AS version,
+                           trackflow_lead_told_at AS lead_told_at
                       FROM crm_lead WHERE id = ANY(%(all)s) AND trackflow_deal_ref IS NOT NULL
                 )
-                UPDATE crm_lead SET trackflow_deal_ref = NULL, trackflow_deal_version = NULL
+                UPDATE crm_lead
+                   SET trackflow_deal_ref = NULL, trackflow_deal_version = NULL,
+                       trackflow_lead_told_at = NULL
                   FROM told WHERE crm_lead.id = told.id
-                RETURNING told.id, told.ref, told.version
+                RETURNING told.id, told.ref, told.version, told.lead_told_at
                 """,
                 all=[winner_id, *loser_ids],
             )
@@ -647,15 +648,15 @@ class LeadStore(BaseStore):
         if not told:
             return
         # Its own deal first, or else that of the first loser, keeps being told.
-        (_id, ref, version), *others = sorted(told, key=lambda row: (row[0] != winner_id, row[0]))
+        (_id, *kept), *others = sorted(told, key=lambda row: (row[0] != winner_id, row[0]))
         self.env.cr.execute(
             SQL(
                 """
-                UPDATE crm_lead SET trackflow_deal_ref = %s, trackflow_deal_version = %s
+                UPDATE crm_lead
+                   SET (trackflow_deal_ref, trackflow_deal_version, trackflow_lead_told_at) = %s
                  WHERE id = %s
                 """,
-                ref,
-                version,
+                tuple(kept),
                 winner_id,
             )
         )

@@ -113,7 +113,7 @@ def fact_from_json(payload):
     """The fact that `fact_json` was given. Raises InvalidEvent when `payload` is something else."""
     told = {name: value for name, value in payload.items() if name != "fact"}
     try:
-        for name in ("occurred_at", "created_at", "closed_at"):
+        for name in ("occurred_at", "created_at", "closed_at", "lead_told_at"):
             if told.get(name):
                 told[name] = datetime.fromisoformat(told[name])
         for name in ("visitor_ids", "email_visitor_ids"):

@@ -223,22 +223,29 @@ def lead_of(row: Row, visitor_ids: frozenset[str]) -> Lead:
     return Lead(**fields, visitor_ids=visitor_ids)
 
 
+_DEAL = (
+    "ref",
+    "event_id",
+    "occurred_at",
+    "value",
+    "currency",
+    "lead_ref",
+    "lead_told_at",
+    "digits",
+    "created_at",
+    "closed_at",
+    "name",
+)
+
+
 def deal_values(deal: Deal) -> dict[str, Any]:
     """The columns of a deal."""
-    names = ("ref", "event_id", "occurred_at", "value", "currency", "lead_ref", "digits")
-    return {
-        **_values(deal, (*names, "created_at", "closed_at", "name")),
-        "status": deal.status.value,
-    }
+    return {**_values(deal, _DEAL), "status": deal.status.value}
 
 
 def deal_of(row: Row) -> Deal:
     """The deal that a row holds."""
-    names = ("ref", "event_id", "occurred_at", "value", "currency", "lead_ref", "digits")
-    return Deal(
-        **{name: row[name] for name in (*names, "created_at", "closed_at", "name")},
-        status=DealStatus(row["status"]),
-    )
+    return Deal(**{name: row[name] for name in _DEAL}, status=DealStatus(row["status"]))
 
 
 def model_values(model: Model) -> dict[str, Any]:

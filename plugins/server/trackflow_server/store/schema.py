@@ -250,6 +250,7 @@ deal = Table(
     Column("currency", String, nullable=False),
     # As it was told: the lead may have been merged into another since.
     _text("lead_ref", index=True),
+    Column("lead_told_at", Moment),
     Column("digits", Integer, nullable=False),
     Column("created_at", Moment, nullable=False),
     Column("closed_at", Moment),

@@ -235,6 +235,26 @@ def test_plugins_bring_routes() -> None:
     assert "/totals/{ref}" in openapi.document([*routes(), route])["paths"]
 
 
+def test_a_route_may_begin_with_a_parameter() -> None:
+    """What is fixed still goes before it."""
+    told: list[str] = []
+    route = ApiRoute(
+        "mine",
+        "GET",
+        "/{area}/mine",
+        "links:read",
+        "Mine",
+        lambda call: told.append(call.params["area"]),
+    )
+    api, host = Api(Hooks({"mine": _Plugin(route)})), MemoryHost()
+    headers = {"authorization": f"Bearer {issued(host).token}"}
+    answers = [
+        api.handle(Request("GET", path, headers=headers), host, START).response.status
+        for path in ("/shoes/mine", "/links/mine", "/links", "/shoes")
+    ]
+    assert (answers, told) == ([204, 404, 200, 404], ["shoes"])
+
+
 @pytest.mark.parametrize(("name", "path"), [("list_links", "/mine"), ("mine", "/links")])
 def test_two_routes_never_share_a_place(name: str, path: str) -> None:
     route = ApiRoute(name, "GET", path, "links:read", "Mine", lambda call: None)

@@ -15,6 +15,7 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime
 from functools import lru_cache
 from hashlib import sha256
+from itertools import chain
 from typing import Any
 from urllib.parse import parse_qsl
 
@@ -95,7 +96,7 @@ class Api:
         self._settings = settings or ApiSettings()
         self._context = context or Context()
         self._routes = (*routes(), *hooks.api_routes.values())
-        self._places = _places(self._routes)
+        self._places = _by_beginning(_places(self._routes))
         # Made once: that takes longer than anything else that is answered.
         self._description: tuple[str, Response | None] = ("", None)
         self._limiter = Limiter(self._settings.limit_storage)
@@ -144,7 +145,8 @@ class Api:
     # -- before the handler --------------------------------------------------------------------
 
     def _find(self, request: Request) -> tuple[_Place | None, Mapping[str, str]]:
-        for place in self._places:
+        beginning = request.path.lstrip("/").partition("/")[0]
+        for place in chain(self._places.get(beginning, ()), self._places.get("", ())):
             match = place.pattern.fullmatch(request.path)
             if match and not any("\0" in value for value in match.groupdict().values()):
                 return place, match.groupdict()
@@ -359,6 +361,16 @@ def _places(all_routes: Sequence[ApiRoute]) -> Sequence[_Place]:
     ]
 
 
+def _by_beginning(places: Iterable[_Place]) -> Mapping[str, Sequence[_Place]]:
+    """The places by the first part of their paths, "" where that is a parameter, in their order."""
+    found: dict[str, list[_Place]] = {}
+    for place in places:
+        path = next(iter(place.routes.values())).path
+        first = path.lstrip("/").partition("/")[0]
+        found.setdefault("" if "{" in first else first, []).append(place)
+    return found
+
+
 def _pattern(path: str) -> re.Pattern[str]:
     parts = []
     end = 0
@@ -389,6 +401,8 @@ def _not_allowed(request: Request, known: Iterable[str]) -> Problem:
 
 
 def _query(route: ApiRoute, text: str) -> BaseModel | None:
+    if not text and route.query is None:
+        return None
     try:
         pairs = parse_qsl(
             text, keep_blank_values=True, errors="strict", max_num_fields=50, strict_parsing=False

@@ -16,6 +16,8 @@ from trackflow_core.engine import Engine
 from trackflow_core.hooks import ApiCall
 from trackflow_core.ports import Outbox, Store
 
+_CANONICAL = json.JSONEncoder(sort_keys=True, separators=(",", ":"))
+
 
 @dataclass(frozen=True, slots=True)
 class Workspace:
@@ -76,5 +78,4 @@ class Call(ApiCall):
 
 def etag_of(state: Mapping[str, Any]) -> str:
     """The entity tag of what can be changed of a record."""
-    canonical = json.dumps(state, sort_keys=True, separators=(",", ":"))
-    return f'"{sha256(canonical.encode()).hexdigest()[:32]}"'
+    return f'"{sha256(_CANONICAL.encode(state).encode()).hexdigest()[:32]}"'

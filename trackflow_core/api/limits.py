@@ -138,7 +138,9 @@ def client_address(peer: str, headers: Mapping[str, str], trusted: tuple[Network
     The header is read from its end, as long as the address before it is a trusted proxy's; what an
     untrusted peer sends in it is never believed.
     """
-    chain = [part.strip() for part in headers.get("x-forwarded-for", "").split(",")]
+    if not trusted or "x-forwarded-for" not in headers:
+        return peer
+    chain = [part.strip() for part in headers["x-forwarded-for"].split(",")]
     address = peer
     while chain and contains(trusted, address):
         named = chain.pop()

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-import json
 from typing import Any
+
+from pydantic_core import from_json, to_json
 
 MASK = "…"
 # Secrets, and what tells who a person is.
@@ -27,6 +28,7 @@ _HIDDEN = frozenset(
 )
 # Bodies of these resources are about things, whose names are no person's.
 _THINGS = ("/campaigns", "/links", "/templates", "/attribution")
+_OF_THINGS = _HIDDEN - {"name"}
 
 
 def masked(body: bytes, path: str, limit: int) -> str:
@@ -37,12 +39,11 @@ def masked(body: bytes, path: str, limit: int) -> str:
     if not body or not limit:
         return ""
     try:
-        document = json.loads(body)
-    except (ValueError, RecursionError):
+        document = from_json(body)
+    except ValueError:
         return f"({len(body)} bytes)"
-    shown = _hide(document, _HIDDEN - {"name"} if path.startswith(_THINGS) else _HIDDEN)
-    text = json.dumps(shown, ensure_ascii=False, separators=(",", ":")).replace("\0", "")
-    text = text.encode(errors="replace").decode()
+    shown = _hide(document, _OF_THINGS if path.startswith(_THINGS) else _HIDDEN)
+    text = to_json(shown).decode()
     return text if len(text) <= limit else text[: limit - 1] + MASK
 
 

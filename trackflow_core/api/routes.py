@@ -201,7 +201,9 @@ class Links(Resource):
         outbox = call.workspace.outbox
         if outbox is None:
             return
-        wanted = outbox.subscriptions()
+        wanted = [item for item in outbox.subscriptions() if what in item.events]
+        if not wanted:
+            return
         outbox.post(
             [
                 message

@@ -449,6 +449,24 @@ class StoreContract(ScenarioContract):
             pass
         assert [c.event_id for c in store.claim_clicks(9)] == ["c1"]
 
+    def test_of_what_is_atomic_within_each_other_the_outer_undoes_all(self) -> None:
+        store, _ = self._ready(click("c1", 1))
+        try:
+            with store.atomic():
+                store.append_clicks([click("c2", 2)])
+                for code, refused in (("c3", True), ("c4", False)):
+                    try:
+                        with store.atomic():
+                            store.append_clicks([click(code, 3)])
+                            if refused:
+                                raise LookupError(code)
+                    except LookupError:
+                        pass
+                raise LookupError
+        except LookupError:
+            pass
+        assert [c.event_id for c in store.claim_clicks(9)] == ["c1"]
+
     def test_after_commit_waits_for_nothing_but_the_commit(self) -> None:
         store, _ = self._ready()
         heard: list[str] = []

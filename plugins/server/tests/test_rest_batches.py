@@ -1,9 +1,10 @@
-"""Changes that come at one moment share a commit, and nothing else."""
+"""Changes that come at one moment share a commit, and reads some threads, and nothing else."""
 
 from __future__ import annotations
 
 import asyncio
 import json
+import threading
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timezone
@@ -25,14 +26,27 @@ CODES = [f"many{number}" for number in range(40)]
 
 
 class _Broken:
-    """A plugin whose routes write something and then fail, by themselves or by the database."""
+    """A plugin whose routes write something and then fail, by themselves or by the database; and
+    one that reads for as long as it takes another to be read."""
+
+    def __init__(self) -> None:
+        self._read = threading.Event()
 
     @hookimpl
     def trackflow_register_api_routes(self) -> list[ApiRoute]:
         return [
             ApiRoute("break", "POST", "/break", "links:write", "Break", self._break),
             ApiRoute("misuse", "POST", "/misuse", "links:write", "Misuse", self._misuse),
+            ApiRoute("slow", "GET", "/slow", "links:read", "Wait", self._wait),
+            ApiRoute("quick", "GET", "/quick", "links:read", "End the wait", self._end),
         ]
+
+    def _wait(self, _call: ApiCall) -> None:
+        if not self._read.wait(60):
+            raise RuntimeError("Nobody else was answered.")
+
+    def _end(self, _call: ApiCall) -> None:
+        self._read.set()
 
     def _break(self, call: ApiCall) -> None:
         call.store.save_links([Link("broken2", "https://shop.example/broken")])
@@ -63,6 +77,7 @@ class _Server:
         hooks = Hooks({"broken": _Broken()})
         self._rest = Rest(config, hooks, config.settings(hooks.rules), database)
         self.http2 = False
+        self.method = "POST"
 
     def send_half(self, path: str) -> Sequence[Any]:
         """What is answered to a client who leaves in the middle of a POST's body."""
@@ -88,7 +103,7 @@ class _Server:
         return sent
 
     def ask(self, asked: Sequence[tuple[str, Mapping[str, Any], str]]) -> Sequence[_Answer]:
-        """The answers to POSTs of these paths, bodies and idempotency keys, sent together."""
+        """The answers to requests of these paths, bodies and idempotency keys, sent together."""
 
         async def ask_all() -> Sequence[_Answer]:
             answers = await asyncio.gather(*(self._answer(*one) for one in asked))
@@ -125,7 +140,7 @@ class _Server:
         return {
             "type": "http",
             "http_version": "2" if self.http2 else "1.1",
-            "method": "POST",
+            "method": self.method,
             "path": f"/trackflow/api/v1{path}",
             "query_string": b"",
             "headers": headers,
@@ -170,6 +185,22 @@ def test_one_that_fails_takes_no_other_with_it(server: _Server, failing: str) ->
     assert sorted(logged) == sorted(expected)
     # A request that failed is known by no key.
     assert used.usage_count == len(expected) - expected.count(500)
+
+
+def test_many_reads_at_one_moment_are_each_answered(server: _Server) -> None:
+    with server.database.transaction() as store:
+        store.save_links(Link(code, f"https://shop.example/{code}") for code in CODES)
+    server.method = "GET"
+    wanted = [*CODES, "nothing", *reversed(CODES)]
+    answers = server.ask([(f"/links/{code}", {}, "") for code in wanted])
+    told = [json.loads(answer.body).get("code", "nothing") for answer in answers]
+    assert told == wanted
+
+
+def test_a_slow_read_keeps_no_other_waiting(server: _Server) -> None:
+    server.method = "GET"
+    answers = server.ask([("/slow", {}, ""), *[("/quick", {}, "")] * 20])
+    assert [answer.status for answer in answers] == [204] * 21
 
 
 def test_of_those_that_want_one_code_one_gets_it(server: _Server) -> None:

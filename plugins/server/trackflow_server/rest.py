@@ -1,11 +1,14 @@
-"""The REST API of the core as an ASGI application: a thread for each read, one for all changes."""
+"""The REST API of the core as an ASGI application: some threads for reads, one for all changes."""
 
 from __future__ import annotations
 
 import asyncio
 import logging
+from collections import deque
 from collections.abc import Awaitable, Callable, Mapping, MutableMapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from dataclasses import dataclass
 from datetime import datetime, timezone
 from functools import cached_property
 from typing import Any
@@ -39,7 +42,21 @@ _NO_CONTENT = 204
 # How many changes are committed at once.
 _TOGETHER = 64
 # How many reads run at a time: they share one Python, and more of them only get in each other's way.
-_READERS = 4
+_READERS = 2
+
+
+@dataclass(frozen=True, slots=True)
+class _Waiting:
+    """A request that waits for its answer."""
+
+    asked: Request
+    answered: asyncio.Future[Answered]
+
+    def tell(self, answered: Answered) -> None:
+        """Called in the event loop."""
+        # Whoever has left waits for nothing.
+        if not self.answered.done():
+            self.answered.set_result(answered)
 
 
 class _Host:
@@ -81,7 +98,9 @@ class Rest:
         self._database = database
         self._entries: list[LoggedRequest] = []
         self._keeping: asyncio.Task[None] | None = None
-        self._changes: list[tuple[Request, asyncio.Future[Answered]]] = []
+        self._reads: deque[_Waiting] = deque()
+        self._reading = 0
+        self._changes: list[_Waiting] = []
         self._changing: asyncio.Task[None] | None = None
         self._api = Api(
             hooks,
@@ -114,13 +133,35 @@ class Rest:
             str(scope["client"][0]) if scope.get("client") else "",
             self._config.public_url,
         )
+        waiting = _Waiting(asked, asyncio.get_running_loop().create_future())
         if asked.method in _READS:
-            loop = asyncio.get_running_loop()
-            answered = await loop.run_in_executor(self._readers, self._read, asked)
+            self._reads.append(waiting)
+            self._read_soon()
         else:
-            answered = await self._change_soon(asked)
+            self._change_soon(waiting)
+        answered = await waiting.answered
         self._keep_soon(answered.entry)
         await _send(send, asked, answered.response)
+
+    def _read_soon(self) -> None:
+        """Let another thread take what waits, unless all of them do so already."""
+        if self._reads and self._reading < _READERS:
+            self._reading += 1
+            loop = asyncio.get_running_loop()
+            working = loop.run_in_executor(self._readers, self._read_waiting, loop)
+            working.add_done_callback(self._read_on)
+
+    def _read_on(self, _done: asyncio.Future[None]) -> None:
+        self._reading -= 1
+        # One that came while the thread found nothing more.
+        self._read_soon()
+
+    def _read_waiting(self, loop: asyncio.AbstractEventLoop) -> None:
+        """Answer as long as something waits: to wake a thread costs as much as a small answer."""
+        with suppress(IndexError):
+            while True:
+                waiting = self._reads.popleft()
+                loop.call_soon_threadsafe(waiting.tell, self._read(waiting.asked))
 
     def _read(self, asked: Request) -> Answered:
         now = datetime.now(timezone.utc)
@@ -130,24 +171,20 @@ class Rest:
         except Exception as error:
             return self._api.failed(asked, error, now)
 
-    async def _change_soon(self, asked: Request) -> Answered:
+    def _change_soon(self, waiting: _Waiting) -> None:
         """Answer together with the others of the moment, since each commit waits for the disk."""
-        answered: asyncio.Future[Answered] = asyncio.get_running_loop().create_future()
-        self._changes.append((asked, answered))
+        self._changes.append(waiting)
         if self._changing is None or self._changing.done():
             self._changing = asyncio.create_task(self._change_waiting())
-        return await answered
 
     async def _change_waiting(self) -> None:
         loop = asyncio.get_running_loop()
         while self._changes:
             changes, self._changes = self._changes[:_TOGETHER], self._changes[_TOGETHER:]
-            waiting = [asked for asked, _ in changes]
-            told = await loop.run_in_executor(self._writer, self._change, waiting)
-            for (_, answered), told_one in zip(changes, told, strict=True):
-                # Whoever has left waits for nothing.
-                if not answered.done():
-                    answered.set_result(told_one)
+            asked = [waiting.asked for waiting in changes]
+            told = await loop.run_in_executor(self._writer, self._change, asked)
+            for waiting, answered in zip(changes, told, strict=True):
+                waiting.tell(answered)
 
     def _change(self, asked: Sequence[Request]) -> Sequence[Answered]:
         now = datetime.now(timezone.utc)

@@ -46,6 +46,7 @@ class Database:
         self.url = parse(url)
         self._rules = _RULES if rules is None else rules
         self.engine = _engine(self.url)
+        self._reading = self.engine.execution_options(trackflow_reads=True)
         # SQLite lets those who wait sleep and try again: within a process there is a fairer way.
         self._turn: AbstractContextManager[object] = Lock() if self.is_sqlite else nullcontext()
 
@@ -59,10 +60,10 @@ class Database:
         return self.url.get_backend_name() == "sqlite"
 
     @contextmanager
-    def connect(self) -> Iterator[Connection]:
+    def connect(self, engine: Engine | None = None) -> Iterator[Connection]:
         """A connection in no transaction; raises RetriableError where nobody answers."""
         try:
-            connection = self.engine.connect()
+            connection = (engine or self.engine).connect()
         except OperationalError as error:
             raise RetriableError(
                 f"The store {self.shown} cannot be opened: {error.orig}"
@@ -82,10 +83,8 @@ class Database:
     @contextmanager
     def reading(self) -> Iterator[SqlStore]:
         """A store for reading only: it waits for nobody."""
-        with self.connect() as opened:
-            connection = opened.execution_options(trackflow_reads=True)
-            with connection.begin():
-                yield SqlStore(connection, self._rules)
+        with self.connect(self._reading) as connection, connection.begin():
+            yield SqlStore(connection, self._rules)
 
     def _take_turn(self, connection: Connection) -> None:
         if not self.is_sqlite:

@@ -1,6 +1,27 @@
 import { registry } from "@web/core/registry";
 import { stepUtils } from "@web_tour/tour_utils";
 
+/** Keeps the answers to onchanges from the client, so that one types before they are there. */
+const slowly = {
+    send: XMLHttpRequest.prototype.send,
+    open: XMLHttpRequest.prototype.open,
+    waiting: [],
+    hold() {
+        XMLHttpRequest.prototype.open = function (method, url, ...others) {
+            this.isOnchange = url.endsWith("/onchange");
+            return slowly.open.call(this, method, url, ...others);
+        };
+        XMLHttpRequest.prototype.send = function (...body) {
+            const send = () => slowly.send.apply(this, body);
+            return this.isOnchange ? void slowly.waiting.push(send) : send();
+        };
+    },
+    release() {
+        Object.assign(XMLHttpRequest.prototype, { open: slowly.open, send: slowly.send });
+        slowly.waiting.splice(0).forEach((send) => send());
+    },
+};
+
 registry.category("web_tour.tours").add("trackflow_connectors_add", {
     steps: () => [
         {
@@ -13,17 +34,34 @@ registry.category("web_tour.tours").add("trackflow_connectors_add", {
             run: "edit Tour Shop",
         },
         {
-            trigger: ".o_field_widget[name=instance] input",
-            run: "edit tour",
-        },
-        {
-            content: "of the kind Webhook",
             trigger: ".o_field_widget[name=connector] input",
             run: "click",
         },
         {
+            content: "of the kind Webhook, which a slow server has not taken in yet",
             trigger: ".o_select_menu_item:contains(/^Webhook$/)",
-            run: "click",
+            async run({ click }) {
+                slowly.hold();
+                await click();
+            },
+        },
+        {
+            content: "while the instance is typed",
+            trigger: ".o_field_widget[name=instance] input",
+            run({ anchor }) {
+                anchor.focus();
+                anchor.value = "tour";
+                anchor.dispatchEvent(new InputEvent("input", { bubbles: true }));
+                slowly.release();
+            },
+        },
+        {
+            content: "what the kind works with is shown",
+            trigger: ".o_field_widget[name=versions], .o_trackflow_settings",
+        },
+        {
+            content: "and what was typed is still there",
+            trigger: ".o_field_widget[name=instance] input:value(tour)",
         },
         {
             content: "what rarely changes is a click away",

@@ -1,4 +1,6 @@
-from odoo import fields, models
+from odoo import api, fields, models
+
+from trackflow_core.model import PAGE_VIEW
 
 
 class TrackflowEvent(models.Model):
@@ -56,3 +58,24 @@ class TrackflowEvent(models.Model):
     _visitor_timestamp_idx = models.Index("(visitor_id, timestamp)")
     # A visit that no click opened is a touch.
     _touch_idx = models.Index("(visitor_id) WHERE counts AND NOT returns")
+
+    @api.depends("event_type")
+    def _compute_display_name(self):
+        for event in self:
+            event.display_name = self._kind_label(event.event_type)
+
+    @api.model
+    def _kind_label(self, kind):
+        """A kind of event as a reader knows it; names that a site made up are its own."""
+        return self.env._("Page view") if kind == PAGE_VIEW else kind
+
+    def _web_read_group_groupby_formatter(self, groupby_spec, values):
+        formatter = super()._web_read_group_groupby_formatter(groupby_spec, values)
+        if groupby_spec != "event_type":
+            return formatter
+
+        def formatter_kind(value):
+            value, domain = formatter(value)
+            return self._kind_label(value), domain
+
+        return formatter_kind

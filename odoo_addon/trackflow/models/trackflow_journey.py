@@ -5,6 +5,8 @@ from urllib.parse import urlsplit
 from odoo import api, models
 from odoo.fields import Domain
 
+from trackflow_core.model import PAGE_VIEW
+
 # Milestones this close together are one moment to a reader.
 SAME_MOMENT = 60
 _STEPS = 500
@@ -71,7 +73,7 @@ class TrackflowJourney(models.AbstractModel):
 
     @api.model
     def _event_label(self, event):
-        if event.event_type == "page_view":
+        if event.event_type == PAGE_VIEW:
             return self.env._("Viewed")
         return event.event_type.replace("_", " ").capitalize()
 

@@ -27,17 +27,17 @@ class TestVisitors(TrackflowCase):
     def visitor(self, key):
         return self.env["trackflow.visitor"].search([("visitor_key", "=", key)])
 
-    def view(self, key, days_ago, page):
+    def view(self, key, days_ago, page, kind="page_view"):
         build_engine(self.env).record_events(
             [
                 Click(
-                    event_id=f"{key}-{page}",
+                    event_id=f"{key}-{page}-{kind}",
                     occurred_at=datetime.now(timezone.utc) - timedelta(days=days_ago),
                     link_code="",
                     destination=f"https://shop.example{page}",
                     visitor_id=key,
                     user_agent=BROWSER,
-                    kind="page_view",
+                    kind=kind,
                 )
             ]
         )
@@ -63,6 +63,24 @@ class TestVisitors(TrackflowCase):
         may_read = lead.with_user(self.marketer).has_access("read")
         self.assertEqual(data["timeline"][0]["record"]["name"], "Prices" if may_read else "")
         self.assertEqual(self.visitor(key).page_views, 1)
+
+    def test_an_event_is_named_in_words(self):
+        key = new_visitor_id()
+        self.view(key, 2, "/prices")
+        self.view(key, 1, "/prices", kind="price_asked")
+        self.drain()
+        events = self.visitor(key).event_ids.with_user(self.marketer)
+        self.assertEqual(events.mapped("display_name"), ["price_asked", "Page view"])
+        groups = events.formatted_read_group(
+            [("id", "in", events.ids)], ["event_type"], ["__count"]
+        )
+        self.assertEqual(
+            {group["event_type"]: group["__extra_domain"] for group in groups},
+            {
+                "Page view": [("event_type", "=", "page_view")],
+                "price_asked": [("event_type", "=", "price_asked")],
+            },
+        )
 
     def test_who_reads_leads_sees_their_names(self):
         key = self.journey(1)

@@ -95,8 +95,13 @@ class SqlCatalog:
         names: list[Any] = [*ids]
         if shelf.key == "place":
             names = [int(name) for name in ids if name.isdecimal() and len(name) < 19]
-        query = _by_key(shelf.table, shelf.key, self._store.is_sqlite)
-        found = self._records(kind, shelf, query.rows(self._connection, {"keys": names}))
+        if len(names) == 1:
+            one = _of_key(shelf.table, shelf.key)
+            rows = one.rows(self._connection, {"of_key": names[0]})
+        else:
+            some = _by_key(shelf.table, shelf.key, self._store.is_sqlite)
+            rows = some.rows(self._connection, {"keys": names})
+        found = self._records(kind, shelf, rows)
         return {self._id(item): item for item in found}
 
     def _facts(self, kind: type[Any], refs: Collection[str]) -> Mapping[str, Any]:
@@ -403,6 +408,11 @@ def _by_key(table: Table | Subquery, key: str, is_sqlite: bool) -> Prepared:
     # To put a statement together takes longer than to run it.
     wanted = bindparam("keys", type_=list_type(is_sqlite))
     return Prepared(_whole(table).where(is_listed(table.c[key], wanted)))
+
+
+@cache
+def _of_key(table: Table | Subquery, key: str) -> Prepared:
+    return Prepared(_whole(table).where(table.c[key] == bindparam("of_key")))
 
 
 def _whole(table: Table | Subquery) -> Select[Any]:

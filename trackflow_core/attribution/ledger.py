@@ -15,6 +15,8 @@ from trackflow_core.attribution.allocation import allocate, from_minor_units
 from trackflow_core.attribution.models import ChannelRule, Journey, Model
 from trackflow_core.model import UNATTRIBUTED, Credit, Deal, Touch
 
+_CANONICAL = json.JSONEncoder(sort_keys=True, separators=(",", ":"))
+
 
 @dataclass(frozen=True)
 class Attribution:
@@ -35,8 +37,7 @@ class Attribution:
 
         Equal inputs give equal digests on every host and for ever.
         """
-        canonical = json.dumps(self._inputs(), sort_keys=True, separators=(",", ":"))
-        return hashlib.sha256(canonical.encode()).hexdigest()
+        return hashlib.sha256(_CANONICAL.encode(self._inputs()).encode()).hexdigest()
 
     def _inputs(self) -> dict[str, Any]:
         rule = self.model.rule

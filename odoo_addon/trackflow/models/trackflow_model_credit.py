@@ -36,10 +36,11 @@ class TrackflowModelCredit(models.Model):
     _rec_name = "channel"
 
     lead_id = UncheckedMany2one("crm.lead", "Deal", required=True, readonly=True, index=True)
-    # Without an index: a model has an eighth of the rows, and each row written would pay for it.
+    # Neither model nor campaign has an index: the rows of one lie on most pages of the table, and
+    # each row written would pay for it.
     attribution_model_id = UncheckedMany2one("trackflow.attribution.model", "Model", readonly=True)
     channel = fields.Char(readonly=True)
-    campaign_id = UncheckedMany2one("utm.campaign", readonly=True, index="btree_not_null")
+    campaign_id = UncheckedMany2one("utm.campaign", readonly=True)
     touches = fields.Integer(readonly=True)
     value = fields.Monetary(readonly=True)
     currency_id = UncheckedMany2one("res.currency", readonly=True)
@@ -140,8 +141,11 @@ class TrackflowModelCredit(models.Model):
         found = io.StringIO()
         self._copy(
             SQL(
+                # Not flattened: else all rows are read for the deals of a batch.
                 """
-                COPY (SELECT id, %s FROM trackflow_model_credit WHERE lead_id = ANY(%s)) TO STDOUT
+                COPY (SELECT id, %s FROM unnest(%s::int[]) AS deal
+                        JOIN LATERAL (SELECT * FROM trackflow_model_credit
+                                       WHERE lead_id = deal OFFSET 0) held ON TRUE) TO STDOUT
                 """,
                 _COLUMNS,
                 lead_ids,

@@ -324,15 +324,20 @@ class DealStore(BaseStore):
                 # A ledger of eight relations is costly to write: what is right already is left.
                 replace=SQL(
                     """
+                    -- Not flattened: else the whole ledger is read for the deals of a batch.
                     , old AS MATERIALIZED (
-                        SELECT %(columns)s FROM trackflow_deal_attribution
-                         WHERE lead_id = ANY(%(old)s)
+                        SELECT held.* FROM unnest(%(old)s::int[]) AS deal
+                          JOIN LATERAL (SELECT id, %(columns)s FROM trackflow_deal_attribution
+                                         WHERE lead_id = deal OFFSET 0) held ON TRUE
+                    ), kept AS (
+                        SELECT %(columns)s FROM old
                     ), changed AS MATERIALIZED (
-                        SELECT lead_id FROM (TABLE new EXCEPT ALL TABLE old) added
+                        SELECT lead_id FROM (TABLE new EXCEPT ALL TABLE kept) added
                          UNION
-                        SELECT lead_id FROM (TABLE old EXCEPT ALL TABLE new) gone
+                        SELECT lead_id FROM (TABLE kept EXCEPT ALL TABLE new) gone
                     ), deleted AS (
-                        DELETE FROM trackflow_deal_attribution WHERE lead_id IN (TABLE changed)
+                        DELETE FROM trackflow_deal_attribution WHERE id = ANY(ARRAY(
+                            SELECT id FROM old WHERE lead_id IN (TABLE changed)))
                     )
                     """,
                     columns=columns,

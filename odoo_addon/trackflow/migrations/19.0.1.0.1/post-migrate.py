@@ -11,6 +11,7 @@ SUPERSEDED = (
     "trackflow_deal_attribution__channel_index",
     "trackflow_deal_attribution__company_id_index",
     "trackflow_model_credit__attribution_model_id_index",
+    "trackflow_model_credit__campaign_id_index",
     "trackflow_session__visitor_id_index",
 )
 

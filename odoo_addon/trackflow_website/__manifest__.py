@@ -13,6 +13,9 @@
         "views/website_visitor_views.xml",
     ],
     "demo": ["demo/contactus.xml"],
-    "assets": {"web.assets_tests": ["trackflow_website/static/tests/tours/**/*"]},
+    "assets": {
+        "web.assets_frontend": ["trackflow_website/static/src/cookies_bar/consent.js"],
+        "web.assets_tests": ["trackflow_website/static/tests/tours/**/*"],
+    },
     "auto_install": True,
 }

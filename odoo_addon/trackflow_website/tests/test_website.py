@@ -1,6 +1,7 @@
 import json
 from unittest.mock import patch
 
+from lxml import html
 from odoo.addons.trackflow.keys import visitor_keys
 from odoo.addons.trackflow.tests.common import BROWSER, TrackflowCase
 from odoo.addons.trackflow_website.models.ir_qweb import IrQweb
@@ -177,6 +178,19 @@ class TestWebsite(TrackflowCase, HttpCase):
         for url in ("javascript:alert(1)", "privacy"):
             with self.assertRaises(ValidationError):
                 self.website.company_id.trackflow_privacy_url = url
+
+    def test_the_editor_edits_the_whole_cookie_bar(self):
+        self.website.cookies_bar = True
+        self.website.company_id.trackflow_consent_text = "What it is for"
+        self.browser_js(
+            "/contactus",
+            "console.log('test successful')",
+            ready="document.querySelector('#website_cookies_bar .modal.show .o_trackflow_consent')"
+            ".innerText.includes('What it is for')",
+        )
+        self.authenticate("admin", "admin")
+        page = html.fromstring(self.url_open("/contactus").content)
+        self.assertEqual(page.get_element_by_id(CONSENT).get("data-oe-model"), "ir.ui.view")
 
     def test_pages_are_shown_before_our_code_is_loaded(self):
         self.website.cookies_bar = True

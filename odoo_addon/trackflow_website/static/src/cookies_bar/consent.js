@@ -1,0 +1,19 @@
+import { registry } from "@web/core/registry";
+import { Interaction } from "@web/public/interaction";
+
+/** Shows in the cookie bar what consent is for. The website's editor has the bar without it. */
+export class Consent extends Interaction {
+    static selector = "#website_cookies_bar";
+
+    start() {
+        const text = document.querySelector(".o_trackflow_consent");
+        const bar = this.el.querySelector(".modal-content");
+        if (text && bar) {
+            const shown = text.cloneNode(true);
+            shown.classList.remove("d-none");
+            this.insert(shown, bar);
+        }
+    }
+}
+
+registry.category("public.interactions").add("trackflow_website.consent", Consent);

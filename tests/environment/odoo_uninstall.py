@@ -29,6 +29,10 @@ SELECT 'column ' || table_name || '.' || column_name FROM information_schema.col
  UNION ALL
 SELECT 'index ' || indexname FROM pg_indexes WHERE indexname LIKE '%%trackflow%%'
  UNION ALL
+SELECT 'function ' || proname FROM pg_proc WHERE proname LIKE '%%trackflow%%'
+ UNION ALL
+SELECT 'trigger of ' || tgrelid::regclass FROM pg_trigger WHERE tgname LIKE '%%trackflow%%'
+ UNION ALL
 SELECT 'record ' || module || '.' || name FROM ir_model_data WHERE module LIKE 'trackflow%%'
  UNION ALL
 SELECT 'parameter ' || key FROM ir_config_parameter WHERE key LIKE 'trackflow%%'

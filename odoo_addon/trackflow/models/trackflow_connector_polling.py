@@ -119,7 +119,9 @@ class TrackflowConnector(models.Model):
             if error is not None:
                 self._poll_failed(error)
                 return commit(0)
-            refused = self._take_in(page)
+            # Who tests or changes the connector meanwhile waits: else their write would undo the page.
+            held = self.try_lock_for_update(allow_referencing=True)
+            refused = self._take_in(page) if held else None
             if refused is None:
                 # Somebody else was writing: the page comes once more.
                 self.env.cr.rollback()

@@ -281,6 +281,28 @@ class TestPolling(FakeCase):
         self.assertEqual(len(self.events(self.connector)), 5)
         self.assertEqual(len(self.env["crm.lead"].search([("name", "=like", "Lead %")])), 5)
 
+    def test_who_changes_the_connector_waits_until_a_page_is_kept(self):
+        def is_locked(connector):
+            # A lock leaves its transaction there; a row just written has none.
+            self.env.cr.execute(
+                "SELECT xmax <> '0' FROM trackflow_connector WHERE id = %s", [connector.id]
+            )
+            return self.env.cr.fetchone()[0]
+
+        def take_in(connector, page):
+            found.append(is_locked(connector))
+            return original(connector, page)
+
+        found, model = [], self.env.registry["trackflow.connector"]
+        original = model._take_in
+        self.crm.save("L1", name="Lead 1")
+        self.connector.action_poll()
+        self.env.flush_all()
+        self.assertFalse(is_locked(self.connector))
+        with patch.object(model, "_take_in", take_in):
+            self.poll()
+        self.assertEqual(found, [True])
+
     def test_a_time_that_is_over_leaves_the_rest_to_the_next_run(self):
         self.crm.page_size = 1
         for number in range(3):

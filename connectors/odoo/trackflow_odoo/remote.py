@@ -100,7 +100,7 @@ class OdooOptions:
     )
     api_key: str = option(
         "API Key",
-        "A key of the login that User names: in Odoo, Preferences, Security, New API Key.",
+        "A key of the login that User names: in Odoo, My Preferences, Security, Add API Key.",
         secret=True,
     )
     create_utm: bool = option(

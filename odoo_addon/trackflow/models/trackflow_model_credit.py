@@ -141,9 +141,10 @@ class TrackflowModelCredit(models.Model):
         found = io.StringIO()
         self._copy(
             SQL(
-                # Not flattened: else all rows are read for the deals of a batch.
+                # Not flattened, and without telling how many deals there are: else the planner
+                # reads all rows for a batch, or compiles the query for rows without end.
                 """
-                COPY (SELECT id, %s FROM unnest(%s::int[]) AS deal
+                COPY (SELECT id, %s FROM unnest(ARRAY(SELECT unnest(%s::int[]))) AS deal
                         JOIN LATERAL (SELECT * FROM trackflow_model_credit
                                        WHERE lead_id = deal OFFSET 0) held ON TRUE) TO STDOUT
                 """,

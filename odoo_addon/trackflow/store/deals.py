@@ -324,9 +324,10 @@ class DealStore(BaseStore):
                 # A ledger of eight relations is costly to write: what is right already is left.
                 replace=SQL(
                     """
-                    -- Not flattened: else the whole ledger is read for the deals of a batch.
+                    -- Not flattened, and without telling how many deals there are: else the planner
+                    -- reads the whole ledger for a batch, or compiles the query for rows without end.
                     , old AS MATERIALIZED (
-                        SELECT held.* FROM unnest(%(old)s::int[]) AS deal
+                        SELECT held.* FROM unnest(ARRAY(SELECT unnest(%(old)s::int[]))) AS deal
                           JOIN LATERAL (SELECT id, %(columns)s FROM trackflow_deal_attribution
                                          WHERE lead_id = deal OFFSET 0) held ON TRUE
                     ), kept AS (

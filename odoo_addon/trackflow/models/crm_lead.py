@@ -234,7 +234,11 @@ class CrmLead(models.Model):
     def unlink(self):
         ids = self.ids
         result = super().unlink()
-        for name in ("trackflow.deal.attribution", "trackflow.model.credit"):
+        for name in (
+            "trackflow.deal.attribution",
+            "trackflow.model.credit",
+            "trackflow.conversion",
+        ):
             forget(self.env[name], "lead_id", ids)
         return result
 

@@ -356,7 +356,8 @@ class LinkTracker(models.Model):
     def unlink(self):
         ids = self.ids
         result = super().unlink()
-        clear(self.env["trackflow.deal.attribution"], "link_id", ids)
+        for name in ("trackflow.deal.attribution", "trackflow.conversion"):
+            clear(self.env[name], "link_id", ids)
         return result
 
     @api.ondelete(at_uninstall=False)

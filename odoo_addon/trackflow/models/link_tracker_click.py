@@ -121,7 +121,8 @@ class LinkTrackerClick(models.Model):
         self._trackflow_count(-1)
         ids = self.ids
         result = super().unlink()
-        clear(self.env["trackflow.deal.attribution"], "click_id", ids)
+        for name in ("trackflow.deal.attribution", "trackflow.conversion"):
+            clear(self.env[name], "click_id", ids)
         return result
 
     def _trackflow_count(self, sign):

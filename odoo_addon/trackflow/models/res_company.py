@@ -151,7 +151,8 @@ class ResCompany(models.Model):
     def unlink(self):
         ids = self.ids
         result = super().unlink()
-        forget(self.env["trackflow.deal.attribution"], "company_id", ids)
+        for name in ("trackflow.deal.attribution", "trackflow.conversion"):
+            forget(self.env[name], "company_id", ids)
         self.env["trackflow.model.credit"]._forget("company_id", ids)
         return result
 

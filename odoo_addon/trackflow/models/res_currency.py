@@ -9,6 +9,7 @@ class ResCurrency(models.Model):
     def unlink(self):
         ids = self.ids
         result = super().unlink()
-        clear(self.env["trackflow.deal.attribution"], "currency_id", ids)
+        for name in ("trackflow.deal.attribution", "trackflow.conversion"):
+            clear(self.env[name], "currency_id", ids)
         self.env["trackflow.model.credit"]._forget("currency_id", ids)
         return result

@@ -2,6 +2,8 @@ from datetime import timedelta
 from decimal import Decimal
 
 from odoo import api, fields, models, tools
+from odoo.exceptions import UserError
+from odoo.fields import Domain
 from odoo.tools import SQL
 
 from trackflow_core.attribution import Model
@@ -108,6 +110,18 @@ class TrackflowAttributionModel(models.Model):
         if vals.keys() - _SHOWN_ONLY:
             self._compare_anew()
         return result
+
+    @api.ondelete(at_uninstall=False)
+    def _unlink_except_used(self):
+        in_use = Domain("attribution_model_id", "in", self.ids)
+        credit = self.env["trackflow.deal.attribution"].sudo().search(in_use, limit=1)
+        if credit:
+            raise UserError(
+                self.env._(
+                    "Deals are split by “%s”: archive it instead of deleting it.",
+                    credit.attribution_model_id.name,
+                )
+            )
 
     def unlink(self):
         self.env.registry.clear_cache()

@@ -1,5 +1,7 @@
 from odoo import fields, models
 
+from ..relations import UncheckedMany2one, drop_foreign_keys
+
 
 class TrackflowConversion(models.Model):
     """A lead that came in, or a deal that was won, after at least one touch."""
@@ -12,37 +14,29 @@ class TrackflowConversion(models.Model):
     _log_access = False
     _rec_name = "kind"
 
-    lead_id = fields.Many2one(
-        "crm.lead", required=True, readonly=True, index=True, ondelete="cascade"
-    )
+    lead_id = UncheckedMany2one("crm.lead", required=True, readonly=True, index=True)
     kind = fields.Selection(
         [("lead", "Lead Came In"), ("won", "Deal Won")], required=True, readonly=True
     )
     occurred_at = fields.Datetime("Converted On", readonly=True, index=True)
-    visitor_id = fields.Many2one(
-        "trackflow.visitor",
-        readonly=True,
-        ondelete="set null",
-        groups="trackflow.group_trackflow_campaign_manager",
+    visitor_id = UncheckedMany2one(
+        "trackflow.visitor", readonly=True, groups="trackflow.group_trackflow_campaign_manager"
     )
-    link_id = fields.Many2one(
-        "link.tracker", readonly=True, index="btree_not_null", ondelete="set null"
-    )
-    click_id = fields.Many2one(
-        "link.tracker.click", readonly=True, index="btree_not_null", ondelete="set null"
-    )
-    campaign_id = fields.Many2one(
-        "utm.campaign", readonly=True, index="btree_not_null", ondelete="set null"
-    )
+    link_id = UncheckedMany2one("link.tracker", readonly=True, index="btree_not_null")
+    click_id = UncheckedMany2one("link.tracker.click", readonly=True, index="btree_not_null")
+    campaign_id = UncheckedMany2one("utm.campaign", readonly=True, index="btree_not_null")
     source = fields.Char(readonly=True)
     medium = fields.Char(readonly=True)
     campaign = fields.Char("Campaign Name", readonly=True)
     channel = fields.Char(readonly=True)
     value = fields.Monetary(readonly=True)
-    currency_id = fields.Many2one("res.currency", readonly=True)
-    company_id = fields.Many2one("res.company", readonly=True, ondelete="cascade")
+    currency_id = UncheckedMany2one("res.currency", readonly=True)
+    company_id = UncheckedMany2one("res.company", readonly=True)
 
     _visitor_moment_idx = models.Index("(visitor_id, occurred_at) WHERE visitor_id IS NOT NULL")
     _lead_kind_uniq = models.UniqueIndex(
         "(lead_id, kind)", "A lead has one conversion of each kind."
     )
+
+    def init(self):
+        drop_foreign_keys(self)

@@ -22,9 +22,7 @@ class TrackflowDealAttribution(models.Model):
     _rec_name = "channel"
 
     lead_id = UncheckedMany2one("crm.lead", "Deal", required=True, readonly=True, index=True)
-    attribution_model_id = fields.Many2one(
-        "trackflow.attribution.model", "Model", readonly=True, ondelete="restrict"
-    )
+    attribution_model_id = UncheckedMany2one("trackflow.attribution.model", "Model", readonly=True)
     company_id = UncheckedMany2one("res.company", readonly=True)
     currency_id = UncheckedMany2one("res.currency", readonly=True)
     deal_value = fields.Monetary(readonly=True, aggregator=None)

@@ -214,7 +214,11 @@ class UtmCampaign(models.Model):
     def unlink(self):
         ids = self.ids
         result = super().unlink()
-        for name in ("trackflow.deal.attribution", "trackflow.model.credit"):
+        for name in (
+            "trackflow.deal.attribution",
+            "trackflow.model.credit",
+            "trackflow.conversion",
+        ):
             clear(self.env[name], "campaign_id", ids)
         return result
 

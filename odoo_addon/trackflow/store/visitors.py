@@ -167,6 +167,10 @@ _DROP = (
     UPDATE trackflow_deal_attribution credit SET visitor_id = NULL, click_id = NULL
       FROM trackflow_visitor v WHERE v.id = credit.visitor_id AND v.visitor_key = %(key)s
     """,
+    """
+    UPDATE trackflow_conversion c SET visitor_id = NULL, click_id = NULL
+      FROM trackflow_visitor v WHERE v.id = c.visitor_id AND v.visitor_key = %(key)s
+    """,
     "DELETE FROM trackflow_visitor WHERE visitor_key = %(key)s",
 )
 

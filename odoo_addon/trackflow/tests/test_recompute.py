@@ -1,7 +1,7 @@
 from datetime import datetime, timedelta, timezone
 from unittest.mock import patch
 
-from odoo.exceptions import AccessError
+from odoo.exceptions import AccessError, UserError
 from odoo.tests import tagged
 from odoo.tools import SQL
 
@@ -212,7 +212,12 @@ class TestRecompute(TrackflowCase):
         self.env["trackflow.model.credit"]._compare(100)
         self.deals[2].unlink()
         self.assert_nothing_points_nowhere()
+        with self.assertRaisesRegex(UserError, "archive it"):
+            self.linear.unlink()
         credits = self.deals[3].trackflow_attribution_ids
+        self.assertTrue(
+            self.env["trackflow.conversion"].search([("link_id", "in", self.links.ids)])
+        )
         self.assertEqual(credits.campaign_id, self.campaign)
         credits.click_id[0].unlink()
         self.assert_nothing_points_nowhere()

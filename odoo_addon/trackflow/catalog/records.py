@@ -135,9 +135,8 @@ class Links(Records):
     def read(self, ids, *, lock=False):
         known = self.find(ids)
         if lock:
-            self.lock(known)
             known.check_access("write")
-        found = self._found(known)
+        found = self._found(known, lock)
         if lock:
             self._held.update(found)
         # The newest code is a link's own; earlier ones still lead to it.
@@ -159,8 +158,8 @@ class Links(Records):
             domain &= Domain("campaign_id.name", "=", query.campaign)
         return domain
 
-    def _found(self, records):
-        parts = self._parts(records)
+    def _found(self, records, lock=False):
+        parts = self._parts(records, lock)
         return {
             told.id: (record, told, parts[record.id]) for record, told in self.told(records, parts)
         }
@@ -183,8 +182,8 @@ class Links(Records):
                 ),
             )
 
-    def _parts(self, records):
-        """What other tables hold of these links, by their ids."""
+    def _parts(self, records, lock=False):
+        """What other tables hold of these links, by their ids; `lock` them as `lock` does."""
         for model in ("trackflow.link.variant", "trackflow.link.rule"):
             self.env[model].check_access("read")
         if not records:
@@ -200,8 +199,9 @@ class Links(Records):
                   LEFT JOIN utm_source source ON source.id = link.source_id
                   LEFT JOIN utm_medium medium ON medium.id = link.medium_id
                   LEFT JOIN utm_campaign campaign ON campaign.id = link.campaign_id
-                 WHERE link.id = ANY(%(links)s)
+                 WHERE link.id = ANY(%(links)s) %(lock)s
                 """,
+                lock=SQL("FOR UPDATE OF link") if lock else SQL(),
                 variants=VARIANTS,
                 rules=RULES,
                 code=LINK_CODE,

@@ -169,7 +169,7 @@ class TestApiQueries(TrackflowCase):
         # By now what belongs to the process is cached. Two queries are those of Odoo's website,
         # which has a say in the short URL.
         self.ask("POST", "/links", {**link, "title": "Other"}, 11)
-        changed = self.ask("PATCH", path, {"title": "Better"}, 7)
+        changed = self.ask("PATCH", path, {"title": "Better"}, 6)
         self.assertEqual(changed, {**made, "title": "Better"})
         self.assertEqual(self.ask("GET", path, None, 5), changed)
 

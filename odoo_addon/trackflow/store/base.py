@@ -10,7 +10,7 @@ from trackflow_core.errors import InvalidEvent
 from trackflow_odoo.mapping import deal_from_record, lead_from_record
 
 from ..guard import isolated
-from .values import LOCAL_REF, NAMESPACE, local_ref, parse_version
+from .values import LOCAL_REF, NAMESPACE, clean, local_ref, parse_version
 
 # What must be in the database before leads are read by SQL.
 _READ_FIELDS = [
@@ -284,9 +284,17 @@ class BaseStore:
         if not keep_ids:
             self._ids = {"lead": {}, "deal": {}}
 
-    def _lead_type(self):
-        """Where Odoo's leads are switched off, each begins as an opportunity."""
-        return "lead" if self.env.user.has_group("crm.group_use_lead") else "opportunity"
+    def _prepare_new_lead(self, ref):
+        """A lead of another CRM of which only the ref is known."""
+        # Where Odoo's leads are switched off, each begins as an opportunity.
+        uses_leads = self.env.user.has_group("crm.group_use_lead")
+        return {
+            "name": clean(ref),
+            "trackflow_lead_ref": ref,
+            "type": "lead" if uses_leads else "opportunity",
+            "user_id": False,
+            "company_id": self.env.company.id,
+        }
 
     def _leads_model(self):
         """crm.lead for writing what another CRM tells: quietly, and without telling ourselves."""

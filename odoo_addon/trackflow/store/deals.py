@@ -165,19 +165,10 @@ class DealStore(BaseStore):
             lead_id = own or self._own_lead_id(lead_row)
             return {"trackflow_origin_id": lead_id if not row or row["id"] != lead_id else False}
         if row and (row["trackflow_lead_ref"] or before == local_ref(row["id"])):
-            lead = self._leads_model().create(self._prepare_unknown_lead(lead_ref))
+            lead = self._leads_model().create(self._prepare_new_lead(lead_ref))
             self._ids["lead"][lead_ref] = lead.id
             return {"trackflow_origin_id": lead.id}
         return {"trackflow_origin_id": False, "trackflow_lead_ref": lead_ref}
-
-    def _prepare_unknown_lead(self, ref):
-        return {
-            "name": clean(ref),
-            "trackflow_lead_ref": ref,
-            "type": self._lead_type(),
-            "user_id": False,
-            "company_id": self.env.company.id,
-        }
 
     def _prepare_deal(self, deal, company, with_value):
         vals = {

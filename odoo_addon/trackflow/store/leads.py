@@ -72,7 +72,7 @@ class LeadStore(BaseStore):
         if to_create:
             created = self._leads_model().create(
                 [
-                    {**self._prepare_lead(fact, None), "trackflow_lead_ref": fact.ref}
+                    {**self._prepare_new_lead(fact.ref), **self._prepare_lead(fact, None)}
                     for fact in to_create
                 ]
             )
@@ -94,10 +94,6 @@ class LeadStore(BaseStore):
         # A deal's own name says more than that of the lead it came from.
         if row is None or not row["trackflow_deal_version"]:
             vals["name"] = name
-        if row is None:
-            vals["type"] = self._lead_type()
-            vals["user_id"] = False
-            vals["company_id"] = self.env.company.id
         return vals
 
     def _bind(self, pairs):

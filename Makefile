@@ -45,7 +45,7 @@ test-core: setup ## Tests of core, connectors and plugins
 test-addons: setup ## Tests of the addons in a real Odoo, with browser tours
 	@$(IN_VENV) $(ENVIRONMENT).run_tests addons --pytest="$(PYTEST)"
 
-test-odoo-suites: setup ## Odoo's own tests, also the long ones: what passes alone passes with our addons
+test-odoo-suites: setup ## Odoo's own tests, also the long ones: what passes alone passes with ours (in npm's Chromium 140)
 	@$(IN_VENV) $(ENVIRONMENT).odoo_suites $(SUITES) --tags="$(TAGS)"
 
 check: check-format check-lint check-types check-imports check-odoo check-docs check-changelog ## Format, lint, types, imports, docs, changelog

@@ -292,6 +292,7 @@ def main() -> int:
     groups: list[tuple[str, ...]] = [(suite,) for suite in arguments.suites or LONG_SUITES]
     if not arguments.suites:
         groups.insert(0, SUITES)
+    chromium.prefer_earlier()
     closings, failed = [], False
     for suites in groups:
         selection = Selection(suites, tags)

@@ -7,7 +7,7 @@ import pytz
 from odoo import api, fields, models
 from odoo.exceptions import UserError, ValidationError
 from odoo.fields import Domain
-from odoo.tools import SQL
+from odoo.tools import SQL, groupby
 
 from trackflow_core.errors import InvalidEvent
 from trackflow_core.tracking import qr, urls
@@ -214,20 +214,51 @@ class LinkTracker(models.Model):
     def _search_trackflow_status(self, operator, value):
         if operator != "in":
             return NotImplemented
-        today = fields.Date.context_today(self)
+        return Domain.OR(
+            domains[status] & links
+            for today, links in self._trackflow_links_by_day()
+            for domains in [self._trackflow_status_domains(today)]
+            for status in value
+            if status in domains
+        )
+
+    @api.model
+    def _trackflow_status_domains(self, today):
+        """Which links have each status, where it is this day."""
         archived = Domain("active", "=", False)
         paused = Domain("trackflow_paused", "=", True)
         planned = Domain("trackflow_start_date", ">", today)
         expired = Domain("trackflow_expiry_date", "<", today)
-        used = Domain("active", "=", True) & ~paused
-        domains = {
+        used = ~archived & ~paused
+        return {
             "archived": archived,
-            "paused": Domain("active", "=", True) & paused,
+            "paused": ~archived & paused,
             "planned": used & planned,
             "expired": used & ~planned & expired,
             "active": used & ~planned & ~expired,
         }
-        return Domain.OR(domains[status] for status in value if status in domains)
+
+    @api.model
+    def _trackflow_links_by_day(self):
+        """The days that it is somewhere now, each with the links whose today it is."""
+
+        def today(zone):
+            return fields.Date.context_today(self.with_context(tz=zone))
+
+        zones = groupby(pytz.all_timezones, today)
+        companies = [(company.id, company) for company in self.env["res.company"].sudo().search([])]
+        # Without a company, a link follows that of its reader.
+        companies.append((False, self.env.company.sudo()))
+        owners = dict(groupby(companies, lambda pair: today(pair[1].partner_id.tz or "UTC")))
+        return [
+            (
+                day,
+                Domain("trackflow_zone", "in", names)
+                | Domain("trackflow_zone", "=", False)
+                & Domain("trackflow_company_id", "in", [owner for owner, _ in owners.get(day, ())]),
+            )
+            for day, names in zones
+        ]
 
     def _trackflow_midnight(self):
         """The time zone whose midnight counts: the link's own, or that of its company."""

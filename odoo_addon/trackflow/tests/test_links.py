@@ -73,7 +73,17 @@ class TestLinkDestinations(HttpCase, TrackflowCase):
         self.link.trackflow_zone = "Pacific/Kiritimati" if ahead else "Etc/GMT+12"
         self.link.trackflow_expiry_date = today if ahead else today - timedelta(days=1)
         self.assertEqual(self.click().status_code, 410 if ahead else 302)
-        self.assertEqual(self.link.trackflow_status, "expired" if ahead else "active")
+        status = "expired" if ahead else "active"
+        self.assertEqual(self.link.trackflow_status, status)
+        mine = [("id", "=", self.link.id)]
+        found = self.env["link.tracker"].search([*mine, ("trackflow_status", "=", status)])
+        self.assertEqual(found, self.link)
+        # Without a zone of its own, the link follows its company's.
+        self.link.trackflow_zone, zone = False, self.link.trackflow_zone
+        (self.link.trackflow_company_id or self.env.company).partner_id.tz = zone
+        self.assertEqual(self.link.trackflow_status, status)
+        found = self.env["link.tracker"].search([*mine, ("trackflow_status", "=", status)])
+        self.assertEqual(found, self.link)
 
     def test_the_first_rule_that_fits_decides(self):
         rule = self.env["trackflow.link.rule"]
@@ -483,7 +493,7 @@ class TestManyLinks(TrackflowCase):
     def test_a_sheet_of_urls(self):
         sheet = self.preview(
             "name;url;campaign;code;content\n"
-            "One;https://shop.example/1;TrackFlow Spring;SheetOne;a\n"
+            "One;https://shop.example/1;TRACKFLOW spring;SheetOne;a\n"
             "Two;shop.example/2;;;\n"
             "Three;javascript:alert(1);;;\n"
             "Four;;;;\n"

@@ -62,10 +62,14 @@ class TrackflowReportCampaign(models.Model):
               JOIN crm_lead lead ON lead.id = credit.lead_id
              WHERE credit.deal_status = 'won'
              UNION ALL
-            SELECT cost.id::bigint * 4 + 3, cost.date::timestamp, cost.campaign_id, NULL, NULL, NULL,
-                   NULL, cost.company_id, cost.currency_id, NULL, 0, 0, 0, 0, cost.amount
+            SELECT cost.id::bigint * 4 + 3,
+                   cost.date::timestamp AT TIME ZONE %(zone)s AT TIME ZONE 'UTC',
+                   cost.campaign_id, NULL, NULL, NULL, NULL, cost.company_id, cost.currency_id,
+                   NULL, 0, 0, 0, 0, cost.amount
               FROM trackflow_campaign_cost cost
             """,
             # Clicks cost nothing here; their currency must not make sums look mixed.
             currency=self.env.company.currency_id.id,
+            # A cost has a day, which begins where its reader is.
+            zone=self.env.tz.zone,
         )

@@ -327,6 +327,18 @@ class TestDashboard(ReportCase):
                 self.assertEqual(summed[key], numbers[key], key)
             self.assertTrue(model._read_group(action["domain"], context["pivot_row_groupby"]))
 
+    def test_a_cost_falls_on_its_day_wherever_its_reader_is(self):
+        costs = self.env["trackflow.campaign.cost"]
+        costs.create({"campaign_id": self.campaign.id, "date": "2026-03-01", "amount": 40})
+        days = {"since": "2026-03-01", "until": "2026-03-01", "campaign_id": self.campaign.id}
+        for zone in ("America/Los_Angeles", "Pacific/Auckland"):
+            self.marketer.tz = zone
+            data = self.data(**days)
+            self.assertEqual(self.numbers(data)["cost"], 40.0)
+            report = self.env["trackflow.report.campaign"].with_user(self.marketer)
+            summed = report._read_group(data["tables"]["campaigns"]["domain"], [], ["cost:sum"])
+            self.assertEqual(summed, [(40.0,)], zone)
+
     def test_unattributed_revenue_is_never_hidden(self):
         before = self.numbers(self.data())
         lead = self.opportunity(user_id=self.salesman.id)

@@ -21,7 +21,7 @@ class LinkTracker(models.Model):
     def _trackflow_check_sheet(self, rows, template):
         """What becomes of each row: (summary, values, errors)."""
         rendered = template._core_template().render_rows(rows) if template else None
-        campaigns = self._trackflow_named("utm.campaign", "title", rows, "campaign")
+        campaigns = self.env["utm.campaign"]._trackflow_by_name()
         codes = [row["code"] for row in rows if row.get("code")]
         taken = set(
             self.env["link.tracker.code"].sudo().search([("code", "in", codes)]).mapped("code")
@@ -69,27 +69,13 @@ class LinkTracker(models.Model):
     @api.model
     def _trackflow_url_problems(self, url):
         if not url:
-            return [self.env._("url is missing")]
+            return [self.env._("%s is missing", "url")]
         try:
             self._trackflow_check_scheme(url)
             self._trackflow_check_destination(url if "://" in url else f"http://{url}")
         except ValidationError as error:
             return [str(error)]
         return []
-
-    @api.model
-    def _trackflow_named(self, model, field, rows, column):
-        """Records of `model` by lower-case name, as far as the rows name them."""
-        names = {row[column] for row in rows if row.get(column)}
-        found = self.env[model].search(
-            ["|", (field, "in", list(names)), ("name", "in", list(names))]
-        )
-        return {
-            name.lower(): record
-            for record in reversed(found)
-            for name in {record[field], record.name}
-            if name
-        }
 
     @api.model
     def _trackflow_import_sheet(self, values_list):

@@ -55,51 +55,51 @@ class TrackflowCampaignCost(models.Model):
     @api.model
     def _trackflow_check_sheet(self, rows, _template):
         """What becomes of each row: (summary, values, errors)."""
-        names = {row.get("campaign", "") for row in rows} - {""}
-        campaigns = self.env["utm.campaign"].search(
-            ["|", ("title", "in", list(names)), ("name", "in", list(names))]
-        )
-        by_name = {
-            **{campaign.title.lower(): campaign for campaign in reversed(campaigns)},
-            **{campaign.name.lower(): campaign for campaign in reversed(campaigns)},
-        }
+        campaigns = self.env["utm.campaign"]._trackflow_by_name()
         currencies = {currency.name: currency for currency in self.env["res.currency"].search([])}
-        return [self._trackflow_check_row(row, by_name, currencies) for row in rows]
+        checked, seen = [], {}
+        for number, row in enumerate(rows, 1):
+            summary, values, errors = self._trackflow_check_row(row, campaigns, currencies)
+            if not errors:
+                cost = (values["campaign_id"], values["date"], values["name"])
+                if cost in seen:
+                    errors.append(
+                        self.env._("is the same cost as row %s: give it another name", seen[cost])
+                    )
+                seen.setdefault(cost, number)
+            checked.append((summary, values, errors))
+        return checked
 
     @api.model
     def _trackflow_check_row(self, row, campaigns, currencies):
-        errors = []
+        errors = [
+            self.env._("%s is missing", column)
+            for column in ("campaign", "date", "amount")
+            if not row.get(column)
+        ]
         campaign = campaigns.get(row.get("campaign", "").lower())
-        if not row.get("campaign"):
-            errors.append(self.env._("campaign is missing"))
-        elif not campaign:
+        if row.get("campaign") and not campaign:
             errors.append(self.env._("there is no campaign “%s”", row["campaign"]))
         day = self._trackflow_read_date(row.get("date", ""))
-        if not day:
-            errors.append(
-                self.env._("“%s” is not a date: write it like 2026-03-31", row.get("date", ""))
-            )
+        if row.get("date") and not day:
+            errors.append(self.env._("“%s” is not a date: write it like 2026-03-31", row["date"]))
         amount = self._trackflow_read_amount(row.get("amount", ""))
-        if amount is None:
+        if row.get("amount") and amount is None:
             errors.append(
-                self.env._(
-                    "“%s” is not a clear amount: write it like 1234.50", row.get("amount", "")
-                )
+                self.env._("“%s” is not a clear amount: write it like 1234.50", row["amount"])
             )
         code = row.get("currency", "").upper()
         currency = currencies.get(code) if code else campaign and campaign.trackflow_currency_id
         if code and not currency:
             errors.append(self.env._("there is no active currency “%s”", code))
-        name = row.get("name") or "/"
-        summary = " · ".join(
-            filter(None, (row.get("campaign"), row.get("date"), row.get("amount"), code))
-        )
+        told = (row.get(column) for column in ("campaign", "date", "name", "amount"))
+        summary = " · ".join(filter(None, (*told, code)))
         values = not errors and {
             "campaign_id": campaign.id,
             "date": day.isoformat(),
             "amount": str(amount),
             "currency_id": currency.id,
-            "name": name,
+            "name": row.get("name") or "/",
         }
         return summary, values or {}, errors
 
@@ -167,7 +167,6 @@ class TrackflowCampaignCost(models.Model):
             if key in found:
                 found[key].write(change)
             else:
-                # The last of two rows of one day counts, as it would on a second import.
                 fresh[key] = {
                     "campaign_id": key[0],
                     "date": key[1],

@@ -229,6 +229,13 @@ class UtmCampaign(models.Model):
         return {row["campaign_id"]: row for row in self.env.execute_query_dict(query)}
 
     @api.model
+    def _trackflow_by_name(self):
+        """The campaigns by lower-case name and title, as people write them in a sheet."""
+        found = self.search_fetch([], ["name", "title"])[::-1]
+        by_title = {campaign.title.lower(): campaign for campaign in found}
+        return by_title | {campaign.name.lower(): campaign for campaign in found}
+
+    @api.model
     def _trackflow_flush_statistics(self):
         self.env["crm.lead"]._trackflow_settle()
         self.env["link.tracker.click"].flush_model(

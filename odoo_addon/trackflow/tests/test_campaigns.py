@@ -196,7 +196,7 @@ class TestCostImport(TrackflowCase):
         sheet = self.preview(
             "Campaign\tDate\tAmount\tName\n"
             "TrackFlow Spring\t2026-03-01\t1,234.50\tSearch ads\n"
-            "trackflow spring\t2026-03-02\t1.234,50\tSearch ads\n"
+            "TrackFlow Spring\t2026-03-02\t1.234,50\tSearch ads\n"
             "\n"
             "TrackFlow Spring\t2026-03-03\t80\t\n"
         )
@@ -240,6 +240,31 @@ class TestCostImport(TrackflowCase):
             self.assertIn(part, errors[number])
         self.assertEqual(sheet.import_batch(), {"done": 1, "total": 1})
         self.assertEqual(sheet.import_batch(), {"done": 1, "total": 1})
+
+    @users("tf_marketer")
+    def test_two_rows_of_one_cost_are_not_one_of_them(self):
+        sheet = self.preview(
+            "campaign,date,amount,name\n"
+            "TrackFlow Spring,2026-03-01,5,Search ads\n"
+            "TrackFlow Spring,2026-03-01,7,Search ads\n"
+            "TrackFlow Spring,2026-03-01,9,Social ads\n"
+        )
+        self.assertEqual(sheet.line_ids.mapped(lambda line: bool(line.error)), [False, True, False])
+        self.assertIn("row 1", sheet.line_ids[1].error)
+        sheet.import_batch()
+        self.assertEqual(self.campaign.with_env(self.env).trackflow_cost, 14.0)
+
+    @users("tf_marketer")
+    def test_what_a_row_lacks_is_named(self):
+        sheet = self.preview("campaign,name\n,Search ads\n")
+        self.assertEqual(
+            sheet.line_ids.error, "campaign is missing; date is missing; amount is missing"
+        )
+
+    @users("tf_marketer")
+    def test_a_campaign_is_found_however_its_name_is_written(self):
+        sheet = self.preview("campaign,date,amount\nTRACKFLOW SPRING,2026-03-01,5\n")
+        self.assertEqual(sheet.bad_count, 0)
 
     @users("tf_marketer")
     def test_what_is_no_sheet(self):

@@ -17,7 +17,9 @@ class TrackflowReportJourney(models.Model):
     number = fields.Integer(
         "Visit Number", readonly=True, aggregator="avg", help="1 is the visitor's first visit."
     )
-    kind = fields.Selection([("new", "New"), ("returning", "Returning")], "Visitor", readonly=True)
+    kind = fields.Selection(
+        [("new", "New"), ("returning", "Returning")], "New or Returning", readonly=True
+    )
     channel = fields.Char(readonly=True)
     source = fields.Char(readonly=True)
     medium = fields.Char(readonly=True)
@@ -44,7 +46,7 @@ class TrackflowReportJourney(models.Model):
                    session.device_type AS device, session.browser, session.entry_page,
                    1 AS visits, session.hits, session.is_bounce::int AS bounces,
                    EXTRACT(EPOCH FROM session.session_end - session.session_start) / 60 AS duration,
-                   (conversion.last_at >= session.session_start)::int AS converted
+                   COALESCE(conversion.last_at >= session.session_start, FALSE)::int AS converted
               FROM (SELECT *, row_number() OVER (
                               PARTITION BY visitor_id ORDER BY session_start, id) AS number
                       FROM trackflow_session) session

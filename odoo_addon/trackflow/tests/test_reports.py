@@ -1,8 +1,10 @@
 from datetime import timedelta
 
+from lxml import etree
 from odoo import fields
 from odoo.exceptions import AccessError
 from odoo.tests import tagged
+from odoo.tools import SQL
 
 from .common import TrackflowCase
 
@@ -132,6 +134,23 @@ class TestReports(ReportCase):
         self.assertEqual(rows.mapped("number"), [1, 2, 3])
         self.assertEqual(rows.mapped("kind"), ["new", "returning", "returning"])
         self.assertEqual(rows.mapped("converted"), [1, 1, 0])
+
+    def test_what_a_list_sums_up_has_a_value_in_every_row(self):
+        # A list takes what has no value for nought, which makes averages wrong.
+        self.opportunity(user_id=self.salesman.id)
+        self.journey(1)
+        self.drain()
+        self.env.flush_all()
+        for name in REPORTS:
+            report = self.env[f"trackflow.report.{name}"]
+            arch = etree.fromstring(report.get_view(view_type="list")["arch"])
+            for field in arch.xpath("//field[@avg or @sum]/@name"):
+                query = SQL(
+                    "SELECT count(*) FROM (%s) row WHERE %s IS NULL",
+                    report._table_query,
+                    SQL.identifier(field),
+                )
+                self.assertEqual(self.env.execute_query(query), [(0,)], f"{name}: {field}")
 
     def test_the_funnel_narrows(self):
         before = self.steps()

@@ -698,7 +698,11 @@ class TrackflowDashboard(models.AbstractModel):
         facts &= self._terms(scope, "campaign_id", "channel")
 
         def facts_by(title, group, *measures):
-            return self._pivot(title, "trackflow.report.campaign", facts, group, measures)
+            action = self._pivot(title, "trackflow.report.campaign", facts, group, measures)
+            if scope["model"]:
+                action["name"] = f"{title} · {scope['model'].name}"
+                action["context"]["trackflow_model_id"] = scope["model"].id
+            return action
 
         results = ("clicks", "leads", "deals", "revenue")
         env = self.env
@@ -706,7 +710,10 @@ class TrackflowDashboard(models.AbstractModel):
             "trend": facts_by(env._("Clicks and leads"), "date:day", "clicks", "leads"),
             "channels": facts_by(env._("Channels"), "channel", *results),
             "campaigns": facts_by(env._("Campaigns"), "campaign_id", *results, "cost"),
-            "links": facts_by(env._("Links"), "link_id", *results),
+            # Under a chosen model, revenue is known by channel and campaign.
+            "links": facts_by(
+                env._("Links"), "link_id", *(results[:-1] if scope["model"] else results)
+            ),
             "funnel": self._pivot(
                 env._("From visit to win"),
                 "trackflow.report.funnel",

@@ -55,12 +55,7 @@ class TrackflowReportCampaign(models.Model):
                    0, (fact.kind = 'lead')::int, (fact.kind = 'won')::int, 0, 0
               FROM trackflow_conversion fact
              UNION ALL
-            SELECT credit.id::bigint * 4 + 2, lead.trackflow_closed_date, credit.campaign_id,
-                   credit.link_id, credit.source, credit.medium, credit.channel,
-                   credit.company_id, credit.currency_id, NULL, 0, 0, 0, credit.value, 0
-              FROM trackflow_deal_attribution credit
-              JOIN crm_lead lead ON lead.id = credit.lead_id
-             WHERE credit.deal_status = 'won'
+            %(credits)s
              UNION ALL
             SELECT cost.id::bigint * 4 + 3,
                    cost.date::timestamp AT TIME ZONE %(zone)s AT TIME ZONE 'UTC',
@@ -68,8 +63,36 @@ class TrackflowReportCampaign(models.Model):
                    NULL, 0, 0, 0, 0, cost.amount
               FROM trackflow_campaign_cost cost
             """,
+            credits=self._credits_query(),
             # Clicks cost nothing here; their currency must not make sums look mixed.
             currency=self.env.company.currency_id.id,
             # A cost has a day, which begins where its reader is.
             zone=self.env.tz.zone,
+        )
+
+    def _credits_query(self):
+        """Won revenue under each deal's own model, or under that of `trackflow_model_id` in the
+        context, whose credits name neither link nor source."""
+        model_id = self.env.context.get("trackflow_model_id")
+        if model_id:
+            return SQL(
+                """
+                SELECT credit.id::bigint * 4 + 2, lead.trackflow_closed_date, credit.campaign_id,
+                       NULL, NULL, NULL, credit.channel,
+                       credit.company_id, credit.currency_id, NULL, 0, 0, 0, credit.value, 0
+                  FROM trackflow_model_credit credit
+                  JOIN crm_lead lead ON lead.id = credit.lead_id
+                 WHERE lead.won_status = 'won' AND credit.attribution_model_id = %s
+                """,
+                int(model_id),
+            )
+        return SQL(
+            """
+            SELECT credit.id::bigint * 4 + 2, lead.trackflow_closed_date, credit.campaign_id,
+                   credit.link_id, credit.source, credit.medium, credit.channel,
+                   credit.company_id, credit.currency_id, NULL, 0, 0, 0, credit.value, 0
+              FROM trackflow_deal_attribution credit
+              JOIN crm_lead lead ON lead.id = credit.lead_id
+             WHERE credit.deal_status = 'won'
+            """
         )

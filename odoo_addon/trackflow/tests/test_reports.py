@@ -333,11 +333,27 @@ class TestDashboard(ReportCase):
 
     def test_every_chart_has_a_table_behind_it(self):
         self.won()
-        data = self.data(campaign_id=self.campaign.id)
+        self.assert_tables_tell_the_numbers(self.data(campaign_id=self.campaign.id))
+
+    def test_the_tables_split_revenue_by_the_chosen_model(self):
+        lead = self.won()
+        self.compare()
+        first = self.env.ref("trackflow.attribution_model_first_touch")
+        [channel] = self.env["trackflow.report.model"]._read_group(
+            [("lead_id", "=", lead.id), ("attribution_model_id", "=", first.id)], ["channel"]
+        )
+        data = self.data(campaign_id=self.campaign.id, channel=channel[0], model_id=first.id)
+        self.assertNotEqual(
+            self.numbers(data)["revenue"],
+            self.numbers(self.data(campaign_id=self.campaign.id, channel=channel[0]))["revenue"],
+        )
+        self.assert_tables_tell_the_numbers(data)
+
+    def assert_tables_tell_the_numbers(self, data):
         numbers = self.numbers(data)
         for action in data["tables"].values():
-            model = self.env[action["res_model"]].with_user(self.marketer)
             context = action["context"]
+            model = self.env[action["res_model"]].with_user(self.marketer).with_context(context)
             [row] = model._read_group(
                 action["domain"], [], [f"{name}:sum" for name in context["pivot_measures"]]
             )

@@ -2,6 +2,7 @@ from collections import defaultdict
 from datetime import date, datetime, time, timedelta, timezone
 from zoneinfo import ZoneInfo
 
+from markupsafe import Markup
 from odoo import api, fields, models
 from odoo.exceptions import AccessError
 from odoo.fields import Domain
@@ -697,23 +698,24 @@ class TrackflowDashboard(models.AbstractModel):
         facts = self._period(scope, "date") & self._companies(scope)
         facts &= self._terms(scope, "campaign_id", "channel")
 
-        def facts_by(title, group, *measures):
-            action = self._pivot(title, "trackflow.report.campaign", facts, group, measures)
+        def facts_by(title, group, *measures, among=Domain.TRUE):
+            action = self._pivot(title, "trackflow.report.campaign", facts & among, group, measures)
             if scope["model"]:
-                action["name"] = f"{title} · {scope['model'].name}"
+                action["name"] = " · ".join((title, scope["model"].name))
                 action["context"]["trackflow_model_id"] = scope["model"].id
             return action
 
         results = ("clicks", "leads", "deals", "revenue")
+        # Under a chosen model, revenue is known by channel and campaign.
+        of_links = results[:-1] if scope["model"] else results
         env = self.env
         return {
             "trend": facts_by(env._("Clicks and leads"), "date:day", "clicks", "leads"),
-            "channels": facts_by(env._("Channels"), "channel", *results),
-            "campaigns": facts_by(env._("Campaigns"), "campaign_id", *results, "cost"),
-            # Under a chosen model, revenue is known by channel and campaign.
-            "links": facts_by(
-                env._("Links"), "link_id", *(results[:-1] if scope["model"] else results)
+            "channels": facts_by(
+                env._("Channels"), "channel", *results, among=Domain("channel", "!=", False)
             ),
+            "campaigns": facts_by(env._("Campaigns"), "campaign_id", *results, "cost"),
+            "links": facts_by(env._("Links"), "link_id", *of_links),
             "funnel": self._pivot(
                 env._("From visit to win"),
                 "trackflow.report.funnel",
@@ -790,12 +792,16 @@ class TrackflowDashboard(models.AbstractModel):
 
     @api.model
     def _window(self, title, model, domain):
+        # Rows of a report have no cards, which phones show instead of a list.
+        cards = () if model.startswith("trackflow.report.") else ("kanban",)
         return {
             "type": "ir.actions.act_window",
             "name": title,
             "res_model": model,
             "domain": _plain(domain),
-            "views": [(False, "list"), (False, "form")],
+            "views": [(False, view) for view in ("list", *cards, "form")],
+            "help": Markup('<p class="o_view_nocontent_empty_folder">%s</p>')
+            % self.env._("Nothing was recorded in this time with these filters"),
         }
 
     @api.model

@@ -333,7 +333,17 @@ class TestDashboard(ReportCase):
 
     def test_every_chart_has_a_table_behind_it(self):
         self.won()
+        self.env["trackflow.campaign.cost"].create({"campaign_id": self.campaign.id, "amount": 40})
         self.assert_tables_tell_the_numbers(self.data(campaign_id=self.campaign.id))
+
+    def test_a_number_without_records_says_so_and_phones_show_cards(self):
+        data = self.data(since="2001-01-01", until="2001-01-02")
+        actions = {kpi["key"]: kpi["action"] for kpi in data["kpis"]}
+        for key, action in actions.items():
+            self.assertIn("Nothing was recorded", action["help"], key)
+            for _view_id, view_type in action["views"]:
+                self.env[action["res_model"]].get_view(view_type=view_type)
+        self.assertIn((False, "kanban"), actions["clicks"]["views"])
 
     def test_the_tables_split_revenue_by_the_chosen_model(self):
         lead = self.won()
@@ -360,7 +370,11 @@ class TestDashboard(ReportCase):
             summed = dict(zip(context["pivot_measures"], row, strict=True))
             for key in summed.keys() & {"clicks", "leads", "deals", "revenue"}:
                 self.assertEqual(summed[key], numbers[key], key)
-            self.assertTrue(model._read_group(action["domain"], context["pivot_row_groupby"]))
+            groups = model._read_group(action["domain"], context["pivot_row_groupby"])
+            self.assertTrue(groups)
+            if context["pivot_row_groupby"] == ["channel"]:
+                # A cost belongs to no channel.
+                self.assertNotIn((False,), groups)
 
     def test_a_cost_falls_on_its_day_wherever_its_reader_is(self):
         costs = self.env["trackflow.campaign.cost"]

@@ -5,6 +5,7 @@ import { _t } from "@web/core/l10n/translation";
 import { registry } from "@web/core/registry";
 import { KeepLast } from "@web/core/utils/concurrency";
 import { useService } from "@web/core/utils/hooks";
+import { useSetupAction } from "@web/search/action_hook";
 import { Layout } from "@web/search/layout";
 import { standardActionServiceProps } from "@web/webclient/actions/action_service";
 
@@ -55,6 +56,10 @@ export class Dashboard extends Component {
             modelId: false,
             data: null,
             ...this.props.state,
+        });
+        useSetupAction({
+            // Who comes back from the records of a number finds the filters as they were.
+            getLocalState: () => ({ ...this.state, data: null }),
         });
         onWillStart(async () => {
             await Promise.all([loadBundle("web.chartjs_lib"), this.load()]);

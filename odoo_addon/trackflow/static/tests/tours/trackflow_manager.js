@@ -45,5 +45,16 @@ registry.category("web_tour.tours").add("trackflow_manager", {
         {
             trigger: ".o_list_view .o_data_row, .o_kanban_view .o_kanban_record",
         },
+        {
+            trigger: ".breadcrumb-item a:contains('Dashboard'), .o_back_button",
+            run: "click",
+        },
+        {
+            content: "the filters are as they were",
+            trigger: ".o_trackflow_kpis:not(:has([data-kpi=cost])) [data-kpi=clicks] .fs-3:contains(/^1$/)",
+        },
+        {
+            trigger: ".o_trackflow_filters select[name=channel]:has(option:checked:contains('Email'))",
+        },
     ],
 });

@@ -363,7 +363,7 @@ class TestDashboard(ReportCase):
         numbers = self.numbers(data)
         for action in data["tables"].values():
             context = action["context"]
-            model = self.env[action["res_model"]].with_user(self.marketer).with_context(context)
+            model = self.env[action["res_model"]].with_user(self.marketer).with_context(**context)
             [row] = model._read_group(
                 action["domain"], [], [f"{name}:sum" for name in context["pivot_measures"]]
             )

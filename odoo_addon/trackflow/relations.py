@@ -3,12 +3,15 @@
 from odoo import fields
 from odoo.tools import SQL
 
+_DELETE = "DELETE FROM %(table)s WHERE %(column)s = ANY(%(ids)s)"
+_CLEAR = "UPDATE %(table)s SET %(column)s = NULL WHERE %(column)s = ANY(%(ids)s)"
+
 
 class UncheckedMany2one(fields.Many2one):
     """A relation without a foreign key, whose check of each row takes longer than writing the row.
 
-    Rows are made of what the same transaction has read or written; whoever deletes the other side
-    sees to the rows that point to it.
+    Rows are made of what the same transaction has read or written; `unlink` of the other side calls
+    `see_to`, which does what `ondelete` says.
     """
 
     def update_db_foreign_key(self, model, column):
@@ -28,28 +31,15 @@ def drop_foreign_keys(model):
             )
 
 
-def forget(model, column, ids):
-    """Delete the rows of `model` that point to deleted records by `column`."""
-    model.env.cr.execute(
-        SQL(
-            "DELETE FROM %s WHERE %s = ANY(%s)",
-            SQL.identifier(model._table),
-            SQL.identifier(column),
-            list(ids),
-        )
-    )
-    model.invalidate_model(flush=False)
-
-
-def clear(model, column, ids):
-    """Let the rows of `model` that point to deleted records by `column` point to none."""
-    model.env.cr.execute(
-        SQL(
-            "UPDATE %s SET %s = NULL WHERE %s = ANY(%s)",
-            SQL.identifier(model._table),
-            SQL.identifier(column),
-            SQL.identifier(column),
-            list(ids),
-        )
-    )
-    model.invalidate_model(flush=False)
+def see_to(deleted, ids):
+    """Delete the rows that point to deleted records of the model of `deleted` where `ondelete` says
+    "cascade"; let all others point to none."""
+    for model in deleted.env.values():
+        for name, field in model._fields.items():
+            if isinstance(field, UncheckedMany2one) and field.comodel_name == deleted._name:
+                ending = _DELETE if field.ondelete == "cascade" else _CLEAR
+                column = SQL.identifier(name)
+                model.env.cr.execute(
+                    SQL(ending, table=SQL.identifier(model._table), column=column, ids=list(ids))
+                )
+                model.invalidate_model(flush=False)

@@ -12,7 +12,7 @@ from trackflow_core.tracking.identity import read_token
 from ..engine import build_engine
 from ..guard import guard
 from ..keys import visitor_keys
-from ..relations import forget
+from ..relations import see_to
 from ..store import OdooStore, local_ref
 
 # What a deal's credits follow from.
@@ -234,12 +234,7 @@ class CrmLead(models.Model):
     def unlink(self):
         ids = self.ids
         result = super().unlink()
-        for name in (
-            "trackflow.deal.attribution",
-            "trackflow.model.credit",
-            "trackflow.conversion",
-        ):
-            forget(self.env[name], "lead_id", ids)
+        see_to(self, ids)
         return result
 
     def _merge_dependences(self, opportunities):

@@ -12,7 +12,7 @@ from odoo.tools import SQL, groupby
 from trackflow_core.errors import InvalidEvent
 from trackflow_core.tracking import qr, urls
 
-from ..relations import clear
+from ..relations import see_to
 
 # "example.com:8080/page" has a colon too, but "javascript:" and "mailto:" are no hosts.
 _SCHEME = re.compile(r"\s*([a-z][a-z0-9+-]*):(?!\d+(?:[/?#]|$))", re.IGNORECASE)
@@ -387,8 +387,7 @@ class LinkTracker(models.Model):
     def unlink(self):
         ids = self.ids
         result = super().unlink()
-        for name in ("trackflow.deal.attribution", "trackflow.conversion"):
-            clear(self.env[name], "link_id", ids)
+        see_to(self, ids)
         return result
 
     @api.ondelete(at_uninstall=False)

@@ -3,7 +3,7 @@ from odoo.tools import SQL
 
 from trackflow_core.tracking.consent import IpPolicy, anonymise
 
-from ..relations import UncheckedMany2one, clear, drop_foreign_keys
+from ..relations import UncheckedMany2one, drop_foreign_keys, see_to
 
 MANAGER = "trackflow.group_trackflow_campaign_manager"
 
@@ -121,8 +121,7 @@ class LinkTrackerClick(models.Model):
         self._trackflow_count(-1)
         ids = self.ids
         result = super().unlink()
-        for name in ("trackflow.deal.attribution", "trackflow.conversion"):
-            clear(self.env[name], "click_id", ids)
+        see_to(self, ids)
         return result
 
     def _trackflow_count(self, sign):

@@ -8,7 +8,7 @@ from trackflow_core.tracking.consent import IpPolicy, Policy
 
 from ..keys import visitor_keys
 from ..privacy import Rules
-from ..relations import forget
+from ..relations import see_to
 
 # What `_trackflow_rules` is made of.
 _RULES = frozenset(
@@ -151,9 +151,8 @@ class ResCompany(models.Model):
     def unlink(self):
         ids = self.ids
         result = super().unlink()
-        for name in ("trackflow.deal.attribution", "trackflow.conversion"):
-            forget(self.env[name], "company_id", ids)
-        self.env["trackflow.model.credit"]._forget("company_id", ids)
+        see_to(self, ids)
+        self.env["trackflow.model.credit"]._compare_all()
         return result
 
     @api.model

@@ -1,6 +1,6 @@
 from odoo import models
 
-from ..relations import clear
+from ..relations import see_to
 
 
 class ResCurrency(models.Model):
@@ -9,7 +9,6 @@ class ResCurrency(models.Model):
     def unlink(self):
         ids = self.ids
         result = super().unlink()
-        for name in ("trackflow.deal.attribution", "trackflow.conversion"):
-            clear(self.env[name], "currency_id", ids)
-        self.env["trackflow.model.credit"]._forget("currency_id", ids)
+        see_to(self, ids)
+        self.env["trackflow.model.credit"]._compare_all()
         return result

@@ -10,6 +10,7 @@ from trackflow_core.attribution import Model
 from trackflow_core.errors import ConfigError
 
 from ..engine import plugin_hooks
+from ..relations import see_to
 
 # More deals than these are left to the job.
 AT_ONCE = 1000
@@ -101,14 +102,14 @@ class TrackflowAttributionModel(models.Model):
     def create(self, vals_list):
         self.env.registry.clear_cache()
         created = super().create(vals_list)
-        created._compare_anew()
+        self.env["trackflow.model.credit"]._compare_all()
         return created
 
     def write(self, vals):
         self.env.registry.clear_cache()
         result = super().write(vals)
         if vals.keys() - _SHOWN_ONLY:
-            self._compare_anew()
+            self.env["trackflow.model.credit"]._compare_all()
         return result
 
     @api.ondelete(at_uninstall=False)
@@ -127,13 +128,9 @@ class TrackflowAttributionModel(models.Model):
         self.env.registry.clear_cache()
         ids = self.ids
         result = super().unlink()
-        self.env["trackflow.model.credit"]._forget("attribution_model_id", ids)
+        see_to(self, ids)
+        self.env["trackflow.model.credit"]._compare_all()
         return result
-
-    def _compare_anew(self):
-        """Have the comparison of models follow; while a module is loaded, its deals do."""
-        if not self.env.context.get("install_mode"):
-            self.env["trackflow.model.credit.due"].sudo()._add_all()
 
     def action_recompute(self):
         """Split all deals anew that this model splits, from all that is known today: few at once,

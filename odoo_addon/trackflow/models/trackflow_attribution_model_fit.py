@@ -266,7 +266,7 @@ class TrackflowAttributionModel(models.Model):
         )
         version = max(self.fit_ids.mapped("version"), default=0) + 1
         kept = self.env["trackflow.attribution.fit"]._keep(self, replace(fit, version=version))
-        self._compare_anew()
+        self.env["trackflow.model.credit"]._compare_all()
         return kept
 
     @api.model

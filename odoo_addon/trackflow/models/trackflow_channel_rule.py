@@ -49,18 +49,18 @@ class TrackflowChannelRule(models.Model):
     def create(self, vals_list):
         self.env.registry.clear_cache()
         rules = super().create(vals_list)
-        rules.attribution_model_id._compare_anew()
+        self.env["trackflow.model.credit"]._compare_all()
         return rules
 
     def write(self, vals):
         self.env.registry.clear_cache()
         result = super().write(vals)
-        self.attribution_model_id._compare_anew()
+        self.env["trackflow.model.credit"]._compare_all()
         return result
 
     def unlink(self):
         self.env.registry.clear_cache()
-        self.attribution_model_id._compare_anew()
+        self.env["trackflow.model.credit"]._compare_all()
         return super().unlink()
 
     def _core_rule(self):

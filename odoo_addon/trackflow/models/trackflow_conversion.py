@@ -14,7 +14,9 @@ class TrackflowConversion(models.Model):
     _log_access = False
     _rec_name = "kind"
 
-    lead_id = UncheckedMany2one("crm.lead", required=True, readonly=True, index=True)
+    lead_id = UncheckedMany2one(
+        "crm.lead", required=True, readonly=True, index=True, ondelete="cascade"
+    )
     kind = fields.Selection(
         [("lead", "Lead Came In"), ("won", "Deal Won")], required=True, readonly=True
     )
@@ -31,7 +33,7 @@ class TrackflowConversion(models.Model):
     channel = fields.Char(readonly=True)
     value = fields.Monetary(readonly=True)
     currency_id = UncheckedMany2one("res.currency", readonly=True)
-    company_id = UncheckedMany2one("res.company", readonly=True)
+    company_id = UncheckedMany2one("res.company", readonly=True, ondelete="cascade")
 
     _visitor_moment_idx = models.Index("(visitor_id, occurred_at) WHERE visitor_id IS NOT NULL")
     _lead_kind_uniq = models.UniqueIndex(

@@ -21,9 +21,11 @@ class TrackflowDealAttribution(models.Model):
     _log_access = False
     _rec_name = "channel"
 
-    lead_id = UncheckedMany2one("crm.lead", "Deal", required=True, readonly=True, index=True)
+    lead_id = UncheckedMany2one(
+        "crm.lead", "Deal", required=True, readonly=True, index=True, ondelete="cascade"
+    )
     attribution_model_id = UncheckedMany2one("trackflow.attribution.model", "Model", readonly=True)
-    company_id = UncheckedMany2one("res.company", readonly=True)
+    company_id = UncheckedMany2one("res.company", readonly=True, ondelete="cascade")
     currency_id = UncheckedMany2one("res.currency", readonly=True)
     deal_value = fields.Monetary(readonly=True, aggregator=None)
     deal_status = fields.Selection(

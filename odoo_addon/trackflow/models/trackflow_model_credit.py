@@ -11,7 +11,7 @@ from trackflow_core.errors import ConfigError
 from trackflow_core.model import UNATTRIBUTED
 
 from ..engine import build_engine
-from ..relations import UncheckedMany2one, drop_foreign_keys, forget
+from ..relations import UncheckedMany2one, drop_foreign_keys
 from ..store import OdooStore
 from ..store.values import amount_text, copied_text
 
@@ -35,27 +35,30 @@ class TrackflowModelCredit(models.Model):
     _order = "lead_id desc, attribution_model_id, value desc, id"
     _rec_name = "channel"
 
-    lead_id = UncheckedMany2one("crm.lead", "Deal", required=True, readonly=True, index=True)
+    lead_id = UncheckedMany2one(
+        "crm.lead", "Deal", required=True, readonly=True, index=True, ondelete="cascade"
+    )
     # Neither model nor campaign has an index: the rows of one lie on most pages of the table, and
     # each row written would pay for it.
-    attribution_model_id = UncheckedMany2one("trackflow.attribution.model", "Model", readonly=True)
+    attribution_model_id = UncheckedMany2one(
+        "trackflow.attribution.model", "Model", readonly=True, ondelete="cascade"
+    )
     channel = fields.Char(readonly=True)
     campaign_id = UncheckedMany2one("utm.campaign", readonly=True)
     touches = fields.Integer(readonly=True)
     value = fields.Monetary(readonly=True)
-    currency_id = UncheckedMany2one("res.currency", readonly=True)
-    company_id = UncheckedMany2one("res.company", readonly=True)
+    currency_id = UncheckedMany2one("res.currency", readonly=True, ondelete="cascade")
+    company_id = UncheckedMany2one("res.company", readonly=True, ondelete="cascade")
 
     def init(self):
         drop_foreign_keys(self)
 
     @api.model
-    def _forget(self, column, ids):
-        """Leave out what has been deleted, and compare all deals without it."""
-        if self.env.context.get(MODULE_UNINSTALL_FLAG):
-            return
-        forget(self, column, ids)
-        self.env["trackflow.model.credit.due"].sudo()._add_all()
+    def _compare_all(self):
+        """Have all deals compared anew; not while a module is loaded, whose deals tell of
+        themselves, nor while one is uninstalled."""
+        if not any(map(self.env.context.get, ("install_mode", MODULE_UNINSTALL_FLAG))):
+            self.env["trackflow.model.credit.due"].sudo()._add_all()
 
     @api.model
     def _cron_compare(self, limit=1000):

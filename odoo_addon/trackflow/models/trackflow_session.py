@@ -1,6 +1,6 @@
 from odoo import api, fields, models
 
-from ..relations import UncheckedMany2one, clear, drop_foreign_keys
+from ..relations import UncheckedMany2one, drop_foreign_keys, see_to
 
 
 class TrackflowSession(models.Model):
@@ -10,7 +10,7 @@ class TrackflowSession(models.Model):
     _order = "session_start desc, id desc"
 
     active = fields.Boolean(default=True, readonly=True)
-    visitor_id = UncheckedMany2one("trackflow.visitor", required=True, readonly=True)
+    visitor_id = UncheckedMany2one("trackflow.visitor", required=True, readonly=True, ondelete="cascade")
     session_key = fields.Char("Session ID", required=True, readonly=True, copy=False)
     session_start = fields.Datetime("Started", readonly=True)
     session_end = fields.Datetime("Ended", readonly=True)
@@ -49,7 +49,7 @@ class TrackflowSession(models.Model):
     def unlink(self):
         ids = self.ids
         result = super().unlink()
-        clear(self.env["link.tracker.click"], "trackflow_session_id", ids)
+        see_to(self, ids)
         return result
 
     @api.depends("session_start", "session_end")

@@ -3,7 +3,7 @@ from datetime import timedelta
 from odoo import api, fields, models
 from odoo.fields import Domain
 
-from ..relations import clear
+from ..relations import see_to
 from ..statistics import campaign_statistics
 
 MONEY_READERS = "sales_team.group_sale_salesman,trackflow.group_trackflow_campaign_manager"
@@ -214,12 +214,7 @@ class UtmCampaign(models.Model):
     def unlink(self):
         ids = self.ids
         result = super().unlink()
-        for name in (
-            "trackflow.deal.attribution",
-            "trackflow.model.credit",
-            "trackflow.conversion",
-        ):
-            clear(self.env[name], "campaign_id", ids)
+        see_to(self, ids)
         return result
 
     def _trackflow_statistics(self):

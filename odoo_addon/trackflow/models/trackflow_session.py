@@ -10,7 +10,9 @@ class TrackflowSession(models.Model):
     _order = "session_start desc, id desc"
 
     active = fields.Boolean(default=True, readonly=True)
-    visitor_id = UncheckedMany2one("trackflow.visitor", required=True, readonly=True, ondelete="cascade")
+    visitor_id = UncheckedMany2one(
+        "trackflow.visitor", required=True, readonly=True, ondelete="cascade"
+    )
     session_key = fields.Char("Session ID", required=True, readonly=True, copy=False)
     session_start = fields.Datetime("Started", readonly=True)
     session_end = fields.Datetime("Ended", readonly=True)

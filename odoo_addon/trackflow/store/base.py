@@ -1,7 +1,9 @@
 """What the parts of the store share: the environment, savepoints, and rows of crm.lead."""
 
+from collections import defaultdict
 from contextlib import contextmanager
 from dataclasses import replace
+from functools import cached_property
 
 import psycopg2
 from odoo.tools import SQL
@@ -84,7 +86,8 @@ class BaseStore:
         self._ids = {"lead": {}, "deal": {}}
         self._chosen_models = {}
         self._touch_records = {}
-        self._bound = set()
+        # Ids and keys of the visitors that have been bound, by the lead.
+        self._bound = defaultdict(set)
         self._idle_visitors = frozenset()
 
     @contextmanager
@@ -296,7 +299,8 @@ class BaseStore:
             "company_id": self.env.company.id,
         }
 
-    def _leads_model(self):
+    @cached_property
+    def _leads(self):
         """crm.lead for writing what another CRM tells: quietly, and without telling ourselves."""
         return self.env["crm.lead"].with_context(
             trackflow_from_engine=True,
@@ -305,7 +309,7 @@ class BaseStore:
         )
 
     def _browse(self, lead_ids):
-        return self._leads_model().browse(lead_ids)
+        return self._leads.browse(lead_ids)
 
     def _select(self, query):
         self.env.cr.execute(query)

@@ -116,7 +116,7 @@ class DealStore(BaseStore):
         if state.lead_ref != before:
             vals.update(self._lead_of_deal(state.lead_ref, before, row, lead_row))
         if row is None:
-            record = self._leads_model().create(
+            record = self._leads.create(
                 {
                     "name": clean(fact.ref),
                     "user_id": False,
@@ -165,7 +165,7 @@ class DealStore(BaseStore):
             lead_id = own or self._own_lead_id(lead_row)
             return {"trackflow_origin_id": lead_id if not row or row["id"] != lead_id else False}
         if row and (row["trackflow_lead_ref"] or before == local_ref(row["id"])):
-            lead = self._leads_model().create(self._prepare_new_lead(lead_ref))
+            lead = self._leads.create(self._prepare_new_lead(lead_ref))
             self._ids["lead"][lead_ref] = lead.id
             return {"trackflow_origin_id": lead.id}
         return {"trackflow_origin_id": False, "trackflow_lead_ref": lead_ref}
@@ -252,7 +252,7 @@ class DealStore(BaseStore):
         return self._rows[lead_id]
 
     def deal_refs(self):
-        self._leads_model().flush_model(["trackflow_deal_ref", "type"])
+        self._leads.flush_model(["trackflow_deal_ref", "type"])
         rows = self.env.execute_query(
             SQL(
                 "SELECT COALESCE(trackflow_deal_ref, %s || id) FROM crm_lead"

@@ -11,7 +11,17 @@ from trackflow_core.model import Touch
 from trackflow_odoo.mapping import lead_date
 
 from .base import BaseStore
-from .values import LOCAL_REF, NAMESPACE, aware, clean, naive, text_time, touch_columns, version
+from .values import (
+    LOCAL_REF,
+    NAMESPACE,
+    array_text,
+    aware,
+    clean,
+    naive,
+    text_time,
+    touch_columns,
+    version,
+)
 
 _ALWAYS = tuple(moment.replace(tzinfo=timezone.utc) for moment in (datetime.min, datetime.max))
 _SUMMARY_FIELDS = [
@@ -70,7 +80,7 @@ class LeadStore(BaseStore):
                     {"trackflow_account": account, **{k: v for k, v in vals.items() if v}}
                 )
         if to_create:
-            created = self._leads_model().create(
+            created = self._leads.create(
                 [
                     {**self._prepare_new_lead(fact.ref), **self._prepare_lead(fact, None)}
                     for fact in to_create
@@ -100,8 +110,8 @@ class LeadStore(BaseStore):
         """Bind visitors, given by their keys, to leads; a new visitor becomes known by it."""
         if not pairs:
             return
-        rows = [{"lead_id": lead_id, "visitor_key": key} for lead_id, key in sorted(pairs)]
-        [[clicks_wait]] = self._select(
+        told = [{"lead_id": lead_id, "visitor_key": key} for lead_id, key in sorted(pairs)]
+        rows = self._select(
             SQL(
                 """
                 WITH pair AS (
@@ -128,29 +138,39 @@ class LeadStore(BaseStore):
                     SELECT pair.lead_id, visitor.id FROM pair JOIN visitor USING (visitor_key)
                     ON CONFLICT DO NOTHING
                 )
-                SELECT EXISTS (SELECT FROM trackflow_click_queue q
+                SELECT pair.lead_id, visitor.id, visitor_key,
+                       EXISTS (SELECT FROM trackflow_click_queue q
                                 WHERE q.status = 'queued'
                                   AND q.visitor_key IN (SELECT visitor_key FROM pair))
+                  FROM pair JOIN visitor USING (visitor_key)
                 """,
-                rows=json.dumps(rows),
+                rows=json.dumps(told),
                 now=self.env.cr.now(),
             )
         )
-        if not clicks_wait:
+        if not any(clicks_wait for *_visitor, clicks_wait in rows):
             # Saves `has_queued_clicks` its query, which follows for the same visitors.
             self._idle_visitors = frozenset(key for _lead_id, key in pairs)
-        bound = {lead_id for lead_id, _key in pairs}
-        # `save_summaries` names the first of them on the lead, in the same UPDATE.
-        self._bound |= bound
-        self._browse(bound).invalidate_recordset(["trackflow_visitor_ids"], flush=False)
+        for lead_id, visitor_id, key, _clicks_wait in rows:
+            # `save_summaries` names the first of them on the lead, in the same UPDATE.
+            self._bound[lead_id].add((visitor_id, key))
+        self._browse({lead_id for lead_id, _key in pairs}).invalidate_recordset(
+            ["trackflow_visitor_ids"], flush=False
+        )
         self.env["trackflow.visitor"].invalidate_model(["lead_ids"], flush=False)
 
-    def _visitors_of(self, lead_ids):
-        found = defaultdict(set)
-        rows = self._select(
+    def _visitors(self, lead_ids):
+        """The id of a lead, and id and key of a visitor of it: each pair that is bound."""
+        if self._new.issuperset(lead_ids):
+            return [
+                (lead_id, *visitor)
+                for lead_id in lead_ids
+                for visitor in self._bound.get(lead_id, ())
+            ]
+        return self._select(
             SQL(
                 """
-                SELECT rel.lead_id, v.visitor_key
+                SELECT rel.lead_id, v.id, v.visitor_key
                   FROM crm_lead_trackflow_visitor_rel rel
                   JOIN trackflow_visitor v ON v.id = rel.visitor_id
                  WHERE rel.lead_id = ANY(%s)
@@ -158,7 +178,10 @@ class LeadStore(BaseStore):
                 list(lead_ids),
             )
         )
-        for lead_id, key in rows:
+
+    def _visitors_of(self, lead_ids):
+        found = defaultdict(set)
+        for lead_id, _visitor_id, key in self._visitors(lead_ids):
             found[lead_id].add(key)
         return defaultdict(frozenset, {key: frozenset(value) for key, value in found.items()})
 
@@ -355,52 +378,60 @@ class LeadStore(BaseStore):
     def _touches_of_visitors(self, spans):
         """The touches of the visitors of these leads; of what was before the span that is given for
         a lead, the last click of each visitor and all visits are among them."""
+        visitors = self._visitors(spans)
+        if not visitors:
+            return []
+        lead_ids, visitor_ids, keys = zip(*visitors, strict=True)
+        clicks = SQL(
+            """
+            SELECT id, link_id, campaign_id, trackflow_event_id, trackflow_occurred_at,
+                   trackflow_channel, trackflow_source, trackflow_medium, trackflow_campaign,
+                   trackflow_content, trackflow_term
+              FROM link_tracker_click
+             WHERE trackflow_visitor_id = r.visitor_id
+               AND trackflow_counts AND trackflow_event_id IS NOT NULL
+            """
+        )
         return self._select(
             SQL(
                 """
                 WITH r AS (
-                    SELECT * FROM unnest(%(leads)s::int[], %(since)s::timestamp[],
-                                         %(until)s::timestamp[]) AS r(lead_id, since, until)
+                    SELECT * FROM unnest(%(leads)s::int[], %(visitors)s::int[], %(keys)s::text[],
+                                         %(since)s::timestamp[], %(until)s::timestamp[])
+                               AS r(lead_id, visitor_id, visitor_key, since, until)
                 )
                 SELECT r.lead_id, 'click', c.trackflow_event_id, c.trackflow_occurred_at,
                        COALESCE(c.trackflow_channel, ''), COALESCE(c.trackflow_source, ''),
                        COALESCE(c.trackflow_medium, ''), COALESCE(c.trackflow_campaign, ''),
                        COALESCE(c.trackflow_content, ''), COALESCE(c.trackflow_term, ''),
-                       v.visitor_key, c.link_id, c.id, v.id, c.campaign_id
+                       r.visitor_key, c.link_id, c.id, r.visitor_id, c.campaign_id
                   FROM r
-                  JOIN crm_lead_trackflow_visitor_rel rel ON rel.lead_id = r.lead_id
-                  JOIN trackflow_visitor v ON v.id = rel.visitor_id
                   JOIN LATERAL (
-                    SELECT * FROM link_tracker_click recent
-                     WHERE recent.trackflow_visitor_id = v.id
-                       AND recent.trackflow_occurred_at BETWEEN r.since AND r.until
-                       AND recent.trackflow_counts AND recent.trackflow_event_id IS NOT NULL
+                    %(clicks)s AND trackflow_occurred_at BETWEEN r.since AND r.until
                      UNION ALL
-                    (SELECT * FROM link_tracker_click earlier
-                      WHERE earlier.trackflow_visitor_id = v.id
-                        AND earlier.trackflow_occurred_at < r.since
-                        AND earlier.trackflow_counts AND earlier.trackflow_event_id IS NOT NULL
-                      ORDER BY earlier.trackflow_occurred_at DESC,
-                               earlier.trackflow_event_id COLLATE "C" DESC
+                    (%(clicks)s AND trackflow_occurred_at < r.since
+                      ORDER BY trackflow_occurred_at DESC, trackflow_event_id COLLATE "C" DESC
                       LIMIT 1)
                   ) c ON TRUE
                  UNION ALL
                 SELECT r.lead_id, 'visit', e.event_id, e.timestamp,
                        COALESCE(e.channel, ''), COALESCE(e.source, ''), COALESCE(e.medium, ''),
                        COALESCE(e.campaign, ''), COALESCE(e.content, ''), COALESCE(e.term, ''),
-                       v.visitor_key, NULL, NULL, v.id, named.id
+                       r.visitor_key, NULL, NULL, r.visitor_id, named.id
                   FROM r
-                  JOIN crm_lead_trackflow_visitor_rel rel ON rel.lead_id = r.lead_id
-                  JOIN trackflow_visitor v ON v.id = rel.visitor_id
                   JOIN trackflow_event e
-                    ON e.visitor_id = v.id AND e.timestamp <= r.until AND e.counts AND NOT e.returns
+                    ON e.visitor_id = r.visitor_id AND e.timestamp <= r.until
+                   AND e.counts AND NOT e.returns
                   JOIN trackflow_session s
                     ON s.session_key = e.event_id AND s.visitor_id = e.visitor_id
                   LEFT JOIN utm_campaign named ON named.name = e.campaign
                 """,
-                leads=list(spans),
-                since=[text_time(since) for since, _until in spans.values()],
-                until=[text_time(until) for _since, until in spans.values()],
+                leads=array_text(lead_ids),
+                visitors=array_text(visitor_ids),
+                keys=list(keys),
+                since=[text_time(spans[lead_id][0]) for lead_id in lead_ids],
+                until=[text_time(spans[lead_id][1]) for lead_id in lead_ids],
+                clicks=clicks,
             )
         )
 
@@ -491,11 +522,13 @@ class LeadStore(BaseStore):
     def save_summaries(self, summaries):
         ids = self._resolve("lead", summaries)
         rows = []
+        records = self._records_of_touches([one.last for one in summaries.values() if one.last])
         for ref, summary in summaries.items():
             lead_id = ids.get(ref)
             if lead_id is None or (lead_id in self._new and lead_id not in self._bound):
                 continue
             first, last = summary.first, summary.last
+            campaign_id, link_id, *_others = records[last.id] if last else (None, None)
             rows.append(
                 {
                     "id": lead_id,
@@ -509,7 +542,9 @@ class LeadStore(BaseStore):
                     "first_date": first and text_time(first.occurred_at),
                     "last_date": last and text_time(last.occurred_at),
                     "touches": summary.touch_count,
-                    "last_event": last and last.id,
+                    # A visit names a campaign by itself: nobody at this company has said so.
+                    "campaign_id": None if last and last.kind == "visit" else campaign_id,
+                    "link_id": link_id,
                 }
             )
         if not rows:
@@ -536,18 +571,15 @@ class LeadStore(BaseStore):
                            SELECT min(rel.visitor_id) FROM crm_lead_trackflow_visitor_rel rel
                             WHERE rel.lead_id = crm_lead.id)),
                        campaign_id = COALESCE(
-                           crm_lead.campaign_id, link.campaign_id, touch.campaign_id),
+                           crm_lead.campaign_id, link.campaign_id, r.campaign_id),
                        medium_id = COALESCE(crm_lead.medium_id, link.medium_id),
                        source_id = COALESCE(crm_lead.source_id, link.source_id)
                   FROM jsonb_to_recordset(%s::jsonb) AS r(
                        id int, source text, medium text, campaign text, first_source text,
                        last_source text, first_channel text, last_channel text,
                        first_date timestamp, last_date timestamp, touches int,
-                       last_event text)
-                  LEFT JOIN link_tracker_click click ON click.trackflow_event_id = r.last_event
-                  LEFT JOIN trackflow_touch touch ON touch.touch_key = r.last_event
-                  LEFT JOIN link_tracker link
-                    ON link.id = COALESCE(click.link_id, touch.link_id)
+                       campaign_id int, link_id int)
+                  LEFT JOIN link_tracker link ON link.id = r.link_id
                  WHERE crm_lead.id = r.id
                    AND (r.touches > 0 OR crm_lead.trackflow_attributed_elsewhere IS NOT TRUE)
                 """,

@@ -41,8 +41,7 @@ def _pytest(arguments: Sequence[str | Path]) -> tuple[bool, str]:
 def core(extra: Sequence[str]) -> tuple[bool, str]:
     """Core, connectors and plugins."""
     bootstrap.ensure_engines()
-    areas = [area for area in ("tests", "connectors", "plugins") if (ROOT / area).is_dir()]
-    return _pytest([*areas, *extra])
+    return _pytest(extra)
 
 
 def addons(extra: Sequence[str]) -> tuple[bool, str]:

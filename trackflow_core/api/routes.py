@@ -564,8 +564,9 @@ def _put(
 
 
 def _told(call: Call, ref: str) -> shapes.Told:
-    """The same body for the same record tells the same fact; without a moment, a new one."""
-    moment: datetime = call.body.occurred_at or call.now
+    """The same body for the same record tells the same fact; without a moment that has passed, a
+    new one."""
+    moment: datetime = min(call.body.occurred_at or call.now, call.now)
     text = json.dumps([ref, moment.isoformat(), call.body.model_dump(mode="json")], sort_keys=True)
     return shapes.Told(f"api:{sha256(text.encode()).hexdigest()[:40]}", moment)
 

@@ -394,7 +394,9 @@ class Event(Body):
         examples=["signup"],
     )
     occurred_at: Moment | None = Field(
-        None, description="Now where it is left out.", examples=["2026-03-02T10:15:00Z"]
+        None,
+        description="Now where it is left out, or still to come.",
+        examples=["2026-03-02T10:15:00Z"],
     )
     visitor: str = Field(
         "", pattern=r"^([0-9a-f]{32})?$", description="A visitor's id.", examples=["a" * 32]
@@ -535,7 +537,7 @@ class Lead(Body):
 
     occurred_at: Moment | None = Field(
         None,
-        description="When this state was true; now where it is left out.",
+        description="When this state was true; now where it is left out, or still to come.",
         examples=["2026-03-10T09:30:00Z"],
     )
     created_at: Moment | None = Field(
@@ -580,7 +582,7 @@ class Deal(Body):
     )
     occurred_at: Moment | None = Field(
         None,
-        description="When this state was true; now where it is left out.",
+        description="When this state was true; now where it is left out, or still to come.",
         examples=["2026-03-12T12:00:00Z"],
     )
     created_at: Moment | None = Field(

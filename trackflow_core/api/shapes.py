@@ -313,7 +313,7 @@ def event_answer(event: ClickEvent) -> schemas.EventAnswer:
 def event_record(body: schemas.Event, now: datetime) -> Click:
     return Click(
         event_id=body.id or token_hex(16),
-        occurred_at=body.occurred_at or now,
+        occurred_at=min(body.occurred_at or now, now),
         link_code=body.link,
         destination=body.url,
         visitor_id=body.visitor or None,

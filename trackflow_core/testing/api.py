@@ -529,6 +529,10 @@ class ApiContract:
         assert self.send("PUT", f"/deals/{deal}", newest).json["value"] == 500
         older = {**body, "value": 7, "occurred_at": _ago(hours=2).isoformat()}
         assert self.send("PUT", f"/deals/{deal}", older).json["value"] == 500
+        ahead = {**body, "value": 8, "occurred_at": _ago(days=-400).isoformat()}
+        told = self.send("PUT", f"/deals/{deal}", ahead).json
+        assert told["value"] == 8
+        assert datetime.fromisoformat(told["occurred_at"]) <= datetime.now(timezone.utc)
         current = self.send("GET", f"/deals/{deal}").headers["etag"]
         kept = self.send("PUT", f"/deals/{deal}", {**body, "value": 9}, headers={"If-Match": '"x"'})
         self.refused(kept, 412)

@@ -300,6 +300,13 @@ def test_times_are_read_in_many_forms(value: Any, moment: datetime) -> None:
     assert lead.occurred_at == moment
 
 
+def test_a_moment_to_come_is_now() -> None:
+    rules = read("[lead]\nid = id\noccurred_at = at")
+    before = datetime.now(timezone.utc)
+    [lead] = events_of(rules, {"id": 1, "at": "2199-01-01T00:00:00Z"}, "m1", "n")
+    assert before <= lead.occurred_at <= datetime.now(timezone.utc)
+
+
 def test_minor_units_are_taken_as_they_are() -> None:
     rules = read("[deal]\nid=id\noccurred_at=at\nvalue_minor=cents\ncurrency=cur")
     for currency, value in (("EUR", 25_010), ("JPY", 25_010), ("KWD", 25_010)):

@@ -172,6 +172,13 @@ class TestGenericWebhook(WebhookConnectorContract):
         ]
 
 
+def test_a_moment_to_come_is_now() -> None:
+    before = datetime.now(UTC)
+    told = {**deal_payload(), "timestamp": "2199-01-01T00:00:00Z"}
+    [deal] = WEBHOOK.map_events(told, "kit/shop")
+    assert before <= deal.occurred_at <= datetime.now(UTC)
+
+
 def test_the_published_vector() -> None:
     moment = datetime.fromtimestamp(1614265330, UTC)
     body = b'{"test": 2432232314}'

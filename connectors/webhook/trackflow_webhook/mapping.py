@@ -252,6 +252,8 @@ def _event(rules: Rules, section: Section, root: Any, delivery_id: str, namespac
     }
     if told["occurred_at"] is None:
         raise _missing(section, "occurred_at")
+    # A fact of tomorrow would outdo all that are told until then.
+    told["occurred_at"] = min(told["occurred_at"], datetime.now(timezone.utc))
     ref = f"{namespace}/{_identifier(section, 'id', found)}"
     own_id = found.get("event")
     event_id = _identifier(section, "event", found) if not _is_absent(own_id) else delivery_id

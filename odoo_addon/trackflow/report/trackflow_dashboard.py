@@ -93,6 +93,7 @@ class TrackflowDashboard(models.AbstractModel):
         model = self.env["trackflow.attribution.model"].browse(filters.get("model_id") or ())
         companies = self.env.companies
         chosen = companies.filtered(lambda company: company.id == filters.get("company_id"))
+        shown = (chosen or companies).ids
         return {
             "zone": zone.key,
             "first": first,
@@ -106,7 +107,11 @@ class TrackflowDashboard(models.AbstractModel):
             "campaign": self.env["utm.campaign"].browse(filters.get("campaign_id") or ()),
             "channel": filters.get("channel") or "",
             "model": model.exists(),
-            "companies": (chosen or companies).ids,
+            "companies": shown,
+            # Clicks have no company but that of their campaign.
+            "foreign": self.env["utm.campaign"]
+            .search([("trackflow_company_id", "not in", [*shown, False])])
+            .ids,
             "company": chosen or self.env.company,
         }
 
@@ -122,6 +127,18 @@ class TrackflowDashboard(models.AbstractModel):
             parts.append(SQL("(%s IS NULL OR %s = ANY(%s))", company, company, scope["companies"]))
         return SQL(" AND ").join(parts)
 
+    @api.model
+    def _where_clicks(self, scope):
+        """The conditions of clicks."""
+        where = self._where(
+            scope, SQL("trackflow_occurred_at"), SQL("campaign_id"), SQL("trackflow_channel")
+        )
+        if not scope["foreign"]:
+            return where
+        return SQL(
+            "%s AND (campaign_id IS NULL OR campaign_id <> ALL(%s))", where, scope["foreign"]
+        )
+
     # -- facts ------------------------------------------------------------------------------
 
     @api.model
@@ -133,8 +150,7 @@ class TrackflowDashboard(models.AbstractModel):
     def _clicks(self, scope):
         """Clicks and visitors by (kind, current): all of them and by day, and of the current period
         by channel, campaign and link."""
-        moment = SQL("trackflow_occurred_at")
-        where = self._where(scope, moment, SQL("campaign_id"), SQL("trackflow_channel"))
+        where = self._where_clicks(scope)
         # Each reads the same index and keeps few groups, which is quicker than all in one.
         rows = self.env.execute_query(
             SQL(
@@ -485,12 +501,7 @@ class TrackflowDashboard(models.AbstractModel):
                  ORDER BY 2 DESC, 1
                 """,
                 scope["since"],
-                self._where(
-                    scope,
-                    SQL("trackflow_occurred_at"),
-                    SQL("campaign_id"),
-                    SQL("trackflow_channel"),
-                ),
+                self._where_clicks(scope),
             )
         )
         return [
@@ -678,7 +689,8 @@ class TrackflowDashboard(models.AbstractModel):
         converted_from = self.env["trackflow.conversion"]._read_group([], ["channel"])
         channels |= {channel for [channel] in converted_from}
         channels -= {"", None, False}
-        campaigns = self.env["utm.campaign"].search_fetch([], ["title"], limit=200)
+        own = Domain("trackflow_company_id", "in", [*self.env.companies.ids, False])
+        campaigns = self.env["utm.campaign"].search_fetch(own, ["title"], limit=200)
         models = self.env["trackflow.attribution.model"].search_fetch(
             [("active", "=", True), ("company_id", "in", [*self.env.companies.ids, False])],
             ["name"],
@@ -742,6 +754,8 @@ class TrackflowDashboard(models.AbstractModel):
                 scope, "trackflow_occurred_at"
             )
             clicks &= self._terms(scope, "campaign_id", "trackflow_channel") & extra
+            if scope["foreign"]:
+                clicks &= Domain("campaign_id", "not in", scope["foreign"])
             if key == "clicks":
                 return self._window(title, "link.tracker.click", clicks)
             return self._window(title, "trackflow.visitor", Domain("click_ids", "any", clicks))

@@ -44,10 +44,11 @@ class TrackflowReportCampaign(models.Model):
             SELECT click.id::bigint * 4 AS id, click.trackflow_occurred_at AS date, click.campaign_id,
                    click.link_id, click.trackflow_source AS source,
                    click.trackflow_medium AS medium, click.trackflow_channel AS channel,
-                   NULL::int AS company_id, %(currency)s AS currency_id,
+                   campaign.trackflow_company_id AS company_id, %(currency)s AS currency_id,
                    click.trackflow_visitor_id AS visitor_id,
                    1 AS clicks, 0 AS leads, 0 AS deals, 0::numeric AS revenue, 0::numeric AS cost
               FROM link_tracker_click click
+              LEFT JOIN utm_campaign campaign ON campaign.id = click.campaign_id
              WHERE click.trackflow_counts
              UNION ALL
             SELECT fact.id::bigint * 4 + 1, fact.occurred_at, fact.campaign_id, fact.link_id, fact.source,

@@ -254,6 +254,26 @@ class TestDashboard(ReportCase):
         names = [company["name"] for company in elsewhere["options"]["companies"]]
         self.assertEqual(names, [self.env.company.name, "TrackFlow Elsewhere"])
 
+    def test_clicks_on_another_companys_campaign_do_not_count(self):
+        self.won()
+        before = self.data()
+        other = self.env["res.company"].create({"name": "TrackFlow Elsewhere"})
+        self.campaign.trackflow_company_id = other
+        data = self.data()
+        self.assertEqual(self.numbers(data)["clicks"], self.numbers(before)["clicks"] - 3)
+        self.assertEqual(sum(data["trend"]["clicks"]), self.numbers(data)["clicks"])
+        actions = {kpi["key"]: kpi["action"] for kpi in data["kpis"]}
+        for key in ("clicks", "visitors"):
+            records = self.env[actions[key]["res_model"]].with_user(self.marketer)
+            counted = records.search_count(actions[key]["domain"])
+            self.assertEqual(counted, self.numbers(data)[key], key)
+        report = self.env["trackflow.report.campaign"].with_user(self.marketer)
+        self.assertFalse(
+            report.search_count([("campaign_id", "=", self.campaign.id), ("clicks", "=", 1)])
+        )
+        options = [campaign["id"] for campaign in data["options"]["campaigns"]]
+        self.assertNotIn(self.campaign.id, options)
+
     def test_a_campaign_opens_its_own_dashboard(self):
         self.won()
         action = self.campaign.with_user(self.marketer).action_trackflow_dashboard()

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import sqlite3
+from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
@@ -11,10 +13,11 @@ import typer
 from typer.testing import CliRunner
 
 from trackflow_core.errors import ConfigError
-from trackflow_core.model import Link
-from trackflow_server import backup, commands, config, doctor
+from trackflow_core.model import Click, Link
+from trackflow_server import backup, commands, config, doctor, facts
 from trackflow_server.config import ServerConfig
-from trackflow_server.spool import SpoolReader
+from trackflow_server.job import take_in
+from trackflow_server.spool import SpoolReader, SpoolWriter
 from trackflow_server.store import Database
 
 SECRET = "a secret of this test run"
@@ -114,6 +117,40 @@ def test_a_backup_holds_all_that_was_answered(serving: Any, tmp_path: Path) -> N
         restored.clicks(6)
 
 
+def test_a_backup_holds_what_the_job_moves_meanwhile(
+    new_file: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    settings, copied = _config(STORE=new_file), backup._copy
+    database = Database(new_file)
+    database.upgrade()
+    asyncio.run(_spool(settings.spool_path, "0" * 32))
+
+    def copy_slowly(source: Path, target: Path) -> None:
+        copied(source, target)
+        reader = SpoolReader(settings.spool_path)
+        spooled = reader.first(1)
+        with database.transaction() as store:
+            take_in(store, spooled.facts)
+        reader.drop(spooled)
+        reader.close()
+
+    monkeypatch.setattr(backup, "_copy", copy_slowly)
+    backup.save(settings, tmp_path / "copy.sqlite")
+    database.close()
+    saved = Database(str(tmp_path / "copy.sqlite"))
+    with saved.reading() as store:
+        assert store.queue_lengths() == (1, 0)
+    saved.close()
+
+
+async def _spool(path: Path, event_id: str) -> None:
+    now = datetime.now(timezone.utc)
+    writer = SpoolWriter(path)
+    writer.start()
+    await writer.append(facts.of_click(Click(event_id, now, "offer22", "https://shop.example/")))
+    await writer.stop()
+
+
 def test_a_restore_keeps_what_was_there(tmp_path: Path) -> None:
     target, copy = tmp_path / "store", tmp_path / "copy"
     settings = _config(STORE=target)
@@ -132,6 +169,24 @@ def test_a_restore_keeps_what_was_there(tmp_path: Path) -> None:
             found = store.links({"first22", "second2"}).keys()
         database.close()
         assert found == (codes or {"first22", "second2"})
+    with pytest.raises(ConfigError, match="from an earlier restore"):
+        backup.restore(settings, copy)
+
+
+def test_a_restore_that_fails_changes_nothing(new_file: str, tmp_path: Path) -> None:
+    settings, copy = _config(STORE=new_file), tmp_path / "copy"
+    database = Database(new_file)
+    database.upgrade()
+    database.close()
+    backup.save(settings, copy)
+    newer = sqlite3.connect(copy, isolation_level=None)
+    newer.execute("UPDATE alembic_version SET version_num = 'm9999'")
+    newer.close()
+    held = Path(new_file).read_bytes()
+    with pytest.raises(ConfigError, match="newer TrackFlow"):
+        backup.restore(settings, copy)
+    assert Path(new_file).read_bytes() == held
+    assert not Path(f"{new_file}.before-restore").exists()
 
 
 def test_what_is_no_backup_is_refused(tmp_path: Path) -> None:

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import os
 import sqlite3
+from collections.abc import Sequence
 from pathlib import Path
+
+from alembic.util import CommandError
 
 from trackflow_core.errors import ConfigError
 from trackflow_server.config import ServerConfig
 from trackflow_server.job import take_in
-from trackflow_server.spool import SpoolReader
+from trackflow_server.spool import Fact, SpoolReader
 from trackflow_server.store import Database
 
 
@@ -23,10 +26,11 @@ def save(config: ServerConfig, target: Path) -> int:
         raise ConfigError(f"{target} exists: name another file.")
     if not source.exists():
         raise ConfigError(f"There is no store at {source}.")
-    unfinished = target.with_name(f"{target.name}.part")
-    unfinished.unlink(missing_ok=True)
+    unfinished = _part_of(target)
+    # Before the copy: what the job takes over meanwhile is in both, and counts once.
+    spooled = _spooled(config)
     _copy(source, unfinished)
-    _add_spooled(config, unfinished)
+    _take_in(unfinished, spooled)
     unfinished.rename(target)
     return target.stat().st_size
 
@@ -34,20 +38,25 @@ def save(config: ServerConfig, target: Path) -> int:
 def restore(config: ServerConfig, backup: Path) -> None:
     """Make `backup` the store; the server must not run. What was there is kept beside it.
 
-    Raises ConfigError where `backup` is no store of TrackFlow, or the server runs.
+    Raises ConfigError where `backup` is no store that this version can read, the server runs, or
+    what an earlier restore kept is still there. Then everything stays as it was.
     """
     target = _file_of(config)
+    before = target.with_name(f"{target.name}.before-restore")
     _check(backup)
     if target.exists():
         _check_unused(target)
-        target.rename(target.with_name(f"{target.name}.before-restore"))
+        if before.exists():
+            raise ConfigError(f"{before} is from an earlier restore: move it away first.")
+    target.parent.mkdir(parents=True, exist_ok=True)
+    unfinished = _part_of(target)
+    _copy(backup, unfinished)
+    _upgrade(unfinished, backup)
+    if target.exists():
+        target.rename(before)
     for name in (f"{target}-wal", f"{target}-shm"):
         Path(name).unlink(missing_ok=True)
-    target.parent.mkdir(parents=True, exist_ok=True)
-    _copy(backup, target)
-    database = Database(str(target))
-    database.upgrade()
-    database.close()
+    unfinished.rename(target)
 
 
 def _file_of(config: ServerConfig) -> Path:
@@ -70,19 +79,44 @@ def _copy(source: Path, target: Path) -> None:
         os.fsync(file.fileno())
 
 
-def _add_spooled(config: ServerConfig, copy: Path) -> None:
-    """Put the facts of the spool into the copy; the running server keeps its own."""
+def _part_of(target: Path) -> Path:
+    """Where `target` is written until it is whole."""
+    unfinished = target.with_name(f"{target.name}.part")
+    unfinished.unlink(missing_ok=True)
+    return unfinished
+
+
+def _spooled(config: ServerConfig) -> Sequence[Fact]:
+    """All facts of the spool, which stay there for the running server."""
     if not config.spool_path.exists():
-        return
+        return ()
     reader = SpoolReader(config.spool_path)
+    try:
+        return reader.first(len(reader) or 1).facts
+    finally:
+        reader.close()
+
+
+def _take_in(copy: Path, spooled: Sequence[Fact]) -> None:
     database = Database(str(copy))
     try:
-        spooled = reader.first(len(reader) or 1)
         with database.transaction() as store:
-            take_in(store, spooled.facts)
+            take_in(store, spooled)
     finally:
         database.close()
-        reader.close()
+    _settle(copy)
+
+
+def _upgrade(copy: Path, backup: Path) -> None:
+    database = Database(str(copy))
+    try:
+        database.upgrade()
+    except CommandError:
+        raise ConfigError(
+            f"{backup} was made by a newer TrackFlow: restore it with that version."
+        ) from None
+    finally:
+        database.close()
     _settle(copy)
 
 

@@ -8,12 +8,13 @@ import threading
 from collections.abc import Callable, Sequence
 from typing import TypeVar
 
-from sqlalchemy.exc import DBAPIError
+from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 
 from trackflow_core.errors import InvalidEvent, RetriableError, TrackFlowError
 from trackflow_server.store import SqlStore
 
 _Item = TypeVar("_Item")
+_EXPECTED = (TrackFlowError, SQLAlchemyError, sqlite3.Error, OSError)
 
 
 def repeat(
@@ -29,17 +30,19 @@ def repeat(
 
     When it fails, `log` is told `problem` with the cause, and it is tried again after twice
     `first_wait` seconds, then after twice as long each time up to `longest_wait`, or after as long
-    as the other side asks for.
+    as the other side asks for. The log is told where an error that nobody expects comes from.
     """
     wait = first_wait
     while not stopping.is_set():
         try:
             pause = work()
-        except (TrackFlowError, DBAPIError, sqlite3.Error) as error:
+        # Whatever it is: a thread that ended would leave its work undone until the next start.
+        except Exception as error:
             asked = error.retry_after if isinstance(error, RetriableError) else None
             wait = max(min(wait * 2, longest_wait), asked or 0)
             cause = error.orig if isinstance(error, DBAPIError) else error
-            log.warning("%s; next try in %.0f s: %s", problem, wait, cause)
+            unexpected = not isinstance(error, _EXPECTED)
+            log.warning("%s; next try in %.0f s: %s", problem, wait, cause, exc_info=unexpected)
             stopping.wait(wait)
         else:
             wait = first_wait

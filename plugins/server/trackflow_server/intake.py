@@ -8,6 +8,7 @@ import logging
 from collections.abc import Awaitable, Callable, Mapping
 from datetime import datetime, timezone
 
+from sqlalchemy.exc import SQLAlchemyError
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
@@ -57,7 +58,7 @@ class Intake:
         while True:
             try:
                 await asyncio.to_thread(self._look)
-            except TrackFlowError as error:
+            except (TrackFlowError, SQLAlchemyError) as error:
                 _log.warning("The connectors may be out of date: %s", error)
             await asyncio.sleep(_CHECK_SECONDS)
 

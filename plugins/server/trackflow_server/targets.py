@@ -8,6 +8,8 @@ from collections.abc import Callable, Collection, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 
+from sqlalchemy.exc import SQLAlchemyError
+
 from trackflow_core.errors import TrackFlowError
 from trackflow_core.model import Link, LinkStatus
 from trackflow_core.tracking.links import Choice
@@ -92,7 +94,7 @@ class Targets:
         """Forget all links whenever the store's have changed; runs until it is cancelled."""
         while True:
             # While the store cannot be asked, what is in memory goes on being answered.
-            with suppress(TrackFlowError):
+            with suppress(TrackFlowError, SQLAlchemyError):
                 revision = await asyncio.to_thread(self._revision)
                 if revision != self._seen:
                     await asyncio.to_thread(self._changed)

@@ -12,6 +12,7 @@ import requests
 
 from trackflow_core.model import Link, LinkRule, LinkStatus, Variant
 from trackflow_core.tracking import identity
+from trackflow_server.client import MAX_HEADER, Client, Networks
 
 pytestmark = pytest.mark.slow
 
@@ -163,6 +164,12 @@ def test_a_forwarded_address_is_believed_of_proxies_only(
         found = behind.clicks(2)
         assert [click["ip"] for click in found] == ["198.51.100.0", "192.0.2.0"]
         assert [click["internal"] for click in found] == [True, False]
+
+
+def test_a_long_forwarded_header_does_not_hide_who_asks() -> None:
+    header = b"192.0.2.1" + b"," * MAX_HEADER + b"198.51.100.7"
+    behind = Client({"headers": [(b"x-forwarded-for", header)], "client": ("127.0.0.1", 1)})
+    assert behind.address(Networks(("127.0.0.0/8",))) == "198.51.100.7"
 
 
 def test_nothing_answered_is_lost_when_the_server_stops(serving: Any, tmp_path: Path) -> None:

@@ -73,7 +73,9 @@ class Client:
         """The client's address: the last in `X-Forwarded-For` that is no proxy of ours."""
         address = self._peer
         if proxies.hold(address):
-            for named in reversed(self.header("x-forwarded-for").split(",")):
+            sent = self._headers.get(b"x-forwarded-for", b"")
+            # The end is our proxies': whatever a visitor sends before it must not push it out.
+            for named in reversed(sent[-MAX_HEADER:].decode("latin-1").split(",")):
                 address = named.strip() or address
                 if not proxies.hold(address):
                     break

@@ -116,6 +116,12 @@ def test_qr_codes(site: Any, person: requests.Session) -> None:
     assert b"<svg" in person.get(f"{site.url}/links/adWork2/qr.svg", timeout=20).content
 
 
+def test_a_form_is_read_up_to_a_limit(site: Any) -> None:
+    fields = {f"field{number}": "x" * 1000 for number in range(70)}
+    answer = requests.post(f"{site.url}/login", data=fields, timeout=20)
+    assert (answer.status_code, answer.text) == (413, "The form is too long.")
+
+
 def test_a_link_is_made_in_a_form_of_this_site_only(site: Any, person: requests.Session) -> None:
     form = {"destination": "https://www.example.com/new", "campaign": "summer", "title": "<New>"}
     foreign = person.post(

@@ -8,10 +8,11 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta, timezone
 from typing import Any
-from urllib.parse import urlsplit
+from urllib.parse import parse_qsl, urlsplit
 
 from itsdangerous import BadSignature, URLSafeTimedSerializer
 from starlette.concurrency import run_in_threadpool
+from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import HTMLResponse, RedirectResponse, Response
 from starlette.routing import BaseRoute, Mount, Route
@@ -45,6 +46,7 @@ _LOGIN_SECONDS = 12 * 3600
 _ATTEMPTS = 30
 _CHART_DAYS = 30
 _LISTED = 200
+_MAX_FORM = 64 * 1024
 _EVER = datetime(1970, 1, 1, tzinfo=timezone.utc)
 
 
@@ -131,7 +133,7 @@ class Dashboard:
         except Problem:
             problem = "There were too many attempts. Try again in an hour."
             return _html("login.html", 429, problem=problem, closed=True)
-        given = str((await request.form()).get("password", ""))
+        given = (await _form(request)).get("password", "")
         if not hmac.compare_digest(given.encode(), self._config.password.encode()):
             return _html("login.html", 403, problem="The password is wrong.", closed=False)
         answer = RedirectResponse("/", 303)
@@ -239,7 +241,7 @@ class Dashboard:
             return RedirectResponse("/login", 303)
         if not _is_own_form(request):
             return Response("The form was sent from another site.", 403)
-        form = {name: str(value).strip() for name, value in (await request.form()).items()}
+        form = {name: value.strip() for name, value in (await _form(request)).items()}
         problem, code = await run_in_threadpool(self._save_link, form)
         if problem:
             return await run_in_threadpool(
@@ -254,7 +256,7 @@ class Dashboard:
         if not _is_own_form(request):
             return Response("The form was sent from another site.", 403)
         namespace, action = _namespace(request), request.path_params["action"]
-        number = str((await request.form()).get("number", ""))
+        number = (await _form(request)).get("number", "")
 
         def do() -> bool:
             with self._database.transaction() as store:
@@ -271,7 +273,7 @@ class Dashboard:
         if not _is_own_form(request):
             return Response("The form was sent from another site.", 403)
         number, action = request.path_params["id"], request.path_params["action"]
-        message = str((await request.form()).get("message", ""))
+        message = (await _form(request)).get("message", "")
         if not await run_in_threadpool(self._do_with_webhook, number, action, message):
             return Response("", 404)
         return RedirectResponse(f"/webhooks/{number}", 303)
@@ -321,6 +323,16 @@ def _is_own_form(request: Request) -> bool:
     """Browsers tell where a form was sent from; a login alone is no wish."""
     origin = urlsplit(request.headers.get("origin", "")).netloc
     return origin == request.headers.get("host", "")
+
+
+async def _form(request: Request) -> Mapping[str, str]:
+    """The fields of a form; raises HTTPException 413 for more than any of ours has."""
+    body = b""
+    async for piece in request.stream():
+        body += piece
+        if len(body) > _MAX_FORM:
+            raise HTTPException(413, "The form is too long.")
+    return dict(parse_qsl(body.decode("utf-8", "replace")))
 
 
 def _html(name: str, status: int, **values: Any) -> Response:

@@ -184,6 +184,9 @@ def test_nobody_there_is_tried_again() -> None:
         "[fd00::1]",
         "[::ffff:10.0.0.1]",
         "[64:ff9b::10.0.0.1]",
+        "[64:ff9b:1::10.0.0.1]",
+        "[fec0::1]",
+        "[::10.0.0.1]",
         "[2002:0a00:0001::]",
         "2130706433",
         "0x7f.1",
@@ -206,6 +209,23 @@ def test_a_name_with_one_private_address_is_refused(
     scheme = "https" if port == 443 else "http"
     with pytest.raises(ConfigError, match="inside a private network"):
         GuardedPost(timeout=1)(f"{scheme}://rebind.example/", {}, b"{}")
+
+
+def test_the_next_address_is_asked_where_one_does_not_answer(
+    receiver: Receiver, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def found(host: str, asked: int, *_: Any, **__: Any) -> list[Any]:
+        addresses = ("127.0.0.2", "127.0.0.1") if host == "two.example" else (host,)
+        return [(2, 1, 6, "", (ip, asked)) for ip in addresses]
+
+    monkeypatch.setattr(socket, "getaddrinfo", found)
+    url = receiver.url.replace("127.0.0.1", "two.example")
+    assert GuardedPost(LOOPBACK)(url, {}, b"{}").status == 204
+
+
+def test_a_name_that_cannot_be_looked_up_is_tried_again_later() -> None:
+    with pytest.raises(RetriableError, match="did not answer"):
+        GuardedPost()(f"https://{'a' * 64}.example/", {}, b"{}")
 
 
 @pytest.mark.parametrize("url", ["ftp://shop.example/", "javascript:alert(1)", "https://", "x"])

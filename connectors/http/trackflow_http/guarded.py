@@ -58,7 +58,7 @@ class GuardedPost:
             response.close()
         except SSLError:
             raise ConfigError(f"The certificate of {where} is not trusted.") from None
-        except (HTTPError, OSError) as error:
+        except (HTTPError, OSError, UnicodeError) as error:
             if _is_refused(error):
                 raise ConfigError(
                     f"{where} is an address inside a private network, which TrackFlow does not "
@@ -85,6 +85,9 @@ def _is_public(ip: IPv4Address | IPv6Address) -> bool:
         # NAT64 (RFC 6052) reaches the IPv4 address in its last 32 bits.
         if ip in IPv6Network("64:ff9b::/96"):
             return _is_public(IPv4Address(int(ip) & 0xFFFFFFFF))
+        # All that is public so far (RFC 4291): others may be a network's own NAT64, or site-local.
+        if ip not in IPv6Network("2000::/3"):
+            return False
     return ip.is_global and not ip.is_multicast
 
 
@@ -105,12 +108,16 @@ def _pools(permits: Callable[[str], bool]) -> urllib3.PoolManager:
         addresses = [str(item[4][0]) for item in found]
         if not addresses or not all(permits(address) for address in addresses):
             raise _Refused(f"{connection.host} may not be asked")
-        # The address itself, so that the name is not looked up once more.
         timeout = connection.timeout
-        return socket.create_connection(
-            (addresses[0], connection.port or 0),
-            timeout if isinstance(timeout, int | float) else None,
-        )
+        seconds = timeout if isinstance(timeout, int | float) else None
+        problem = OSError()
+        for address in addresses:
+            try:
+                # The address itself, so that the name is not looked up once more.
+                return socket.create_connection((address, connection.port or 0), seconds)
+            except OSError as error:
+                problem = error
+        raise problem
 
     class Plain(HTTPConnection):
         def _new_conn(self) -> socket.socket:

@@ -183,6 +183,8 @@ def test_secrets_and_persons_are_masked() -> None:
     ).encode()
     shown = json.loads(masked(body, "/leads/L-17", 1000))
     assert shown == {"name": "…", "email": "…", "nested": [{"secret": "…"}], "value": 5}
+    event = b'{"events":[{"type":"signup","address":"198.51.100.7"}]}'
+    assert masked(event, "/events", 1000) == '{"events":[{"type":"signup","address":"…"}]}'
     assert json.loads(masked(body, "/campaigns", 1000))["name"] == "Anna Ash"
     assert masked(b"\x89PNG", "/links", 1000) == "(4 bytes)"
     assert masked(b'"' + b"x" * 100 + b'"', "/links", 10) == '"xxxxxxxx…'

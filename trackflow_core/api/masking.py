@@ -10,6 +10,7 @@ MASK = "…"
 # Secrets, and what tells who a person is.
 _HIDDEN = frozenset(
     {
+        "address",
         "authorization",
         "company",
         "contact_name",

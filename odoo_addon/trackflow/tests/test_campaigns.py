@@ -242,6 +242,14 @@ class TestCostImport(TrackflowCase):
         self.assertEqual(sheet.import_batch(), {"done": 1, "total": 1})
 
     @users("tf_marketer")
+    def test_lists_and_cards_offer_the_sheet(self):
+        for model in ("trackflow.campaign.cost", "link.tracker"):
+            action = self.env.ref(f"trackflow.{model.replace('.', '_')}_import_action")
+            for view_type in ("list", "kanban"):
+                arch = self.env[model].get_view(view_type=view_type)["arch"]
+                self.assertIn(f'name="{action.id}"', arch, f"{model}: {view_type}")
+
+    @users("tf_marketer")
     def test_two_rows_of_one_cost_are_not_one_of_them(self):
         sheet = self.preview(
             "campaign,date,amount,name\n"

@@ -2,21 +2,18 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
-from hashlib import sha256
 from typing import Any, Protocol
 
 from trackflow_core.api.messages import Problem, Request
 from trackflow_core.api.storage import ApiKey, Catalog
 from trackflow_core.attribution import Model
+from trackflow_core.digest import digest_of
 from trackflow_core.engine import Engine
 from trackflow_core.hooks import ApiCall
 from trackflow_core.ports import Outbox, Store
-
-_CANONICAL = json.JSONEncoder(sort_keys=True, separators=(",", ":"))
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,4 +75,4 @@ class Call(ApiCall):
 
 def etag_of(state: Mapping[str, Any]) -> str:
     """The entity tag of what can be changed of a record."""
-    return f'"{sha256(_CANONICAL.encode(state).encode()).hexdigest()[:32]}"'
+    return f'"{digest_of(state)[:32]}"'

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -13,9 +11,8 @@ from typing import Any
 
 from trackflow_core.attribution.allocation import allocate, from_minor_units
 from trackflow_core.attribution.models import ChannelRule, Journey, Model
+from trackflow_core.digest import digest_of
 from trackflow_core.model import UNATTRIBUTED, Credit, Deal, Touch
-
-_CANONICAL = json.JSONEncoder(sort_keys=True, separators=(",", ":"))
 
 
 @dataclass(frozen=True)
@@ -37,7 +34,7 @@ class Attribution:
 
         Equal inputs give equal digests on every host and for ever.
         """
-        return hashlib.sha256(_CANONICAL.encode(self._inputs()).encode()).hexdigest()
+        return digest_of(self._inputs())
 
     def _inputs(self) -> dict[str, Any]:
         rule = self.model.rule

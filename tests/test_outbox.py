@@ -129,8 +129,12 @@ def test_nobody_is_told_of_a_person() -> None:
 
 
 def test_records_of_the_api_are_told() -> None:
-    [link] = of_record([ALL, CRM], "link.created", "adsGogl", {"code": "adsGogl"})
+    [link] = of_record([ALL, CRM], "link.created", "adsGogl", lambda: {"code": "adsGogl"})
     assert (link.target, link.ref, link.body) == ("webhook/all", "adsGogl", '{"code":"adsGogl"}')
+
+
+def test_what_nobody_wants_is_not_made() -> None:
+    assert not of_record([CRM], "link.created", "adsGogl", lambda: pytest.fail("made for nobody"))
 
 
 class Script:

@@ -137,11 +137,13 @@ def of_facts(
     ]
 
 
-def of_record(wanted: Iterable[Subscription], event: str, ref: str, data: Any) -> list[Outgoing]:
-    """A link that was made, changed or deleted, as the API shows it."""
-    return [
-        Outgoing(item.target, event, ref, _json(data)) for item in wanted if event in item.events
-    ]
+def of_record(
+    wanted: Iterable[Subscription], event: str, ref: str, data: Callable[[], Any]
+) -> list[Outgoing]:
+    """A link that was made, changed or deleted; `data` shows it, and is asked if anybody wants it."""
+    targets = [item.target for item in wanted if event in item.events]
+    body = _json(data()) if targets else ""
+    return [Outgoing(target, event, ref, body) for target in targets]
 
 
 def trial(target: str) -> Outgoing:

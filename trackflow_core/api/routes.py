@@ -201,19 +201,12 @@ class Links(Resource):
         outbox = call.workspace.outbox
         if outbox is None:
             return
-        wanted = [item for item in outbox.subscriptions() if what in item.events]
-        if not wanted:
-            return
+        wanted = outbox.subscriptions()
         outbox.post(
             [
                 message
                 for record in records
-                for message in of_record(
-                    wanted,
-                    what,
-                    record.id,
-                    json.loads(shapes.link_answer(record).model_dump_json(warnings=False)),
-                )
+                for message in of_record(wanted, what, record.id, partial(shapes.link_told, record))
             ]
         )
 

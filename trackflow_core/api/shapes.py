@@ -109,6 +109,11 @@ def link_answer(record: storage.TrackedLink) -> schemas.LinkAnswer:
     )
 
 
+def link_told(record: storage.TrackedLink) -> dict[str, Any]:
+    """A link as webhooks tell of it: as the API shows it, in plain JSON."""
+    return link_answer(record).model_dump(mode="json", warnings=False)
+
+
 def link_record(
     body: schemas.LinkState, held: storage.TrackedLink | None = None
 ) -> storage.TrackedLink:

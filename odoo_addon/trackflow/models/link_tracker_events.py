@@ -1,6 +1,6 @@
 """Webhook endpoints learn of links, wherever these are made, changed or archived."""
 
-import json
+from functools import partial
 
 from odoo import api, models
 
@@ -51,13 +51,14 @@ class LinkTracker(models.Model):
         return written
 
     def unlink(self):
-        # Nothing could be told of them afterwards.
-        self._trackflow_tell(dict.fromkeys(self.ids, LINK_DELETED))
+        if self._trackflow_is_wanted(LINK_DELETED):
+            # Nothing could be told of them afterwards.
+            self._trackflow_tell(dict.fromkeys(self.ids, LINK_DELETED))
         return super().unlink()
 
     def _trackflow_changed(self, event):
         """Tell of these links when the transaction ends: once, and as they are by then."""
-        if not self._trackflow_wanted(event):
+        if not self._trackflow_is_wanted(event):
             return
         pending = self.env.cr.precommit.data.setdefault(_PENDING, {})
         if not pending:
@@ -74,23 +75,18 @@ class LinkTracker(models.Model):
 
     def _trackflow_tell(self, events):
         """Put one message for each of these links and each endpoint into the outbox."""
-        wanted = [item for event in set(events.values()) for item in self._trackflow_wanted(event)]
-        if not wanted:
-            return
-        links = self.sudo()
-        OdooOutbox(self.env).post(
+        links, outbox = self.sudo(), OdooOutbox(self.env)
+        wanted = outbox.subscriptions()
+        outbox.post(
             [
                 message
                 for record, told in Links(links.env).told(links)
                 for message in of_record(
-                    dict.fromkeys(wanted),
-                    events[record.id],
-                    told.id,
-                    json.loads(shapes.link_answer(told).model_dump_json(warnings=False)),
+                    wanted, events[record.id], told.id, partial(shapes.link_told, told)
                 )
             ]
         )
 
     @api.model
-    def _trackflow_wanted(self, event):
-        return [one for one in OdooOutbox(self.env).subscriptions() if event in one.events]
+    def _trackflow_is_wanted(self, event):
+        return any(event in one.events for one in OdooOutbox(self.env).subscriptions())

@@ -191,7 +191,7 @@ class TestWebhooks(EndpointCase):
 
     def test_links_that_nobody_wants_to_know_of_cost_nothing(self):
         self._endpoint("link.created")
-        self.links._trackflow_wanted("link.changed")
+        self.links._trackflow_is_wanted("link.changed")
         with self.assertQueryCount(0):
             self.links._trackflow_changed("link.changed")
         self.assertFalse(self.env.cr.precommit.data.get("trackflow.links"))

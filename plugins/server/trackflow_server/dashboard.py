@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import hmac
-import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta, timezone
+from functools import partial
 from typing import Any
 from urllib.parse import parse_qsl, urlsplit
 
@@ -312,7 +312,7 @@ class Dashboard:
                 catalog = SqlCatalog(store, self._config.public_url, self._config.secrets)
                 [made] = catalog.create([TrackedLink(link, form.get("title", ""))])
                 outbox = SqlOutbox(lambda: store)
-                told = json.loads(shapes.link_answer(made).model_dump_json(warnings=False))
+                told = partial(shapes.link_told, made)
                 outbox.post(of_record(outbox.subscriptions(), LINK_CREATED, made.id, told))
         except (InvalidEvent, ConfigError, Conflict) as error:
             return str(error), ""

@@ -153,7 +153,7 @@ class Deaf(FakeConnection):
         (Stuck, "test_every_page_may_be_the_last_before_a_crash"),
         (Forgetful, "test_every_page_may_be_the_last_before_a_crash"),
         (Careless, "test_provisioning_is_shown_first_done_once_and_undone"),
-        (Silent, "test_writing_back_without_fields_says_to_provision"),
+        (Silent, "test_writing_back_without_fields_says_to_prepare_the_crm"),
         (Restless, "test_writing_back_fills_the_fields_once"),
         (Chatty, "test_check_says_what_is_right_and_what_is_missing"),
         (Deaf, "test_one_unreadable_record_stops_nobody_else"),

@@ -135,7 +135,7 @@ class FakeConnection:
         crm = self._crm.answer(self._options.key)
         return (
             Finding("The key is accepted."),
-            Finding("The fields exist.", crm.provisioned, "Provision the connector."),
+            Finding("The fields exist.", crm.provisioned, "Prepare the CRM."),
         )
 
     def map_events(self, payload: Mapping[str, Any]) -> Sequence[Event]:
@@ -176,7 +176,7 @@ class FakeConnection:
         """Keep `told` beside the record."""
         crm = self._crm.answer(self._options.key)
         if not crm.provisioned:
-            raise ConfigError("The fake CRM has no fields for marketing: provision the connector.")
+            raise ConfigError("The fake CRM has no fields for marketing: prepare the CRM.")
         number = told.ref.rpartition("/")[2]
         if number not in crm.records or crm.records[number].get("deleted"):
             raise TerminalError(f"The fake CRM has no record {number!r} any more.")

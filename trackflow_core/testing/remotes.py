@@ -321,7 +321,7 @@ class RemoteContract:
             self._writing(remote).write_back(told)
             assert remote.changes() == before, "the record was written though nothing changed"
 
-    def test_writing_back_without_fields_says_to_provision(self) -> None:
+    def test_writing_back_without_fields_says_to_prepare_the_crm(self) -> None:
         able = self.connector.capabilities
         if not (able.write_back and able.provisioning):
             return
@@ -330,7 +330,7 @@ class RemoteContract:
             told = WriteBack(lead, "lead", source="google", touch_count=1)
             call = self._writing(remote).write_back
             message = _message(lambda: call(told), ConfigError)
-            assert "rovision" in message, message
+            assert "prepare the CRM" in message, message
 
     def test_writing_to_a_record_that_is_gone_is_final(self) -> None:
         if not self.connector.capabilities.write_back or not self._polls:

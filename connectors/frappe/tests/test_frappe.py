@@ -6,6 +6,8 @@ import json
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import datetime, timedelta, timezone
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
+from threading import Thread
 from typing import Any
 
 import pytest
@@ -26,6 +28,7 @@ from trackflow_frappe import FrappeConnection, FrappeConnector, FrappeOptions
 from trackflow_frappe.mapping import DEAL, LEAD
 from trackflow_frappe.provision import FIELDS, fields_of
 from trackflow_frappe.signature import sign
+from trackflow_frappe.site import Site
 from trackflow_frappe.testing import FrappeDouble
 from trackflow_http import Pace
 from trackflow_http.testing import Sent
@@ -525,6 +528,17 @@ def test_every_field_is_made_for_its_kind(site: FrappeDouble) -> None:
     for field in FIELDS:
         made = site.document("Custom Field", f"{field.doctype}-{field.name}")
         assert (made["fieldtype"], made["label"]) == (field.type, field.label)
+
+
+def test_an_address_where_no_frappe_answers_is_said_to_be_wrong() -> None:
+    with ThreadingHTTPServer(("127.0.0.1", 0), SimpleHTTPRequestHandler) as another:
+        Thread(target=another.serve_forever, daemon=True).start()
+        try:
+            site = Site(f"http://127.0.0.1:{another.server_port}", "key:secret")
+            with pytest.raises(ConfigError, match="no Frappe answers here: check the address"):
+                site.user()
+        finally:
+            another.shutdown()
 
 
 @pytest.mark.parametrize("token", ["abc", "a:b c", ":x", "a:", "ä:b"])

@@ -108,14 +108,16 @@ class FrappeConnection:
             Finding(f"Its times are those of {self._zone}, its currency is {self._currency}."),
         ]
         findings += [self._sees_all(doctype) for doctype in (LEAD, DEAL)]
-        missing = [item.label for item in provision.missing_fields(self._site)]
-        provision_it = "Provision the connector."
+        missing = [
+            f"{item.label} ({item.doctype})" for item in provision.missing_fields(self._site)
+        ]
+        prepare = "Prepare the CRM."
         findings.append(
-            Finding(f"These fields are missing: {', '.join(missing)}.", False, provision_it)
+            Finding(f"These fields are missing: {', '.join(missing)}.", False, prepare)
             if missing
             else Finding("All fields for attribution exist.")
         )
-        return (*findings, self._webhooks_are_there(provision_it), self._tells_deletions())
+        return (*findings, self._webhooks_are_there(prepare), self._tells_deletions())
 
     def provision(self, dry_run: bool) -> Sequence[Change]:
         """Make custom fields and, where the site can reach us, webhooks. Needs System Manager."""
@@ -137,15 +139,15 @@ class FrappeConnection:
             )
         return Finding(f"{doctype} can be read.")
 
-    def _webhooks_are_there(self, provision_it: str) -> Finding:
+    def _webhooks_are_there(self, prepare: str) -> Finding:
         if not (self._instance.webhook_url and self._instance.secrets):
             return Finding("There are no webhooks: changes are seen when the site is polled.")
         try:
             missing = provision.missing_webhooks(self._site, self._instance)
         except Denied:
-            return Finding("This user may not see webhooks; a System Manager provisions them.")
+            return Finding("This user may not see webhooks; a System Manager makes them.")
         if missing:
-            return Finding(f"{len(missing)} webhooks are missing or differ.", False, provision_it)
+            return Finding(f"{len(missing)} webhooks are missing or differ.", False, prepare)
         return Finding("All webhooks exist.")
 
     def _tells_deletions(self) -> Finding:
@@ -346,17 +348,13 @@ class FrappeConnection:
         after = self._site.update(doctype, name, changed)
         lost = [field for field in changed if changed[field] and field not in after]
         if lost:
-            raise ConfigError(
-                f"{doctype} {name} did not keep {', '.join(lost)}: provision the connector."
-            )
+            raise ConfigError(f"{doctype} {name} did not keep {', '.join(lost)}: prepare the CRM.")
 
     def _check_fields(self, kind: str, doctype: str) -> None:
         there = self._fields[doctype]
         missing = [item.label for item in provision.fields_of(kind) if item.name not in there]
         if missing:
-            raise ConfigError(
-                f"{doctype} has no fields {', '.join(missing)}: provision the connector."
-            )
+            raise ConfigError(f"{doctype} has no fields {', '.join(missing)}: prepare the CRM.")
 
     @cached_property
     def _fields(self) -> Mapping[str, frozenset[str]]:

@@ -32,7 +32,7 @@ class FrappeOptions:
     token: str = option(
         "API Token",
         "API key and API secret of a user with the role Sales Manager (System Manager to "
-        "provision), with a colon between them.",
+        "prepare the CRM), with a colon between them.",
         secret=True,
         check=_token,
     )

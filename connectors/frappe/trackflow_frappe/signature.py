@@ -37,7 +37,7 @@ def check(request: IncomingRequest, secrets: Sequence[str]) -> Delivery:
         raise ConfigError("This connector has no webhook secret: create one, then provision.")
     if not signed.is_one_of(given, (sign(request.body, secret) for secret in secrets)):
         raise InvalidEvent(
-            f"The header {HEADER} does not match: provision the connector again, so that Frappe "
+            f"The header {HEADER} does not match: prepare the CRM again, so that Frappe "
             "signs with its secret."
         )
-    return signed.delivery_of(request.body, "provision the connector again.")
+    return signed.delivery_of(request.body, "prepare the CRM again.")

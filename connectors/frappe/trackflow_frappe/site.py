@@ -176,8 +176,11 @@ def _explain(answer: Answer) -> TrackFlowError | None:
     if answer.status == 403:
         return Denied(
             f"{where}: the token's user may not do this: give it the role Sales Manager, "
-            f"and System Manager to provision. {says}".strip()
+            f"and System Manager to prepare the CRM. {says}".strip()
         )
+    if answer.status == 404 and not kind:
+        # Frappe names the type of every error of its own.
+        return ConfigError(f"{where}: no Frappe answers here: check the address.")
     if answer.status == 404:
         return Missing(f"{where}: Frappe has no such document. {says}".strip())
     if answer.status == 500 and "Incorrect datetime value" in str(told.get("exception", "")):

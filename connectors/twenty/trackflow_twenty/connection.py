@@ -118,7 +118,7 @@ class TwentyConnection:
         findings += self._stages_exist(schemas[OPPORTUNITY].stages)
         missing = [f"{item.label} ({item.object})" for item in provision.missing_fields(schemas)]
         findings.append(
-            Finding(f"Fields are missing: {', '.join(missing)}.", False, "Provision the connector.")
+            Finding(f"Fields are missing: {', '.join(missing)}.", False, "Prepare the CRM.")
             if missing
             else Finding("All fields for attribution exist.")
         )
@@ -151,10 +151,10 @@ class TwentyConnection:
         try:
             right = provision.webhook_is_right(self._workspace, self._instance)
         except Denied:
-            return Finding("This key's role may not see webhooks; another one provisions them.")
+            return Finding("This key's role may not see webhooks; another one makes them.")
         if right:
             return Finding("The webhook exists.")
-        return Finding("The webhook is missing or differs.", False, "Provision the connector.")
+        return Finding("The webhook is missing or differs.", False, "Prepare the CRM.")
 
     # -- poll ------------------------------------------------------------------------------
 
@@ -243,7 +243,7 @@ class TwentyConnection:
         missing = [item.label for item in fields if item.name not in record]
         if missing:
             raise ConfigError(
-                f"Each {kind} shows no fields {', '.join(missing)}: provision the connector, and "
+                f"Each {kind} shows no fields {', '.join(missing)}: prepare the CRM, and "
                 "let the API key's role see them."
             )
         wanted = {item.name: _value(getattr(told, item.holds)) for item in fields}

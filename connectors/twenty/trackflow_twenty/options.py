@@ -35,7 +35,7 @@ class TwentyOptions:
     key: str = option(
         "API Key",
         "Made under Settings, APIs & Webhooks; its role reads and edits people and opportunities "
-        "(and, to provision, the data model and webhooks).",
+        "(and, to prepare the CRM, the data model and webhooks).",
         secret=True,
     )
     currency: str = option(

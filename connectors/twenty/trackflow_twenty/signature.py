@@ -47,7 +47,7 @@ def check(request: IncomingRequest, secrets: Sequence[str], now: datetime) -> De
     expected = (sign(request.body, timestamp, secret) for secret in secrets)
     if not signed.is_one_of(given, expected):
         raise InvalidEvent(
-            f"The header {SIGNATURE} does not match: provision the connector again, so that Twenty "
+            f"The header {SIGNATURE} does not match: prepare the CRM again, so that Twenty "
             "signs with its secret."
         )
     sent = datetime.fromtimestamp(int(timestamp) / 1000, timezone.utc)

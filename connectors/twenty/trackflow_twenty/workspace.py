@@ -165,7 +165,7 @@ def _explain(answer: Answer) -> TrackFlowError | None:
     if answer.status == 403:
         return Denied(
             f"{where}: the API key's role may not do this: let it read and edit people and "
-            f"opportunities and, to provision, edit the data model and webhooks. {says}".strip()
+            f"opportunities and, to prepare the CRM, edit the data model and webhooks. {says}".strip()
         )
     if "imit reached" in says:
         return RetriableError(f"{where} is asked too often.", retry_after=answer.retry_after)

@@ -187,7 +187,7 @@ class TestConnectorSettings(FakeCase):
                 {
                     "what": "The fields exist.",
                     "ok": False,
-                    "remedy": "Provision the connector.",
+                    "remedy": "Prepare the CRM.",
                 },
             ],
         )
@@ -468,7 +468,7 @@ class TestWriteBack(FakeCase):
         self.crm.provisioned = False
         self.deliver()
         self.assertEqual(set(self.messages().mapped("state")), {"waiting"})
-        self.assertIn("provision the connector", self.connector.write_problem)
+        self.assertIn("prepare the CRM", self.connector.write_problem)
         self.assertEqual(self.connector.health, "blocked")
         self.assertEqual(len(self.connector.activity_ids), 1)
         self.crm.provisioned = True

@@ -168,7 +168,7 @@ def polling(connection: Connection) -> Polling:
 def provisioning(connection: Connection) -> Provisioning:
     """`connection` as one whose CRM can be prepared; raises ConfigError when it cannot."""
     if not isinstance(connection, Provisioning):
-        raise ConfigError("There is nothing to provision for this connector.")
+        raise ConfigError("There is nothing to prepare in the CRM of this connector.")
     return connection
 
 

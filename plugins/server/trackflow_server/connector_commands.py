@@ -284,7 +284,7 @@ def connector_provision(
     config: ConfigFile = None,
     store: Store = None,
 ) -> None:
-    """Make the fields and webhooks that a CRM lacks, after showing which."""
+    """Prepare a CRM: make the fields and webhooks that it lacks, after showing which."""
     _provision(name, yes, dry_run, as_json, config, store, undo=False)
 
 
@@ -296,7 +296,7 @@ def connector_deprovision(
     config: ConfigFile = None,
     store: Store = None,
 ) -> None:
-    """Remove the fields and webhooks from a CRM, with what the fields hold, after showing which."""
+    """Clean up a CRM: remove our fields, with what they hold, and webhooks, after showing which."""
     _provision(name, yes, dry_run, as_json, config, store, undo=True)
 
 

@@ -19,6 +19,7 @@ from tests.environment.odoo_server import RunningOdoo
 from trackflow_core.connectors import Instance, Page, WriteBack
 from trackflow_core.errors import ConfigError, InvalidEvent, TerminalError
 from trackflow_core.model import Deal, Lead
+from trackflow_core.options import configure
 from trackflow_core.sync import pages
 from trackflow_core.testing import RemoteContract
 from trackflow_http import Pace
@@ -127,6 +128,7 @@ class OdooRemote:
         return {
             "url": self.proxy.url,
             "database": self.odoo.database,
+            "user": "admin",
             "api_key": self.key,
             "page_size": 2,
         }
@@ -250,6 +252,11 @@ def remote(real: tuple[RunningOdoo, Sequence[str], Proxy]) -> OdooRemote:
     made = OdooRemote(*real)
     made.clean()
     return made
+
+
+def test_whose_key_it_is_has_to_be_said() -> None:
+    with pytest.raises(ConfigError, match="user"):
+        configure(OdooOptions, {"url": "https://odoo.example", "database": "x", "api_key": "k"})
 
 
 def connect(remote: OdooRemote, **changes: Any) -> OdooConnection:
@@ -391,7 +398,7 @@ env.cr.commit()
 def test_an_address_that_is_no_odoo_is_told() -> None:
     proxy = Proxy("http://127.0.0.1:9")
     proxy.failures, proxy.retry_after = 10**6, 3600
-    options = OdooOptions(url=proxy.url, database="x", api_key="k")
+    options = OdooOptions(url=proxy.url, database="x", user="admin", api_key="k")
     with pytest.raises(Exception, match="503"):
         OdooConnector(QUICK).connect(options, INSTANCE).check()
     proxy.close()
@@ -407,13 +414,13 @@ def test_ids_are_written_in_few_letters() -> None:
 
 @pytest.mark.parametrize("cursor", ["no json", "[]", '{"colour": "red"}'])
 def test_a_cursor_of_another_connector_is_refused(cursor: str) -> None:
-    options = OdooOptions(url="http://127.0.0.1:9", database="x", api_key="k")
+    options = OdooOptions(url="http://127.0.0.1:9", database="x", user="admin", api_key="k")
     with pytest.raises(ConfigError, match="begin anew"):
         OdooConnector(QUICK).connect(options, INSTANCE).poll(cursor)
 
 
 def test_a_ref_of_another_crm_is_refused() -> None:
-    options = OdooOptions(url="http://127.0.0.1:9", database="x", api_key="k")
+    options = OdooOptions(url="http://127.0.0.1:9", database="x", user="admin", api_key="k")
     connection = OdooConnector(QUICK).connect(options, INSTANCE)
     for ref in ("odoo/main/", "odoo/main/x", "frappe/acme/1"):
         with pytest.raises((InvalidEvent, TerminalError), match="no lead of odoo/main"):

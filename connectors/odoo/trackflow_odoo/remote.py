@@ -95,9 +95,7 @@ class OdooOptions:
 
     url: str = option("Address", "Odoo's address, such as https://odoo.example.", check=web_address)
     database: str = option("Database", "The name of the database.")
-    user: str = option(
-        "User", "The login of the key's user, who may see all leads.", default="admin"
-    )
+    user: str = option("User", "The login of the key's user, who may see all leads.")
     api_key: str = option(
         "API Key",
         "A key of the login that User names: in Odoo, My Preferences, Security, Add API Key.",
@@ -169,7 +167,7 @@ class OdooConnection:
             Finding(
                 f"These fields are missing: {', '.join(missing)}.",
                 False,
-                "Provision the connector, as a user who may change Odoo's settings.",
+                "Prepare the CRM, as a user who may change Odoo's settings.",
             )
             if missing
             else Finding("All fields for attribution exist."),
@@ -384,9 +382,7 @@ class OdooConnection:
         fields = [field for field in FIELDS if field.kind == told.kind]
         missing = [field.label for field in fields if field.name not in self._fields]
         if missing:
-            raise ConfigError(
-                f"Leads have no fields {', '.join(missing)}: provision the connector."
-            )
+            raise ConfigError(f"Leads have no fields {', '.join(missing)}: prepare the CRM.")
         return fields
 
     def _utm(self, told: WriteBack, held: Mapping[str, Any]) -> dict[str, int]:

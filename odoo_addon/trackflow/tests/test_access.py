@@ -143,6 +143,7 @@ class TestPlugins(TrackflowCase):
         self.assertTrue(self.plugin("odoo").active)
         self.assertFalse(self.plugin("paid_touch").active)
         self.assertEqual(self.plugin("webhook").distribution, "trackflow-webhook")
+        self.assertIn("Webhooks of any system", self.plugin("webhook").summary)
         self.assertNotIn("last_paid_touch", plugin_hooks(self.env).rules)
 
     def test_a_plugin_is_switched_on_for_this_database(self):
@@ -265,7 +266,12 @@ class TestSettings(TrackflowCase):
                 "connector": "odoo",
                 "instance": "shop",
                 "secret": "whsec_x",
-                "settings": {"url": "https://crm.example", "database": "x", "api_key": "y"},
+                "settings": {
+                    "url": "https://crm.example",
+                    "database": "x",
+                    "user": "admin",
+                    "api_key": "y",
+                },
             }
         )
         self.env.flush_all()

@@ -191,8 +191,16 @@ class TestGoldenStory(ConnectorCase):
     def test_odoo(self):
         remote = OdooDouble()
         with remote.running() as url:
-            settings = {"url": url, "database": "crm", "api_key": remote.key, "page_size": 1}
-            connector = self.connect("odoo", settings)
+            connector = self.connect(
+                "odoo",
+                {
+                    "url": url,
+                    "database": "crm",
+                    "user": "admin",
+                    "api_key": remote.key,
+                    "page_size": 1,
+                },
+            )
             self.prepare(connector)
             with self.undone():
                 remote.save(7, name="Zoë", **{TOKEN: self.token(self.visitor)})

@@ -196,7 +196,7 @@ class OdooCrm:
         return answer.json()
 
     def add_to(self, board: Switchboard) -> str:
-        settings = {"url": self.odoo.url, "database": self.odoo.database}
+        settings = {"url": self.odoo.url, "database": self.odoo.database, "user": "admin"}
         board.add("odoo", "main", settings, Secrets({"api_key": self.key}), writes_back=True)
         board.provision("odoo/main", dry_run=False)
         return "odoo/main"

@@ -179,6 +179,19 @@ class TestWebsite(TrackflowCase, HttpCase):
             with self.assertRaises(ValidationError):
                 self.website.company_id.trackflow_privacy_url = url
 
+    def test_the_cookie_bar_links_to_a_page_once(self):
+        self.website.cookies_bar = True
+        self.website.company_id.trackflow_cookie_policy_url = "/cookie-policy"
+        self.website.company_id.trackflow_privacy_url = "/privacy"
+        self.browser_js(
+            "/contactus",
+            "const links = [...document.querySelectorAll('#website_cookies_bar a[href^=\\'/\\']')]"
+            ".map((link) => link.getAttribute('href')).join();"
+            "if (links === '/cookie-policy,/privacy') console.log('test successful');"
+            "else console.error(links);",
+            ready="!!document.querySelector('#website_cookies_bar .modal.show .o_trackflow_consent')",
+        )
+
     def test_the_editor_edits_the_whole_cookie_bar(self):
         self.website.cookies_bar = True
         self.website.company_id.trackflow_consent_text = "What it is for"

@@ -11,6 +11,11 @@ export class Consent extends Interaction {
         if (text && bar) {
             const shown = text.cloneNode(true);
             shown.classList.remove("d-none");
+            // Odoo's bar has a link to its own cookie policy.
+            const there = new Set([...bar.querySelectorAll("a")].map((link) => link.href));
+            [...shown.querySelectorAll("a")]
+                .filter((link) => there.has(link.href))
+                .forEach((link) => link.remove());
             this.insert(shown, bar);
         }
     }

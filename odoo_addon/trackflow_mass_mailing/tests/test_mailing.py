@@ -166,6 +166,29 @@ class TestMailing(TrackflowCase, MockEmail, HttpCase):
         self.run_job()
         self.assertEqual(len(self.clicks()), 1)
 
+    def test_a_recipient_who_made_no_lead_is_found_and_forgotten(self):
+        subscriber = self.env["mailing.contact"].create(
+            {"name": "Carla", "email": "Carla@shop.example"}
+        )
+        self.mailing.write(
+            {
+                "mailing_model_id": self.env["ir.model"]._get_id("mailing.contact"),
+                "mailing_domain": [("id", "=", subscriber.id)],
+            }
+        )
+        self.open(self.send(subscriber)["carla@shop.example"][0])
+        self.run_job()
+        visitor = self.clicks().trackflow_visitor_id
+        wizard = self.env["privacy.lookup.wizard"].create(
+            {"name": "Carla", "email": "Carla@shop.example"}
+        )
+        wizard.action_lookup()
+        line = wizard.line_ids.filtered(lambda line: line.res_model == "trackflow.visitor")
+        self.assertEqual(line.res_id, visitor.id)
+        line.action_unlink()
+        self.assertFalse(visitor.exists())
+        self.assertFalse(self.clicks())
+
     def test_the_log_tells_what_became_of_each_mail(self):
         ben = self.env["crm.lead"].create({"name": "Ben", "email_from": "ben@shop.example"})
         sent = self.send(self.lead, ben)

@@ -56,14 +56,16 @@ class TrackflowVisitor(models.Model):
         self.check_access("read")
 
     def _trackflow_done(self, message):
+        visitors = self.env["ir.actions.act_window"]._for_xml_id(
+            "trackflow.trackflow_visitor_action"
+        )
         return {
             "type": "ir.actions.client",
             "tag": "display_notification",
             "params": {
                 "type": "success",
                 "message": message,
-                "next": self.env["ir.actions.act_window"]._for_xml_id(
-                    "trackflow.trackflow_visitor_action"
-                ),
+                # Without the breadcrumbs, which lead to who is gone.
+                "next": {**visitors, "target": "main"},
             },
         }

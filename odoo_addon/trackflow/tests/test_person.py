@@ -74,7 +74,8 @@ class TestPerson(TrackflowCase, HttpCase):
     @users("tf_manager")
     def test_who_is_forgotten_leaves_nothing(self):
         clicks = self.visitor.click_ids
-        self.visitor.with_env(self.env).action_forget()
+        done = self.visitor.with_env(self.env).action_forget()
+        self.assertEqual(done["params"]["next"]["target"], "main")
         self.env.invalidate_all()
         self.assertFalse(self.visitor.exists())
         self.assertFalse(clicks.exists())

@@ -606,6 +606,7 @@ def test_installed_plugins_are_found() -> None:
     described = {found.name: found for found in describe(hooks)}
     assert described["receipts"].distribution == "trackflow-receipts"
     assert described["receipts"].version
+    assert described["receipts"].summary.startswith("Appends every TrackFlow attribution")
     assert described["receipts"].hooks == (
         "trackflow_after_deal_attributed",
         "trackflow_register_api_routes",

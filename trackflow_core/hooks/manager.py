@@ -50,7 +50,7 @@ _Answer = TypeVar("_Answer")
 class Plugin:
     """An installed plugin: its entry point's name, its distribution, and the hooks it implements.
 
-    `problem` says in words why it is not in use; it is empty for a loaded plugin.
+    `summary` is what its distribution says of itself in one sentence. `problem` says in words why it is not in use; it is empty for a loaded plugin.
     """
 
     name: str
@@ -58,6 +58,7 @@ class Plugin:
     version: str
     hooks: tuple[str, ...]
     problem: str = ""
+    summary: str = ""
 
 
 class Hooks:
@@ -374,6 +375,7 @@ def describe(hooks: Hooks, names: Collection[str] | None = None) -> Sequence[Plu
             version=point.dist.version if point.dist else "",
             hooks=hooks.implemented_by(point.name),
             problem=hooks.left_out.get(point.name, ""),
+            summary=point.dist.metadata["Summary"] or "" if point.dist else "",
         )
         for point in installed()
         if names is None or point.name in names

@@ -16,6 +16,7 @@ class TrackflowPlugin(models.Model):
     _order = "name"
 
     name = fields.Char(required=True, readonly=True)
+    summary = fields.Char("What It Does", readonly=True)
     distribution = fields.Char(readonly=True)
     version = fields.Char(readonly=True)
     hooks = fields.Char(readonly=True, help="What the plugin takes part in.")
@@ -85,6 +86,7 @@ class TrackflowPlugin(models.Model):
         found = {plugin.name: plugin for plugin in manager.describe(loaded)}
         for name, plugin in found.items():
             vals = {
+                "summary": plugin.summary,
                 "distribution": plugin.distribution,
                 "version": plugin.version,
                 "hooks": ", ".join(plugin.hooks),

@@ -102,6 +102,18 @@ class TestTours(TourCase):
         self.assertEqual(event.state, "done")
         self.assertEqual(event.lead_id.trackflow_deal_ref, "webhook/tour/1")
 
+    def test_a_reading_that_is_due_comes_soon(self):
+        settings = {"url": "https://odoo.example", "database": "x", "user": "a", "api_key": "k"}
+        connector = self.env["trackflow.connector"].create(
+            {"name": "Branch", "connector": "odoo", "instance": "branch", "settings": settings}
+        )
+        connector.next_poll_at = fields.Datetime.now() - timedelta(minutes=5)
+        self.start_tour(
+            f"/odoo/action-trackflow.trackflow_connector_action/{connector.id}",
+            "trackflow_connectors_due",
+            login="admin",
+        )
+
     def test_administrator(self):
         for size in (DESK, PHONE):
             with self.subTest(size=size):

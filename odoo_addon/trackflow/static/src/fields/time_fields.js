@@ -42,6 +42,19 @@ registry.category("fields").add("trackflow_relative_time", {
     supportedTypes: ["datetime"],
 });
 
+/** A moment at which a job does something: once it has come, the job is about to run. */
+export class DueTimeField extends RelativeTimeField {
+    get text() {
+        return this.value && this.value <= DateTime.now() ? _t("soon") : super.text;
+    }
+}
+
+registry.category("fields").add("trackflow_due_time", {
+    component: DueTimeField,
+    displayName: _t("Due Time"),
+    supportedTypes: ["datetime"],
+});
+
 /** Seconds as people say them. */
 export class DurationField extends Component {
     static template = "trackflow.DurationField";

@@ -50,7 +50,7 @@ registry.category("web_tour.tours").add("trackflow_administrator_key", {
     steps: () => [
         {
             content: "a key for a program",
-            trigger: ".o_list_button_add",
+            trigger: ".o_list_button_add, .o-kanban-button-new",
             run: "click",
         },
         {

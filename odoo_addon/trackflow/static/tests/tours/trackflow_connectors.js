@@ -101,6 +101,15 @@ registry.category("web_tour.tours").add("trackflow_connectors_add", {
     ],
 });
 
+registry.category("web_tour.tours").add("trackflow_connectors_due", {
+    steps: () => [
+        {
+            content: "a reading that is due is not over",
+            trigger: ".o_field_widget[name=next_poll_at] span:contains(/^soon$/)",
+        },
+    ],
+});
+
 registry.category("web_tour.tours").add("trackflow_connectors_retry", {
     steps: () => [
         {

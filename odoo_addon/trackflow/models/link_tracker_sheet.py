@@ -4,6 +4,7 @@ import re
 
 from odoo import api, models
 from odoo.exceptions import ValidationError
+from odoo.tools.mail import validate_url
 
 _CODE = re.compile(r"[A-Za-z0-9_-]{1,64}\Z")
 
@@ -22,11 +23,8 @@ class LinkTracker(models.Model):
         """What becomes of each row: (summary, values, errors)."""
         rendered = template._core_template().render_rows(rows) if template else None
         campaigns = self.env["utm.campaign"]._trackflow_by_name()
-        codes = [row["code"] for row in rows if row.get("code")]
-        taken = set(
-            self.env["link.tracker.code"].sudo().search([("code", "in", codes)]).mapped("code")
-        )
-        checked, seen = [], {}
+        taken = self._trackflow_links_of_codes(rows)
+        checked, seen, codes = [], {}, set()
         for number, row in enumerate(rows):
             errors, values = [], {"row": row}
             if rendered:
@@ -46,9 +44,13 @@ class LinkTracker(models.Model):
             code = row.get("code")
             if code and not _CODE.match(code):
                 errors.append(self.env._("“%s” cannot be a code: use letters and digits", code))
-            elif code and code in taken:
+            elif code and (
+                code in codes
+                or code in taken
+                and (errors or not self._trackflow_is_told(taken[code], values, template))
+            ):
                 errors.append(self.env._("the code “%s” is taken", code))
-            taken.add(code)
+            codes.add(code)
             identity = (
                 values["url"],
                 *(
@@ -65,6 +67,35 @@ class LinkTracker(models.Model):
             )
             checked.append((summary, {} if errors else values, errors))
         return checked
+
+    @api.model
+    def _trackflow_links_of_codes(self, rows):
+        """The links, whoever may read them, that have the codes of these rows."""
+        codes = [row["code"] for row in rows if row.get("code")]
+        found = self.env["link.tracker.code"].sudo().search([("code", "in", codes)])
+        return {code.code: code.link_id for code in found}
+
+    @api.model
+    def _trackflow_is_told(self, link, values, template):
+        """Whether a row tells this link, as it does when a sheet is brought twice."""
+        row = values["row"]
+        campaign_id = values.get("campaign_id") or template.campaign_id.id
+        return (
+            link.url == self._trackflow_stored_url(values["url"])
+            and link.campaign_id.id == campaign_id
+            and (link.trackflow_content or "") == row.get("content", "")
+            and (link.trackflow_term or "") == row.get("term", "")
+            and all(
+                (link[field].name or "").lower() == row[column].lower()
+                for column, field in (("source", "source_id"), ("medium", "medium_id"))
+                if row.get(column)
+            )
+        )
+
+    @api.model
+    def _trackflow_stored_url(self, url):
+        """A destination as a link keeps it."""
+        return validate_url(self._trackflow_prepare_url({"url": url})["url"])
 
     @api.model
     def _trackflow_url_problems(self, url):
@@ -86,7 +117,7 @@ class LinkTracker(models.Model):
         for values in values_list:
             row, template = values["row"], templates.browse(values["template_id"])
             vals = {
-                "url": values["url"],
+                "url": self._trackflow_stored_url(values["url"]),
                 "title": values["title"] or values["url"],
                 "campaign_id": values.get("campaign_id") or template.campaign_id.id,
                 "trackflow_content": row.get("content") or False,
@@ -96,13 +127,20 @@ class LinkTracker(models.Model):
             vals.update(self._trackflow_named_utm(row, template))
             vals_list.append(vals)
         # What was brought before is found again, so that a sheet can be mended and brought twice.
-        known = self._trackflow_find_existing(vals_list)
+        held = self._trackflow_links_of_codes([values["row"] for values in values_list])
+        known = [
+            held.get(values["row"].get("code"), self.browse()).with_env(self.env) or found
+            for values, found in zip(
+                values_list, self._trackflow_find_existing(vals_list), strict=True
+            )
+        ]
         fresh = [vals for vals, found in zip(vals_list, known, strict=True) if not found]
         made = iter(self.create(fresh))
         links = [found or next(made) for found in known]
         for link, values in zip(links, values_list, strict=True):
-            if values["row"].get("code"):
-                link.code = values["row"]["code"]
+            code = values["row"].get("code")
+            if code and code not in held:
+                link.code = code
         return [link.id for link in links]
 
     @api.model

@@ -526,6 +526,23 @@ class TestManyLinks(TrackflowCase):
         self.assertEqual(len(links), 250)
         self.assertEqual(self.make(self.preview(text)), links)
 
+    @users("tf_marketer")
+    def test_rows_with_codes_or_without_a_scheme_are_found_again(self):
+        text = (
+            "url,campaign,source,content,code\n"
+            "shop.example/1,TrackFlow Spring,Sheet,a,Again1\n"
+            "shop.example/2,,,,\n"
+        )
+        links = self.make(self.preview(text))
+        self.assertEqual(links[0].code, "Again1")
+        again = self.preview(text)
+        self.assertEqual(again.bad_count, 0, again.line_ids.mapped("error"))
+        self.assertEqual(self.make(again), links)
+        for changed in ("shop.example/3,TrackFlow Spring,Sheet,a", "shop.example/1,,Sheet,a",
+                        "shop.example/1,TrackFlow Spring,Else,a"):  # fmt: skip
+            sheet = self.preview(f"url,campaign,source,content,code\n{changed},Again1\n")
+            self.assertIn("taken", sheet.line_ids.error, changed)
+
     def test_a_workbook(self):
         from openpyxl import Workbook
 

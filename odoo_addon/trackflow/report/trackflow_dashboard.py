@@ -2,7 +2,6 @@ from collections import defaultdict
 from datetime import date, datetime, time, timedelta, timezone
 from zoneinfo import ZoneInfo
 
-from markupsafe import Markup
 from odoo import api, fields, models
 from odoo.exceptions import AccessError
 from odoo.fields import Domain
@@ -814,8 +813,8 @@ class TrackflowDashboard(models.AbstractModel):
             "res_model": model,
             "domain": _plain(domain),
             "views": [(False, view) for view in ("list", *cards, "form")],
-            "help": Markup('<p class="o_view_nocontent_empty_folder">%s</p>')
-            % self.env._("Nothing was recorded in this time with these filters"),
+            "mobile_view_mode": cards[0] if cards else "list",
+            "help": self.env._("Nothing was recorded in this time with these filters"),
         }
 
     @api.model

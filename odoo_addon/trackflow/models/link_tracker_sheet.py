@@ -46,8 +46,10 @@ class LinkTracker(models.Model):
                 errors.append(self.env._("“%s” cannot be a code: use letters and digits", code))
             elif code and (
                 code in codes
-                or code in taken
-                and (errors or not self._trackflow_is_told(taken[code], values, template))
+                or (
+                    code in taken
+                    and (errors or not self._trackflow_is_told(taken[code], values, template))
+                )
             ):
                 errors.append(self.env._("the code “%s” is taken", code))
             codes.add(code)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import shutil
 import socket
@@ -24,11 +25,13 @@ from sqlalchemy import func, select
 from trackflow_core.api import keys as api_keys
 from trackflow_core.api.storage import ApiKey
 from trackflow_core.errors import ConfigError, RetriableError
-from trackflow_core.model import Link
+from trackflow_core.model import Click, Link
 from trackflow_core.testing.facts import BROWSER
 from trackflow_core.tracking import identity
-from trackflow_server import config, doctor, keys
+from trackflow_http.testing import listening
+from trackflow_server import config, doctor, facts, keys
 from trackflow_server.edge import Edge, check_store
+from trackflow_server.spool import SpoolWriter
 from trackflow_server.store import Database, schema
 from trackflow_server.store.catalog import SqlCatalog
 
@@ -292,6 +295,37 @@ def test_an_edge_never_takes_the_store_of_a_server(tmp_path: Path) -> None:
     database.close()
     with pytest.raises(ConfigError, match="TRACKFLOW_UPSTREAM_KEY is not set"):
         _settings(tmp_path, UPSTREAM=edge["UPSTREAM"])
+
+
+def test_facts_stay_while_a_proxy_answers_for_the_upstream(tmp_path: Path) -> None:
+    asked: list[str] = []
+
+    def closed(method: str, *_: object) -> tuple[int, Mapping[str, str], Any]:
+        asked.append(method)
+        return 200, {}, {"status": "maintenance"}
+
+    with listening(closed, ("GET", "POST")) as address:
+        settings = _settings(tmp_path, UPSTREAM=address, UPSTREAM_KEY="tf_a_b")
+        database = Database(settings.store)
+        database.upgrade()
+        asyncio.run(_spool(settings.spool_path))
+        edge = Edge(settings, database)
+        with pytest.raises(RetriableError, match="not as TrackFlow does"):
+            edge.prepare()
+        edge.start()
+        try:
+            _until(lambda: asked.count("POST") > 1, "the click is not handed in again")
+        finally:
+            edge.stop()
+            database.close()
+
+
+async def _spool(path: Path) -> None:
+    click = Click(token_hex(16), datetime.now(timezone.utc), OFFER.code, OFFER.destination)
+    writer = SpoolWriter(path)
+    writer.start()
+    await writer.append(facts.of_click(click))
+    await writer.stop()
 
 
 # -- the doctor ----------------------------------------------------------------------------------

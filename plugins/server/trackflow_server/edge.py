@@ -198,7 +198,7 @@ class Edge:
         return max(self._config.upstream_seconds, 5 * (time.monotonic() - started))
 
     def _learn_settings(self, client: Client) -> None:
-        told = client.get("/edge").json()
+        told = told_by(client.get("/edge"), "visitor_keys", "own_hosts")
         with self._database.transaction() as store:
             state = EdgeState(store, self._config.upstream_key)
             if state.keep_visitor_keys(told["visitor_keys"]):
@@ -261,7 +261,8 @@ class Edge:
 
     def _send(self, client: Client, spool: SpoolReader, told: Sequence[Fact]) -> None:
         try:
-            client.send("POST", "/events", json={"events": [event_of(fact) for fact in told]})
+            events = [event_of(fact) for fact in told]
+            told_by(client.send("POST", "/events", json={"events": events}), "accepted")
         except Refused as error:
             if len(told) == 1:
                 _log.error("The upstream refuses the fact %s: %s", told[0]["event_id"], error)
@@ -288,7 +289,7 @@ def _explained(answer: Answer) -> TrackFlowError | None:
             f"scopes edge:read and events:write, and set {UPSTREAM_KEY}."
         )
     if answer.status in (400, 413, 422):
-        fields = [str(fault.get("field", "")) for fault in _problem(answer).get("errors", ())]
+        fields = [str(fault.get("field", "")) for fault in _object(answer).get("errors", ())]
         return Refused(f"{answer.where} answered {answer.status}: {_detail(answer)}", fields)
     if answer.status == 404:
         return ConfigError(
@@ -304,21 +305,33 @@ def _explained(answer: Answer) -> TrackFlowError | None:
 
 
 def _detail(answer: Answer) -> str:
-    return str(_problem(answer).get("detail", ""))[:300]
+    return str(_object(answer).get("detail", ""))[:300]
 
 
-def _problem(answer: Answer) -> Mapping[str, Any]:
+def _object(answer: Answer) -> Mapping[str, Any]:
     try:
-        problem = json.loads(answer.body)
+        found = json.loads(answer.body)
     except ValueError:
         return {}
-    return problem if isinstance(problem, dict) else {}
+    return found if isinstance(found, dict) else {}
+
+
+def told_by(answer: Answer, *names: str) -> Mapping[str, Any]:
+    """The fields `names` and others of an answer.
+
+    Raises RetriableError without them: a proxy may answer 200 while the upstream is down.
+    """
+    told = _object(answer)
+    if any(name not in told for name in names):
+        raise RetriableError(f"{answer.where} answered {answer.status}, but not as TrackFlow does.")
+    return told
 
 
 def fetch(client: Client, cursor: str) -> tuple[Sequence[Link], str, bool]:
     """The links that changed upstream since `cursor`, the cursor behind them, whether there are
     more."""
-    told = client.get("/edge/links", {"cursor": cursor, "limit": _LINKS}).json()
+    answer = client.get("/edge/links", {"cursor": cursor, "limit": _LINKS})
+    told = told_by(answer, "items", "next", "more")
     return [shapes.link_of_copy(item) for item in told["items"]], told["next"], told["more"]
 
 

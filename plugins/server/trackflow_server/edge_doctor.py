@@ -15,7 +15,7 @@ from trackflow_core.tracking import identity
 from trackflow_http import Answer
 from trackflow_server import facts
 from trackflow_server.config import ServerConfig
-from trackflow_server.edge import EdgeState, Refused, changed, client, event_of, fetch
+from trackflow_server.edge import EdgeState, Refused, changed, client, event_of, fetch, told_by
 from trackflow_server.store import Database
 
 # Sessions end after minutes: clocks this far apart mix up what came first.
@@ -51,7 +51,7 @@ class Upstream:
     def answers(self) -> str:
         """It is there, takes the key with edge:read, and signs visitor ids as the edge does."""
         answer, _arrived, milliseconds = self._edge
-        if tuple(answer.json()["visitor_keys"]) != tuple(self.visitor_keys()):
+        if tuple(told_by(answer, "visitor_keys")["visitor_keys"]) != tuple(self.visitor_keys()):
             raise TrackFlowError(
                 "It signs visitor ids with other keys than the edge remembers: restart the edge."
             )

@@ -242,7 +242,8 @@ def test_a_clock_that_jumps_costs_no_click(
         moments = store.connection.scalars(select(schema.click.c.occurred_at)).all()
     now = datetime.now(timezone.utc)
     assert sum(now - moment > timedelta(days=399) for moment in moments) == 5
-    assert sum(moment - now > timedelta(days=29) for moment in moments) == 5
+    # The upstream takes a moment that is still to come for now.
+    assert max(moments) <= now
 
 
 def _clock(folder: Path, ahead: timedelta) -> dict[str, str]:

@@ -124,3 +124,18 @@ def test_the_guide_names_every_source() -> None:
     guide = Path(__file__).parents[3] / "docs" / "guides" / "server.md"
     told = guide.read_text(encoding="utf-8")
     assert [name for name in SOURCES if f"`{name}`" not in told] == []
+
+
+def test_codes_are_those_that_visitors_ask_for() -> None:
+    rows = ["bit.ly/caf%C3%A9", "https://[bit.ly/x", "bit.ly/a%00b", "bit.ly/ok"]
+    text = "link,long_url\n" + "".join(f"{row},https://shop.example/\n" for row in rows)
+    made, *problems, last = importers.read(text, SOURCES["bitly"])
+    assert isinstance(made, TrackedLink) and made.id == "caf\N{LATIN SMALL LETTER E WITH ACUTE}"
+    assert [str(problem).partition(":")[0] for problem in problems] == ["Link 2", "Link 3"]
+    assert isinstance(last, TrackedLink) and last.id == "ok"
+
+
+@pytest.mark.parametrize("text", ["[" * 100_000, f"link,long_url\nbit.ly/x,{'x' * 200_000}\n"])
+def test_an_export_that_cannot_be_read_is_refused(text: str) -> None:
+    with pytest.raises(ConfigError, match="The export is no valid"):
+        importers.read(text, SOURCES["bitly"])

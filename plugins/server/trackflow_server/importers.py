@@ -12,7 +12,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from io import StringIO
 from typing import Any
-from urllib.parse import urlsplit
+from urllib.parse import unquote, urlsplit
 
 from trackflow_core.api.storage import TrackedLink
 from trackflow_core.errors import ConfigError, InvalidEvent
@@ -141,7 +141,7 @@ def _rows(text: str, source: Source) -> Iterator[_Row]:
 def _json_rows(text: str, source: Source) -> Sequence[_Row]:
     try:
         told = json.loads(text)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise ConfigError(f"The export is no valid JSON: {error}.") from None
     while isinstance(told, dict):
         inner = {key.lower(): value for key, value in told.items()}
@@ -161,12 +161,15 @@ def _json_rows(text: str, source: Source) -> Sequence[_Row]:
 def _csv_rows(text: str) -> Iterator[_Row]:
     first = text.partition("\n")[0]
     delimiter = max(",;\t", key=first.count)
-    return csv.DictReader(StringIO(text), delimiter=delimiter)
+    try:
+        yield from csv.DictReader(StringIO(text), delimiter=delimiter)
+    except csv.Error as error:
+        raise ConfigError(f"The export is no valid CSV: {error}.") from None
 
 
 def _link(row: _Row, source: Source) -> TrackedLink:
     code = _code(_first(row, source.short))
-    if not code or len(code) > _LONGEST_CODE or "/" in code:
+    if not code.isprintable() or not 0 < len(code) <= _LONGEST_CODE or "/" in code:
         raise InvalidEvent(f"{code!r} cannot be a short code.")
     destination = safe_destination(_first(row, source.destination))
     utm = parse_utm(destination)
@@ -190,5 +193,8 @@ def _code(short: str) -> str:
     """The code in a short URL such as https://bit.ly/abc or bit.ly/abc, or the code itself."""
     if "/" not in short:
         return short
-    parts = urlsplit(short if "://" in short else f"https://{short}")
-    return parts.path.strip("/")
+    try:
+        parts = urlsplit(short if "://" in short else f"https://{short}")
+    except ValueError:
+        raise InvalidEvent(f"{short!r} is no short URL.") from None
+    return unquote(parts.path.strip("/"))

@@ -104,7 +104,8 @@ class Store(Protocol):
 
     def withdraw(self, visitor_id: str) -> None:
         """Keep of a visitor's clicks (queued and recorded) only what `consent.limit` keeps of a
-        click of tier `aggregate`; erase the visitor's sessions and bindings to leads."""
+        click of tier `aggregate`; erase the visitor's sessions and bindings to leads. A visitor that
+        was merged goes by any of its ids."""
 
     # -- leads and deals -------------------------------------------------------------------
 
@@ -180,7 +181,8 @@ class Store(Protocol):
         """Give `winner` the visitors and deals of `losers`, whose refs now mean `winner`."""
 
     def forget(self, visitor_id: str) -> None:
-        """Erase a visitor with clicks and sessions, and every binding to leads."""
+        """Erase a visitor with clicks (queued and recorded) and sessions, and every binding to
+        leads. A visitor that was merged goes by any of its ids."""
 
 
 class Outbox(Protocol):

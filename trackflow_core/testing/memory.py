@@ -173,8 +173,11 @@ class MemoryStore:
         return winner
 
     def withdraw(self, visitor_id: str) -> None:
-        state = self._state
-        state.queue = {key: _counted(click, visitor_id) for key, click in state.queue.items()}
+        state, visitor_id = self._state, self._visitor(visitor_id)
+        state.queue = {
+            key: _counted(self._of_current_visitor(click), visitor_id)
+            for key, click in state.queue.items()
+        }
         for key, event in state.events.items():
             if event.click.visitor_id == visitor_id:
                 click = _counted(event.click, visitor_id)
@@ -290,9 +293,13 @@ class MemoryStore:
                 )
 
     def forget(self, visitor_id: str) -> None:
-        state = self._state
+        state, visitor_id = self._state, self._visitor(visitor_id)
         state.events = {k: e for k, e in state.events.items() if e.click.visitor_id != visitor_id}
-        state.queue = {k: c for k, c in state.queue.items() if c.visitor_id != visitor_id}
+        state.queue = {
+            key: click
+            for key, click in state.queue.items()
+            if self._of_current_visitor(click).visitor_id != visitor_id
+        }
         self._drop_visitor(visitor_id)
 
     def _drop_visitor(self, visitor_id: str) -> None:

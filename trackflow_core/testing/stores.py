@@ -364,6 +364,31 @@ class StoreContract(ScenarioContract):
         assert self._sessions(store) == [("c0", ["c0", "c10", "c20"])]
         assert len(self.credits_of(store, "crm/deal-1")) == 3
 
+    def test_any_id_of_a_merged_visitor_withdraws_its_consent(self) -> None:
+        store, engine = self._merged()
+        engine.withdraw(BEN)
+        engine.process_clicks()
+        assert sorted(self.recorded_clicks(store)) == ["c1", "c2", "c3"]
+        assert store.recorded({always(ANNA), always(BEN)}) == []
+        assert store.sessions({ANNA, BEN}) == []
+        assert self.credits_of(store, "crm/deal-1") == ((None, 10_000),)
+
+    def test_any_id_of_a_merged_visitor_erases_it(self) -> None:
+        store, engine = self._merged()
+        engine.forget(BEN)
+        engine.process_clicks()
+        assert self.recorded_clicks(store) == []
+        assert store.sessions({ANNA, BEN}) == []
+        assert self.credits_of(store, "crm/deal-1") == ((None, 10_000),)
+
+    def _merged(self) -> tuple[Store, Engine]:
+        """A visitor of two ids, whose browser still tells the one that was given up."""
+        store, engine = self._ready(click("c1", 1), click("c2", 2, visitor_id=BEN), lead(), deal())
+        engine.process_clicks()
+        engine.merge_visitors(ANNA, [BEN])
+        self.deliver(engine, [click("c3", 3, visitor_id=BEN)])
+        return store, engine
+
     def test_a_deal_told_twice_at_once_is_split_once(self) -> None:
         store, engine = self._ready(click("c1", 1), lead())
         won = deal(days=13, value=20_000, status=DealStatus.WON, closed_at=at(13))

@@ -39,24 +39,40 @@ class VisitorStore(BaseStore):
         return winner
 
     def withdraw(self, visitor_id):
-        self._strip("trackflow_click_queue", "visitor_key", "referrer", "tier", visitor_id, "data")
-        [[record_id]] = self._select(
-            SQL("SELECT max(id) FROM trackflow_visitor WHERE visitor_key = %s", visitor_id)
-        )
+        record_id, key, keys = self._names_of(visitor_id)
+        self._strip("trackflow_click_queue", "visitor_key", "referrer", "tier", keys, "data")
         if record_id:
             self._strip(
                 "link_tracker_click",
                 "trackflow_visitor_id",
                 "trackflow_referrer",
                 "trackflow_tier",
-                record_id,
+                [record_id],
             )
             self._strip(
-                "trackflow_event", "visitor_id", "referrer", "tier", record_id, "event_data"
+                "trackflow_event", "visitor_id", "referrer", "tier", [record_id], "event_data"
             )
-        self._drop_visitor(visitor_id)
+        self._drop_visitor(key)
 
-    def _strip(self, table, visitor, referrer, tier, value, data=None):
+    def _names_of(self, visitor_id):
+        """The visitor's record id, None without one, the key it has now and all that it ever had."""
+        rows = self._select(
+            SQL(
+                """
+                SELECT v.id, v.visitor_key, v.visitor_key || ARRAY(
+                       SELECT m.visitor_key FROM trackflow_merged_visitor m
+                        WHERE m.visitor_id = v.id)
+                  FROM trackflow_visitor v
+                 WHERE v.visitor_key = %(key)s
+                    OR v.id = (SELECT m.visitor_id FROM trackflow_merged_visitor m
+                                WHERE m.visitor_key = %(key)s)
+                """,
+                key=visitor_id,
+            )
+        )
+        return rows[0] if rows else (None, visitor_id, [visitor_id])
+
+    def _strip(self, table, visitor, referrer, tier, values, data=None):
         """Leave of a visitor's clicks in `table` what the core keeps of a mere count."""
         columns = {
             "table": SQL.identifier(table),
@@ -66,8 +82,8 @@ class VisitorStore(BaseStore):
         }
         found = self._select(
             SQL(
-                "SELECT id, %(referrer)s FROM %(table)s WHERE %(visitor)s = %(value)s",
-                value=value,
+                "SELECT id, %(referrer)s FROM %(table)s WHERE %(visitor)s = ANY(%(values)s)",
+                values=values,
                 **columns,
             )
         )
@@ -89,6 +105,7 @@ class VisitorStore(BaseStore):
         )
 
     def forget(self, visitor_id):
+        _record_id, key, keys = self._names_of(visitor_id)
         for statement in (
             """
             WITH gone AS (
@@ -108,10 +125,11 @@ class VisitorStore(BaseStore):
             DELETE FROM trackflow_event event USING trackflow_visitor v
              WHERE v.id = event.visitor_id AND v.visitor_key = %(key)s
             """,
-            "DELETE FROM trackflow_click_queue WHERE visitor_key = %(key)s",
+            "DELETE FROM trackflow_click_queue WHERE visitor_key = ANY(%(keys)s)",
         ):
-            self.env.cr.execute(SQL(statement, key=visitor_id))  # pylint: disable=sql-injection
-        self._drop_visitor(visitor_id)
+            args = {"key": key, "keys": keys}
+            self.env.cr.execute(SQL(statement, **args))  # pylint: disable=sql-injection
+        self._drop_visitor(key)
 
     def _drop_visitor(self, visitor_id):
         """Erase a visitor with sessions and bindings; a lead may have others left."""

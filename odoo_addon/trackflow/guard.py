@@ -11,13 +11,13 @@ _logger = logging.getLogger(__name__)
 
 
 @contextmanager
-def guard(env, operation, reference="", on_conflict=None, on_failure=None):
+def guard(env, operation, reference="", on_conflict=None, on_failure=None, host_retries=False):
     """Run a part of our own inside a host's operation.
 
     When it fails, its writes are undone, the failure is logged and counted in
     `trackflow.failure`, `on_failure` is told the error, and the host goes on. A conflict with a
     concurrent transaction is no failure: `on_conflict` is called then, to leave the work to a
-    job.
+    job. What could not be done later is raised where `host_retries` its own conflicts.
     """
     # The host's own pending writes are the host's to fail with.
     env.flush_all()
@@ -28,6 +28,8 @@ def guard(env, operation, reference="", on_conflict=None, on_failure=None):
     except PG_CONCURRENCY_EXCEPTIONS_TO_RETRY as error:
         _undo(env, savepoint)
         _logger.info("%s of %s met a concurrent change: %s", operation, reference, error)
+        if host_retries:
+            raise
         if on_conflict is not None:
             on_conflict()
     except Exception as error:

@@ -245,7 +245,8 @@ class CrmLead(models.Model):
 
     def _trackflow_merge(self, opportunities):
         """Give this record the journeys and deals of `opportunities`."""
-        with guard(self.env, "merging leads", self.id, self._trackflow_later):
+        # Odoo deletes the others next, with all that was to be taken over.
+        with guard(self.env, "merging leads", self.id, host_retries=True):
             build_engine(self.env, OdooStore(self.env, absorb_deals=True)).merge_leads(
                 self._trackflow_ref(), [lead._trackflow_ref() for lead in opportunities]
             )
@@ -386,7 +387,7 @@ class CrmLead(models.Model):
 
     def _trackflow_accounts_changed(self, commercial_partner_ids):
         """Let the click job split the deals of these customers, and of these records, anew."""
-        with guard(self.env, "changing accounts", self.ids[:5]):
+        with guard(self.env, "changing accounts", self.ids[:5], host_retries=True):
             leads = (
                 self.sudo()
                 .with_context(active_test=False)
@@ -398,7 +399,7 @@ class CrmLead(models.Model):
         """Take back what these records had earned as deals."""
         if not self:
             return
-        with guard(self.env, "turning deals into leads", self.ids[:5]):
+        with guard(self.env, "turning deals into leads", self.ids[:5], host_retries=True):
             self.env.cr.execute(
                 SQL("DELETE FROM trackflow_deal_attribution WHERE lead_id = ANY(%s)", self.ids)
             )

@@ -25,7 +25,7 @@ class CrmLead(models.Model):
         """Tell the engine of touches, by the id of their lead."""
         for lead in self:
             for touch in touches[lead.id]:
-                with guard(self.env, "recording a touch", touch.id):
+                with guard(self.env, "recording a touch", touch.id, host_retries=True):
                     build_engine(self.env).record_touch(lead._trackflow_ref(), touch)
         # The score of who was touched is due.
         self.sudo().trackflow_visitor_ids.engagement_date = False

@@ -327,6 +327,15 @@ class TestCrmLead(TrackflowCase):
         self.assertEqual(lead.trackflow_visitor_id.visitor_key, visitor)
         self.assertEqual(self.credits(lead), [66.67, 66.67, 66.66])
 
+    def test_a_conflict_while_merging_is_the_hosts_to_repeat(self):
+        leads = self.opportunity(self.journey(1)) | self.opportunity(self.journey(2))
+        with (
+            patch.object(Engine, "merge_leads", side_effect=SerializationFailure),
+            self.assertRaises(SerializationFailure),
+        ):
+            leads.merge_opportunity()
+        self.assertEqual(leads.merge_opportunity().trackflow_touch_count, 3)
+
     def test_errors_of_the_host_stay_the_hosts(self):
         with self.assertRaises(Exception) as caught, mute_logger("odoo.sql_db"):
             self.opportunity(probability=500)

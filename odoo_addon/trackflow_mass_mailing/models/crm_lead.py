@@ -62,7 +62,7 @@ class CrmLead(models.Model):
         ids = leads.browse(by_lead).exists().ids
         if not ids:
             return
-        with guard(self.env, "binding recipients", ids[:5]):
+        with guard(self.env, "binding recipients", ids[:5], host_retries=True):
             store = OdooStore(self.env)
             build_engine(self.env, store).apply(
                 [

@@ -57,7 +57,7 @@ class IrHttp(models.AbstractModel):
         """Forget who the visitor was, and take the cookie back in the same answer."""
         env = request.env(su=True)
         key = read_cookie(request.cookies.get(COOKIE_NAME), visitor_keys(env))
-        with guard(env, "withdrawing consent", key or ""):
+        with guard(env, "withdrawing consent", key or "", host_retries=True):
             if key:
                 build_engine(env).withdraw(key)
             response.set_cookie(COOKIE_NAME, max_age=0, cookie_type="required")

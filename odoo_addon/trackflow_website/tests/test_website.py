@@ -8,7 +8,9 @@ from odoo.addons.trackflow_website.models.ir_qweb import IrQweb
 from odoo.addons.trackflow_website.models.link_tracker import LinkTracker
 from odoo.exceptions import ValidationError
 from odoo.tests import HttpCase, new_test_user, tagged
+from odoo.tools import mute_logger
 
+from trackflow_core.engine import Engine
 from trackflow_core.tracking.identity import COOKIE_NAME, new_visitor_id, sign_cookie
 
 CONSENT = "website_cookies_bar"
@@ -151,6 +153,24 @@ class TestWebsite(TrackflowCase, HttpCase):
         self.assertEqual(len(clicks), 3)
         self.assertEqual(set(clicks.mapped("trackflow_tier")), {"aggregate"})
         self.assertFalse(clicks.mapped("trackflow_visitor_id"))
+
+    def test_consent_is_taken_back_whoever_else_is_at_work(self):
+        visitor = self.journey()
+        self.drain()
+        self.cookie(visitor)
+        self.website.cookies_bar = True
+        self.opener.cookies.set(CONSENT, json.dumps({"required": True, "optional": False}))
+        withdraw, conflicts = Engine.withdraw, ["DO $$ BEGIN RAISE serialization_failure; END $$"]
+
+        def busy(engine, key):
+            withdraw(engine, key)
+            if conflicts:
+                self.env.cr.execute(conflicts.pop())
+
+        with patch.object(Engine, "withdraw", busy), mute_logger("odoo.sql_db"):
+            self.url_open("/contactus")
+        self.env.invalidate_all()
+        self.assertFalse(self.env["trackflow.visitor"].search([("visitor_key", "=", visitor)]))
 
     def test_who_has_not_answered_takes_nothing_back(self):
         visitor = self.journey()

@@ -43,9 +43,11 @@ class CalendarEvent(models.Model):
             for lead, events in meetings.grouped("opportunity_id").items()
         }
         meetings.opportunity_id._trackflow_human_touches()._trackflow_record_touches(touches)
-        if left:
-            gone = [event._trackflow_touch_id() for event in self.sudo() - meetings]
+        gone = [event._trackflow_touch_id() for event in self.sudo() - meetings]
+        if left and gone:
             left._trackflow_drop_touches(gone)
+        elif moved_on := left and left - meetings.opportunity_id:
+            moved_on._trackflow_refresh()
 
     def _trackflow_touch(self):
         """A meeting to come is no touch yet: it lies after every anchor until its time has come."""

@@ -1,11 +1,14 @@
 from datetime import datetime, timedelta, timezone
+from unittest.mock import patch
 
 from odoo import fields
 from odoo.exceptions import AccessError, ValidationError
 from odoo.tests import tagged
 from odoo.tools import mute_logger
 from psycopg2 import IntegrityError
+from psycopg2.errors import SerializationFailure
 
+from trackflow_core.engine import Engine
 from trackflow_core.tracking import engagement
 
 from ..engine import build_engine
@@ -207,6 +210,30 @@ class TestHumanTouches(TrackflowCase):
         self.assertEqual(self.credits(lead), [50.0, 50.0])
         event.unlink()
         self.assertEqual(self.touches(lead).mapped("kind"), ["call"])
+
+    def test_a_meeting_that_is_moved_is_the_other_deals_alone(self):
+        self.env.company.trackflow_human_touches = True
+        left, found = self.opportunity(self.journey(1)), self.opportunity(self.journey(1))
+        event = self.env["calendar.event"].create(
+            {
+                "name": "Demo",
+                "opportunity_id": left.id,
+                "start": fields.Datetime.now() - timedelta(hours=2),
+                "stop": fields.Datetime.now() - timedelta(hours=1),
+            }
+        )
+        self.assertEqual((len(self.credits(left)), len(self.credits(found))), (2, 1))
+        event.opportunity_id = found
+        self.assertEqual((len(self.credits(left)), len(self.credits(found))), (1, 2))
+
+    def test_a_call_that_meets_a_conflict_is_told_once_more(self):
+        self.env.company.trackflow_human_touches = True
+        lead = self.opportunity(user_id=self.salesman.id)
+        with (
+            patch.object(Engine, "record_touch", side_effect=SerializationFailure),
+            self.assertRaises(SerializationFailure),
+        ):
+            self.call(lead)
 
     def touches(self, lead):
         return self.env["trackflow.touch"].search([("lead_ref", "=", f"crm.lead/{lead.id}")])

@@ -1,8 +1,10 @@
+import logging
 from datetime import timedelta
 
 from odoo import api, fields, models
 from odoo.addons.trackflow.keys import visitor_keys
 from odoo.addons.trackflow.store.values import aware
+from odoo.service.model import PG_CONCURRENCY_EXCEPTIONS_TO_RETRY
 from odoo.tools import SQL
 
 from trackflow_core.model import Click
@@ -10,6 +12,8 @@ from trackflow_core.tracking import scanners
 from trackflow_core.tracking.identity import proves_email
 
 from ..hooks import UNSIGNED_UP_TO
+
+_logger = logging.getLogger(__name__)
 
 # Twice as long as clicks of one machine follow each other: until then neighbours may still come.
 _HOLD = timedelta(seconds=20)
@@ -68,7 +72,11 @@ class TrackflowClickQueue(models.Model):
     def _cron_process_clicks(self, limit=2000):
         self._release_mail_clicks()
         result = super()._cron_process_clicks(limit)
-        self._settle_mail_clicks()
+        try:
+            with self.env.cr.savepoint():
+                self._settle_mail_clicks()
+        except PG_CONCURRENCY_EXCEPTIONS_TO_RETRY as error:
+            _logger.info("Clicks in mails are settled by the next run: %s", error)
         return result
 
     @api.model
@@ -100,7 +108,8 @@ class TrackflowClickQueue(models.Model):
         )
         until = fields.Datetime.now() - _HOLD
         if len(rows) == _LIMIT:
-            until = min(until, rows[-1][1] - _HOLD)
+            # In a rush, the earlier half goes on without having seen all of its neighbours.
+            until = min(until, max(rows[-1][1] - _HOLD, rows[_LIMIT // 2][1]))
         if found:
             self.env.cr.execute(
                 SQL(

@@ -8,8 +8,12 @@ from odoo.addons.trackflow.tests.common import BROWSER, TrackflowCase
 from odoo.exceptions import AccessError
 from odoo.tests import HttpCase, tagged
 from odoo.tools import email_normalize
+from psycopg2.errors import SerializationFailure
+
+from trackflow_core.engine import Engine
 
 from ..hooks import UNSIGNED_UP_TO
+from ..models import trackflow_click_queue
 
 LINK = re.compile(r"/r/(?P<code>[^/]+)/m/(?P<trace>\d+)/(?P<proof>[^\"'\s]+)")
 
@@ -188,6 +192,23 @@ class TestMailing(TrackflowCase, MockEmail, HttpCase):
         line.action_unlink()
         self.assertFalse(visitor.exists())
         self.assertFalse(self.clicks())
+
+    def test_in_a_rush_clicks_go_on_half_by_half(self):
+        links = self.send(self.lead)["anna@shop.example"]
+        for link in links[:2]:
+            self.open(link)
+        with patch.object(trackflow_click_queue, "_LIMIT", 2):
+            for _turn in range(2):
+                self.run_job()
+        self.assertEqual(len(self.clicks()), 2)
+
+    def test_recipients_are_bound_by_the_next_run_after_a_conflict(self):
+        self.open(self.send(self.lead)["anna@shop.example"][0])
+        with patch.object(Engine, "apply", side_effect=SerializationFailure):
+            self.run_job()
+        self.assertFalse(self.lead.trackflow_visitor_ids)
+        self.run_job()
+        self.assertTrue(self.lead.trackflow_visitor_ids)
 
     def test_the_log_tells_what_became_of_each_mail(self):
         ben = self.env["crm.lead"].create({"name": "Ben", "email_from": "ben@shop.example"})

@@ -80,6 +80,39 @@ class TestOrders(TrackflowCase):
         self.order(lead, 60, pricelist_id=pricelist.id).action_confirm()
         self.assertEqual(self.credits(lead), [15.0, 15.0])
 
+    def test_a_deal_that_goes_to_another_company_is_in_its_currency(self):
+        currency = self.env["res.currency"].create(
+            {
+                "name": "TFX",
+                "symbol": "T",
+                "rate_ids": [Command.create({"name": "2020-01-01", "rate": 2.0})],
+            }
+        )
+        other = self.env["res.company"].create({"name": "Abroad", "currency_id": currency.id})
+        lead = self.won()
+        self.order(lead, 60).action_confirm()
+        self.assertEqual(self.credits(lead), [30.0, 30.0])
+        lead.write({"company_id": other.id, "team_id": False, "user_id": False})
+        self.assertEqual(lead.trackflow_attribution_ids.currency_id, currency)
+        self.assertEqual(self.credits(lead), [60.0, 60.0])
+
+    def test_a_deal_without_a_company_is_in_that_of_its_salesperson(self):
+        currency = self.env["res.currency"].create(
+            {
+                "name": "TFX",
+                "symbol": "T",
+                "rate_ids": [Command.create({"name": "2020-01-01", "rate": 2.0})],
+            }
+        )
+        other = self.env["res.company"].create({"name": "Abroad", "currency_id": currency.id})
+        self.salesman.write({"company_ids": [Command.link(other.id)], "company_id": other.id})
+        lead = self.won()
+        lead.write({"user_id": self.salesman.id, "team_id": False})
+        lead.company_id = False
+        self.order(lead, 60).action_confirm()
+        self.assertEqual(lead.trackflow_attribution_ids.currency_id, currency)
+        self.assertEqual(self.credits(lead), [60.0, 60.0])
+
     def test_a_salesperson_without_rights_on_others_orders_may_confirm(self):
         lead = self.won()
         order = self.order(lead, 30, user_id=self.salesman.id)

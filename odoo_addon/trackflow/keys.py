@@ -32,7 +32,7 @@ def decrypt(env, text: str) -> str:
         )
     except InvalidToken:
         raise ConfigError(
-            "The connector's secret was stored under another installation secret: set it anew."
+            "This secret was stored under another installation secret: set it anew."
         ) from None
 
 

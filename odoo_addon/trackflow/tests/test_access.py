@@ -274,6 +274,12 @@ class TestSettings(TrackflowCase):
                 },
             }
         )
+        endpoint = self.env["trackflow.webhook.endpoint"].create(
+            {
+                "url": "https://receiver.example/hook",
+                "event_ids": self.env["trackflow.webhook.event"].search([], limit=1).ids,
+            }
+        )
         self.env.flush_all()
         for query in get_neutralization_queries(["trackflow"]):
             self.env.cr.execute(query)
@@ -281,3 +287,4 @@ class TestSettings(TrackflowCase):
         self.assertFalse(connector.has_secret)
         self.assertFalse(connector.option_secrets_encrypted)
         self.assertFalse(connector.polling or connector.write_back, "it is left alone")
+        self.assertFalse(endpoint.active or endpoint.secret_count, "it is told nothing")

@@ -17,6 +17,18 @@ class CrmLead(models.Model):
         "trackflow.deal.link", "lead_id", "Links Associated by Hand", copy=False
     )
 
+    def unlink(self):
+        refs = [
+            ref
+            for lead in self.sudo()
+            for ref in (lead.trackflow_lead_ref, local_ref(lead.id))
+            if ref
+        ]
+        result = super().unlink()
+        self.env.cr.execute(SQL("DELETE FROM trackflow_touch WHERE lead_ref = ANY(%s)", refs))
+        self.env["trackflow.touch"].invalidate_model(flush=False)
+        return result
+
     def _trackflow_merge(self, opportunities):
         opportunities.sudo().trackflow_deal_link_ids.lead_id = self
         return super()._trackflow_merge(opportunities)

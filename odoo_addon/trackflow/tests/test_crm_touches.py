@@ -170,6 +170,15 @@ class TestDealLinks(TrackflowCase):
         merged = (first | second).merge_opportunity(auto_unlink=False)
         self.assertEqual(link.lead_id, merged)
 
+    def test_it_goes_with_its_deal(self):
+        leads = self.opportunity() | self.opportunity()
+        self.associate(leads[0], self.env.user)
+        kept = self.associate(leads[1], self.env.user)
+        leads[0].unlink()
+        touches = self.env["trackflow.touch"].search([("link_id", "=", self.links[2].id)])
+        self.assertEqual(touches.mapped("lead_ref"), [leads[1]._trackflow_ref()])
+        self.assertEqual(kept.attributed_value, 100.0)
+
     def test_sales_associates_with_its_own_deals_only(self):
         lead = self.opportunity(user=self.colleague, user_id=self.colleague.id)
         with self.assertRaises(AccessError):

@@ -165,10 +165,10 @@ def falls_silent(process: subprocess.Popen[bytes], log: Path, seconds: float) ->
 
 @dataclass(frozen=True)
 class _Suites:
-    """The suites of a selection on one template; each run has a fresh copy of it."""
+    """The suites of a selection beside some modules; each run has a fresh database."""
 
     databases: OdooDatabases
-    template: str
+    modules: Set[str]
     selection: Selection
     log: Path
     ours: bool
@@ -192,7 +192,8 @@ class _Suites:
     def _run(self, test_tags: str, log: Path) -> Outcome:
         databases = self.databases
         with (
-            databases.scratch(self.template) as database,
+            # Asked for each time: other checkouts may have dropped it during the hour before.
+            databases.scratch(databases.template(self.modules)) as database,
             tempfile.TemporaryDirectory(prefix="trackflow-suites-") as folder,
         ):
             configuration = databases.configuration(
@@ -239,10 +240,11 @@ def _alone(databases: OdooDatabases, selection: Selection, logs: Path) -> Outcom
     if kept.is_file():
         known = json.loads(kept.read_text(encoding="utf-8"))
         return Outcome(**{name: frozenset(tests) for name, tests in known.items()})
-    template = databases.template(modules)
+    # Made here, so that the step below tells of the tests' time alone.
+    databases.template(modules)
     log = logs / f"suites-{selection.label}-alone.log"
     with step(f"{selection} on Odoo alone (kept for the next runs)"):
-        outcome = _Suites(databases, template, selection, log, ours=False).outcome(
+        outcome = _Suites(databases, modules, selection, log, ours=False).outcome(
             again=lambda first: first.failed | first.skipped
         )
     kept.parent.mkdir(exist_ok=True)
@@ -262,9 +264,10 @@ def compare(selection: Selection = Selection(SUITES)) -> tuple[list[str], str]:
     listed = deliberate(DELIBERATE.read_text(encoding="utf-8"))
     with odoo_server.connected(durable=False) as databases:
         alone = _alone(databases, selection, logs)
-        template = databases.template({*_odoos_modules(selection), *our_addons()})
+        modules = {*_odoos_modules(selection), *our_addons()}
+        databases.template(modules)
         with step(f"{selection} with our addons"):
-            ours = _Suites(databases, template, selection, log, ours=True).outcome(
+            ours = _Suites(databases, modules, selection, log, ours=True).outcome(
                 again=lambda first: alone.passed - first.passed - listed.keys()
             )
     allowed = (alone.passed | ours.passed) & listed.keys()

@@ -26,6 +26,9 @@ _LINE = r"^[^\x00-\x1f\x7f]*$"
 _URL = r"^[Hh][Tt][Tt][Pp][Ss]?://[^\x00-\x20\x7f]+$"
 # What databases of 64 bits can keep.
 MAX_MONEY = 9_000_000_000_000_000
+# In characters: of a page, of what a browser calls itself.
+MAX_URL = 4096
+MAX_AGENT = 2048
 _YEARS = range(1970, 2200)
 
 
@@ -59,7 +62,7 @@ Day = Annotated[
 When = Day | Moment
 Line = Annotated[str, Field(max_length=255, pattern=_LINE)]
 Prose = Annotated[str, Field(max_length=4000, pattern=_CLEAN)]
-Url = Annotated[str, Field(max_length=4096, pattern=_URL)]
+Url = Annotated[str, Field(max_length=MAX_URL, pattern=_URL)]
 Code = Annotated[str, Field(min_length=1, max_length=64, pattern=r"^[A-Za-z0-9_-]+$")]
 Currency = Annotated[str, Field(pattern=r"^[A-Z]{3}$")]
 Money = Annotated[int, Field(ge=-MAX_MONEY, le=MAX_MONEY)]
@@ -227,7 +230,7 @@ class LinkState(Body):
     )
     fallback: str = Field(
         "",
-        max_length=4096,
+        max_length=MAX_URL,
         pattern=rf"^$|{_URL}",
         description="Where clicks go while the link is out of use.",
         examples=["https://shop.example/"],
@@ -318,7 +321,7 @@ class Template(Body):
     name: Line = Field(min_length=1, description="The unique name.", examples=["Landing pages"])
     text: str = Field(
         min_length=1,
-        max_length=4096,
+        max_length=MAX_URL,
         pattern=_LINE,
         description="The URL with variables in braces.",
         examples=["https://shop.example/{page}?ref=mail"],
@@ -401,20 +404,21 @@ class Event(Body):
     visitor: str = Field(
         "", pattern=r"^([0-9a-f]{32})?$", description="A visitor's id.", examples=["a" * 32]
     )
-    link: Annotated[str, Field(max_length=64, pattern=r"^[A-Za-z0-9_-]*$")] = Field(
+    # Links that were brought along from elsewhere have all kinds of codes.
+    link: Line = Field(
         "", description="The short code that was clicked; only of a click.", examples=[""]
     )
     url: str = Field(
         "",
-        max_length=4096,
-        pattern=rf"^$|{_URL}",
+        max_length=MAX_URL,
+        pattern=r"^$|^[Hh][Tt][Tt][Pp][Ss]?://[^\x00-\x1f\x7f]+$",
         description="The page, or where a click led.",
         examples=["https://shop.example/signup"],
     )
     referrer: str = Field(
-        "", max_length=4096, pattern=_LINE, description="Where the visitor came from."
+        "", max_length=MAX_URL, pattern=_LINE, description="Where the visitor came from."
     )
-    user_agent: str = Field("", max_length=2048, pattern=_LINE, description="The visitor's.")
+    user_agent: str = Field("", max_length=MAX_AGENT, pattern=_LINE, description="The visitor's.")
     address: str = Field(
         "",
         max_length=64,

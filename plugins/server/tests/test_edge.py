@@ -23,6 +23,7 @@ import requests
 from sqlalchemy import func, select
 
 from trackflow_core.api import keys as api_keys
+from trackflow_core.api import schemas
 from trackflow_core.api.storage import ApiKey
 from trackflow_core.errors import ConfigError, RetriableError
 from trackflow_core.model import Click, Link
@@ -30,7 +31,7 @@ from trackflow_core.testing.facts import BROWSER
 from trackflow_core.tracking import identity
 from trackflow_http.testing import listening
 from trackflow_server import config, doctor, facts, keys
-from trackflow_server.edge import Edge, check_store
+from trackflow_server.edge import Edge, check_store, event_of
 from trackflow_server.spool import SpoolWriter
 from trackflow_server.store import Database, schema
 from trackflow_server.store.catalog import SqlCatalog
@@ -296,6 +297,21 @@ def test_an_edge_never_takes_the_store_of_a_server(tmp_path: Path) -> None:
     database.close()
     with pytest.raises(ConfigError, match="TRACKFLOW_UPSTREAM_KEY is not set"):
         _settings(tmp_path, UPSTREAM=edge["UPSTREAM"])
+
+
+@pytest.mark.parametrize("code", ["café.x", "a" * 255, "summer/2026"])
+def test_whatever_an_edge_records_its_upstream_takes(code: str) -> None:
+    click = Click(
+        event_id=token_hex(16),
+        occurred_at=datetime.now(timezone.utc),
+        link_code=code,
+        destination="https://shop.example/two words?" + "a" * 9000,
+        referrer="https://news.example/" + "b" * 9000,
+        user_agent="Browser\t" + "c" * 9000,
+    )
+    taken = schemas.Event.model_validate(event_of(facts.of_click(click)))
+    assert taken.link == code
+    assert taken.url.startswith("https://shop.example/two words?aaa")
 
 
 def test_facts_stay_while_a_proxy_answers_for_the_upstream(tmp_path: Path) -> None:

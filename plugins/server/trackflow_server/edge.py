@@ -20,6 +20,7 @@ from sqlalchemy import delete, func, select
 
 from trackflow_core.api import shapes
 from trackflow_core.api.routes import BASE
+from trackflow_core.api.schemas import MAX_AGENT, MAX_URL
 from trackflow_core.errors import ConfigError, RetriableError, TerminalError, TrackFlowError
 from trackflow_core.model import Link
 from trackflow_http import Answer, Client, Pace, refusal
@@ -355,9 +356,9 @@ def event_of(fact: Mapping[str, Any]) -> dict[str, Any]:
         "occurred_at": fact["occurred_at"],
         "visitor": fact["visitor_id"] or "",
         "link": fact["link_code"],
-        "url": fact["destination"],
-        "referrer": _CONTROLS.sub(" ", fact["referrer"]),
-        "user_agent": _CONTROLS.sub(" ", fact["user_agent"]),
+        "url": _CONTROLS.sub(" ", fact["destination"])[:MAX_URL],
+        "referrer": _CONTROLS.sub(" ", fact["referrer"])[:MAX_URL],
+        "user_agent": _CONTROLS.sub(" ", fact["user_agent"])[:MAX_AGENT],
         "address": fact["ip"],
         "internal": fact["internal"],
         "prefetch": fact["prefetch"],

@@ -50,7 +50,8 @@ _Answer = TypeVar("_Answer")
 class Plugin:
     """An installed plugin: its entry point's name, its distribution, and the hooks it implements.
 
-    `summary` is what its distribution says of itself in one sentence. `problem` says in words why it is not in use; it is empty for a loaded plugin.
+    `summary` is what its distribution says of itself in one sentence. `problem` says in words why it
+    is not in use; it is empty for a loaded plugin.
     """
 
     name: str

@@ -822,6 +822,7 @@ class TrackflowDashboard(models.AbstractModel):
         return {
             **self._window(title, model, domain),
             "views": [(False, "pivot"), (False, "graph"), (False, "list")],
+            "mobile_view_mode": "pivot",
             "context": {
                 "pivot_row_groupby": [group],
                 "pivot_column_groupby": [],

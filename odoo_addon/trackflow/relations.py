@@ -31,15 +31,13 @@ def drop_foreign_keys(model):
             )
 
 
-def see_to(deleted, ids):
-    """Delete the rows that point to deleted records of the model of `deleted` where `ondelete` says
-    "cascade"; let all others point to none."""
+def see_to(deleted):
+    """Delete the rows that point to the records `deleted` where `ondelete` says "cascade"; let all
+    others point to none."""
     for model in deleted.env.values():
         for name, field in model._fields.items():
             if isinstance(field, UncheckedMany2one) and field.comodel_name == deleted._name:
                 ending = _DELETE if field.ondelete == "cascade" else _CLEAR
-                column = SQL.identifier(name)
-                model.env.cr.execute(
-                    SQL(ending, table=SQL.identifier(model._table), column=column, ids=list(ids))
-                )
+                table, column = SQL.identifier(model._table), SQL.identifier(name)
+                model.env.cr.execute(SQL(ending, table=table, column=column, ids=deleted.ids))
                 model.invalidate_model(flush=False)

@@ -232,9 +232,8 @@ class CrmLead(models.Model):
         }
 
     def unlink(self):
-        ids = self.ids
         result = super().unlink()
-        see_to(self, ids)
+        see_to(self)
         return result
 
     def _merge_dependences(self, opportunities):

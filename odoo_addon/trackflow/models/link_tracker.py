@@ -385,9 +385,8 @@ class LinkTracker(models.Model):
         )
 
     def unlink(self):
-        ids = self.ids
         result = super().unlink()
-        see_to(self, ids)
+        see_to(self)
         return result
 
     @api.ondelete(at_uninstall=False)

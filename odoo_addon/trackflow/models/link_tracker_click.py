@@ -119,9 +119,8 @@ class LinkTrackerClick(models.Model):
 
     def unlink(self):
         self._trackflow_count(-1)
-        ids = self.ids
         result = super().unlink()
-        see_to(self, ids)
+        see_to(self)
         return result
 
     def _trackflow_count(self, sign):

@@ -149,9 +149,8 @@ class ResCompany(models.Model):
         return super().create(vals_list)
 
     def unlink(self):
-        ids = self.ids
         result = super().unlink()
-        see_to(self, ids)
+        see_to(self)
         self.env["trackflow.model.credit"]._compare_all()
         return result
 

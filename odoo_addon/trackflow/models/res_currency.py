@@ -7,8 +7,7 @@ class ResCurrency(models.Model):
     _inherit = "res.currency"
 
     def unlink(self):
-        ids = self.ids
         result = super().unlink()
-        see_to(self, ids)
+        see_to(self)
         self.env["trackflow.model.credit"]._compare_all()
         return result

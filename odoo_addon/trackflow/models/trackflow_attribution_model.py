@@ -126,9 +126,8 @@ class TrackflowAttributionModel(models.Model):
 
     def unlink(self):
         self.env.registry.clear_cache()
-        ids = self.ids
         result = super().unlink()
-        see_to(self, ids)
+        see_to(self)
         self.env["trackflow.model.credit"]._compare_all()
         return result
 

@@ -49,9 +49,8 @@ class TrackflowSession(models.Model):
         drop_foreign_keys(self)
 
     def unlink(self):
-        ids = self.ids
         result = super().unlink()
-        see_to(self, ids)
+        see_to(self)
         return result
 
     @api.depends("session_start", "session_end")

@@ -212,9 +212,8 @@ class UtmCampaign(models.Model):
             campaign.trackflow_warning = campaign._trackflow_find_warning(row)
 
     def unlink(self):
-        ids = self.ids
         result = super().unlink()
-        see_to(self, ids)
+        see_to(self)
         return result
 
     def _trackflow_statistics(self):

@@ -104,6 +104,27 @@ class TestAccountJourneys(TrackflowCase):
         self.drain()
         self.assertEqual((len(self.credits(anna)), len(self.credits(ben))), (2, 1))
 
+    def test_merged_contacts_are_one_account(self):
+        self.env.company.trackflow_account_journeys = True
+        left, stays = self.env["res.partner"].create([{"name": "Eve"}, {"name": "Eve Smith"}])
+        first = self.opportunity(self.journey(2), partner_id=left.id)
+        second = self.opportunity(self.journey(1), partner_id=stays.id)
+        self.merge(left | stays, stays)
+        self.assertEqual((len(self.credits(first)), len(self.credits(second))), (3, 3))
+
+    def test_a_contact_merged_into_one_of_another_company_leaves_the_account(self):
+        self.env.company.trackflow_account_journeys = True
+        anna, ben = self.pair()
+        elsewhere = self.env["res.partner"].create({"name": "Other", "is_company": True})
+        eve = self.env["res.partner"].create({"name": "Eve", "parent_id": elsewhere.id})
+        self.merge(self.ben | eve, eve)
+        self.assertEqual((len(self.credits(anna)), len(self.credits(ben))), (2, 1))
+
+    def merge(self, partners, stays):
+        self.env.flush_all()
+        self.env["base.partner.merge.automatic.wizard"]._merge(partners.ids, stays)
+        self.drain()
+
     def test_the_tab_shows_the_journey_of_the_account(self):
         self.env.company.trackflow_account_journeys = True
         anna, _ben = self.pair()

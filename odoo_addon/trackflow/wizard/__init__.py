@@ -1,4 +1,5 @@
 from . import (
+    base_partner_merge,
     privacy_lookup_wizard,
     trackflow_comparison,
     trackflow_connector_provision,

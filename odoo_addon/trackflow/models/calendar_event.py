@@ -38,16 +38,20 @@ class CalendarEvent(models.Model):
     def _trackflow_tell(self, left=()):
         """Tell the engine of these meetings as they are now; `left` are leads they had before."""
         meetings = self.sudo().filtered(lambda event: event.active and event.opportunity_id)
-        touches = {
-            lead.id: [event._trackflow_touch() for event in events]
-            for lead, events in meetings.grouped("opportunity_id").items()
-        }
-        meetings.opportunity_id._trackflow_human_touches()._trackflow_record_touches(touches)
-        gone = [event._trackflow_touch_id() for event in self.sudo() - meetings]
-        if left and gone:
-            left._trackflow_drop_touches(gone)
-        elif moved_on := left and left - meetings.opportunity_id:
-            moved_on._trackflow_refresh()
+        leads = meetings.opportunity_id._trackflow_human_touches()
+        counted = meetings.filtered(lambda event: event.opportunity_id in leads)
+        leads._trackflow_record_touches(
+            {
+                lead.id: [event._trackflow_touch() for event in events]
+                for lead, events in counted.grouped("opportunity_id").items()
+            }
+        )
+        if left:
+            left._trackflow_drop_touches(
+                [event._trackflow_touch_id() for event in self.sudo() - counted]
+            )
+        if left and counted:
+            (left - leads)._trackflow_refresh()
 
     def _trackflow_touch(self):
         """A meeting to come is no touch yet: it lies after every anchor until its time has come."""

@@ -48,8 +48,9 @@ class CrmLead(models.Model):
             self.env.cr.execute(
                 SQL("DELETE FROM trackflow_touch WHERE touch_key = ANY(%s)", touch_ids)
             )
-            self.env["trackflow.touch"].invalidate_model(flush=False)
-            self._trackflow_refresh()
+            if self.env.cr.rowcount:
+                self.env["trackflow.touch"].invalidate_model(flush=False)
+                self._trackflow_refresh()
 
     def _trackflow_refresh(self):
         """Bring what follows from these leads' touches up to date."""

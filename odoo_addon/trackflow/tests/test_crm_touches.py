@@ -256,6 +256,25 @@ class TestHumanTouches(TrackflowCase):
         event.opportunity_id = found
         self.assertEqual((len(self.credits(left)), len(self.credits(found))), (1, 2))
 
+    def test_a_meeting_moved_to_a_company_that_counts_none_is_a_touch_no_more(self):
+        self.env.company.trackflow_human_touches = True
+        left = self.opportunity(self.journey(1))
+        elsewhere = self.env["res.company"].create({"name": "Elsewhere"})
+        found = self.opportunity(
+            self.journey(1), self.env.user, company_id=elsewhere.id, user_id=False
+        )
+        event = self.env["calendar.event"].create(
+            {
+                "name": "Demo",
+                "opportunity_id": left.id,
+                "start": fields.Datetime.now() - timedelta(hours=2),
+                "stop": fields.Datetime.now() - timedelta(hours=1),
+            }
+        )
+        event.opportunity_id = found
+        self.assertFalse(self.touches(left | found))
+        self.assertEqual((len(self.credits(left)), len(self.credits(found))), (1, 1))
+
     def test_a_call_that_meets_a_conflict_is_told_once_more(self):
         self.env.company.trackflow_human_touches = True
         lead = self.opportunity(user_id=self.salesman.id)
@@ -265,8 +284,9 @@ class TestHumanTouches(TrackflowCase):
         ):
             self.call(lead)
 
-    def touches(self, lead):
-        return self.env["trackflow.touch"].search([("lead_ref", "=", f"crm.lead/{lead.id}")])
+    def touches(self, leads):
+        refs = [f"crm.lead/{lead.id}" for lead in leads]
+        return self.env["trackflow.touch"].search([("lead_ref", "in", refs)])
 
 
 @tagged("post_install", "-at_install")

@@ -17,7 +17,12 @@ class TrackflowTakeover(models.Model):
     def _query(self):
         if self.step != "mailings":
             return super()._query()
-        return SQL("SELECT t.id FROM mailing_trace t WHERE t.links_click_datetime IS NOT NULL")
+        return SQL(
+            """
+            SELECT t.id FROM mailing_trace t
+             WHERE t.links_click_datetime IS NOT NULL AND t.is_test_trace IS NOT TRUE
+            """
+        )
 
     @api.model
     def _touch_recipients(self, trace_ids):

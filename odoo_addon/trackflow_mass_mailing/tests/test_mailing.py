@@ -234,8 +234,22 @@ class TestMailing(TrackflowCase, MockEmail, HttpCase):
             self.env["trackflow.email.log"].with_user(self.employee).search([])
 
     def test_mailings_from_before_become_touches(self):
-        link = self.send(self.lead)["anna@shop.example"][0]
-        self.trace(link).links_click_datetime = self.lead.create_date - timedelta(days=1)
+        self.click_before_trackflow()
+        self.take_over()
+        credit = self.lead.trackflow_attribution_ids
+        self.assertEqual((credit.channel, credit.campaign_id), ("Email", self.campaign))
+
+    def test_a_test_of_a_mailing_from_before_is_no_touch(self):
+        self.click_before_trackflow().is_test_trace = True
+        self.take_over()
+        self.assertEqual(self.lead.trackflow_attribution_ids.channel, "Unattributed")
+
+    def click_before_trackflow(self):
+        trace = self.trace(self.send(self.lead)["anna@shop.example"][0])
+        trace.links_click_datetime = self.lead.create_date - timedelta(days=1)
+        return trace
+
+    def take_over(self):
         takeover = self.env["trackflow.takeover"]
         takeover._begin(["mailings"])
         with patch.object(
@@ -246,8 +260,6 @@ class TestMailing(TrackflowCase, MockEmail, HttpCase):
             takeover._cron_take_over(batch=1)
         self.drain()
         self.env.invalidate_all()
-        credit = self.lead.trackflow_attribution_ids
-        self.assertEqual((credit.channel, credit.campaign_id), ("Email", self.campaign))
 
     def test_a_campaign_of_mailings_opens_with_them(self):
         view = self.env["utm.campaign"].get_view(view_type="form")

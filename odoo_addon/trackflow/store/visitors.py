@@ -112,13 +112,14 @@ class VisitorStore(BaseStore):
                 DELETE FROM link_tracker_click click USING trackflow_visitor v
                  WHERE v.id = click.trackflow_visitor_id AND v.visitor_key = %(key)s
                 RETURNING click.link_id, click.trackflow_counts AS counts,
-                          click.trackflow_rolled_up AS rolled_up
+                          click.trackflow_rolled_up AS rolled_up, click.trackflow_scan AS scan
             )
             UPDATE link_tracker link
                SET count = link.count - lost.clicks,
-                   trackflow_unique_visitors = link.trackflow_unique_visitors - 1
-              FROM (SELECT link_id, count(*) AS clicks FROM gone
-                     WHERE counts AND rolled_up GROUP BY 1) lost
+                   trackflow_unique_visitors = link.trackflow_unique_visitors - 1,
+                   trackflow_scans = link.trackflow_scans - lost.scans
+              FROM (SELECT link_id, count(*) AS clicks, count(*) FILTER (WHERE scan) AS scans
+                      FROM gone WHERE counts AND rolled_up GROUP BY 1) lost
              WHERE link.id = lost.link_id
             """,
             """

@@ -168,6 +168,9 @@ class TestLinkDestinations(HttpCase, TrackflowCase):
         self.env.invalidate_all()
         self.assertEqual((self.link.count, self.link.trackflow_scans), (2, 1))
         self.assertEqual(sorted(self.link.link_click_ids.mapped("trackflow_scan")), [False, True])
+        self.link.link_click_ids.trackflow_visitor_id.action_forget()
+        self.env.invalidate_all()
+        self.assertEqual((self.link.count, self.link.trackflow_scans), (0, 0))
 
     def test_content_and_term_go_along(self):
         self.link.write({"trackflow_content": "blue banner", "trackflow_term": "shoes"})

@@ -1,7 +1,7 @@
 {
     "name": "TrackFlow",
     "summary": "See which marketing earned each lead and each deal",
-    "version": "19.0.1.0.1",
+    "version": "19.0.1.0.2",
     "category": "Marketing",
     "author": "TrackFlow",
     "license": "LGPL-3",

@@ -7,11 +7,8 @@ SUPERSEDED = (
     "trackflow_api_request_log__key_id_index",
     "trackflow_conversion__company_id_index",
     "trackflow_conversion__visitor_id_index",
-    "trackflow_deal_attribution__attribution_model_id_index",
     "trackflow_deal_attribution__channel_index",
     "trackflow_deal_attribution__company_id_index",
-    "trackflow_model_credit__attribution_model_id_index",
-    "trackflow_model_credit__campaign_id_index",
     "trackflow_session__visitor_id_index",
 )
 

@@ -343,7 +343,8 @@ def _collect(memory: Memory, site: Site, hit: Hit) -> Response | None:
         return None
     reply = collecting.reply(hit, site.domains, datetime.now(timezone.utc))
     if reply.events:
-        memory.execute(queueing(reply.events, site.place.country(hit.remote) or None))
+        country = site.place.country(hit.remote) or None
+        memory.execute(queueing(reply.events, country, company_id=hit.rules.company_id))
     return _to_visitor(hit, json.dumps(reply.data), reply.status, reply.headers, reply.visitor_id)
 
 

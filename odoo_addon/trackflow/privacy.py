@@ -19,12 +19,13 @@ _MAX_HEADER = 2048
 
 @dataclass(frozen=True, slots=True)
 class Rules:
-    """A company's settings as a request needs them.
+    """A company's settings as a request to its site needs them.
 
     `policy` is what each answer to the cookie bar allows. `signals` tells whether GPC and DNT are
     heard. `internal_networks` are those whose people are no visitors.
     """
 
+    company_id: int
     enabled: bool
     cookie_days: int
     ip_policy: consent.IpPolicy

@@ -37,7 +37,7 @@ class Collect(http.Controller):
         hit = privacy.hit()
         domains = request.env["link.tracker"].sudo()._trackflow_own_hosts()
         reply = collecting.reply(hit, domains, datetime.now(timezone.utc))
-        _queue(reply.events)
+        _queue(reply.events, hit)
         response = request.make_response(json.dumps(reply.data), reply.headers, status=reply.status)
         if reply.visitor_id:
             response.set_cookie(**hit.cookie(reply.visitor_id), cookie_type="optional")
@@ -54,18 +54,20 @@ class Collect(http.Controller):
         )
         opened = collect.opened(secrets.token_hex(16), request.httprequest.url, seen)
         if (kept := consent.limit(opened)) is not None:
-            _queue([kept])
+            _queue([kept], hit)
         return request.make_response(
             tracker.PIXEL, [("Content-Type", "image/gif"), ("Cache-Control", "no-store")]
         )
 
 
-def _queue(events):
-    """Append events to the queue; the page goes on even when that fails."""
+def _queue(events, hit):
+    """Append the events of a hit to the queue; the page goes on even when that fails."""
     if not events:
         return
     try:
-        OdooStore(request.env).append_clicks(events, country_code=request.geoip.country_code)
+        OdooStore(request.env).append_clicks(
+            events, country_code=request.geoip.country_code, company_id=hit.rules.company_id
+        )
     except (psycopg2.Error, ValueError):
         _logger.exception("%s events of a website are lost.", len(events))
         request.env.cr.rollback()

@@ -131,6 +131,7 @@ class ResCompany(models.Model):
         without = Tier(company.trackflow_without_consent)
         ranges = company.trackflow_internal_range_ids if company.trackflow_exclude_internal else ()
         return Rules(
+            company_id=company_id,
             enabled=company.trackflow_tracking_enabled,
             cookie_days=company.trackflow_cookie_days,
             ip_policy=IpPolicy(company.trackflow_ip_policy),

@@ -37,6 +37,7 @@ class TrackflowClickQueue(models.Model):
     # No relations: nothing is looked up while a click is answered.
     rule_id = fields.Integer(readonly=True)
     variant_id = fields.Integer(readonly=True)
+    company_id = fields.Integer(readonly=True, help="Whose site the visitor was on.")
     kind = fields.Char(readonly=True, default="click")
     data = fields.Char("Properties", readonly=True)
     tier = fields.Char("Consent", readonly=True, help="How much may be kept of the person.")

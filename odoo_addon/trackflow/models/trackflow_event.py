@@ -2,6 +2,8 @@ from odoo import api, fields, models
 
 from trackflow_core.model import PAGE_VIEW
 
+from ..relations import UncheckedMany2one
+
 
 class TrackflowEvent(models.Model):
     """What a visitor did on the site besides clicking links: pages, forms, events of its own.
@@ -27,6 +29,11 @@ class TrackflowEvent(models.Model):
     )
     link_id = fields.Many2one(
         "link.tracker", readonly=True, index="btree_not_null", ondelete="set null"
+    )
+    company_id = UncheckedMany2one(
+        "res.company",
+        readonly=True,
+        help="Whose site it happened on. Empty: every company sees it.",
     )
     country_id = fields.Many2one("res.country", readonly=True)
     page_url = fields.Char("Page", readonly=True)

@@ -13,6 +13,12 @@ class TrackflowSession(models.Model):
     visitor_id = UncheckedMany2one(
         "trackflow.visitor", required=True, readonly=True, ondelete="cascade"
     )
+    company_id = UncheckedMany2one(
+        "res.company",
+        readonly=True,
+        help="That of the link that opened the visit, otherwise of the site it began on. Empty: "
+        "every company sees it.",
+    )
     session_key = fields.Char("Session ID", required=True, readonly=True, copy=False)
     session_start = fields.Datetime("Started", readonly=True)
     session_end = fields.Datetime("Ended", readonly=True)

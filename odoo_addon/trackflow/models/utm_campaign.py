@@ -2,6 +2,7 @@ from datetime import timedelta
 
 from odoo import api, fields, models
 from odoo.fields import Domain
+from odoo.tools import SQL
 
 from ..relations import see_to
 from ..statistics import campaign_statistics
@@ -210,6 +211,30 @@ class UtmCampaign(models.Model):
             campaign.trackflow_roi = (revenue - cost) / cost if cost else 0.0
             campaign.trackflow_budget_used = 100 * float(entered or 0) / budget if budget else 0.0
             campaign.trackflow_warning = campaign._trackflow_find_warning(row)
+
+    def write(self, vals):
+        result = super().write(vals)
+        if "trackflow_company_id" in vals:
+            self._trackflow_move_visits()
+        return result
+
+    def _trackflow_move_visits(self):
+        """Give the visits that clicks on these campaigns opened their campaign's company, which
+        the clicks themselves are known by."""
+        self.flush_recordset(["trackflow_company_id"])
+        self.env.cr.execute(
+            SQL(
+                """
+                UPDATE trackflow_session visit SET company_id = campaign.trackflow_company_id
+                  FROM utm_campaign campaign
+                  JOIN link_tracker_click click ON click.campaign_id = campaign.id
+                 WHERE campaign.id = ANY(%s) AND click.trackflow_counts
+                   AND visit.session_key = click.trackflow_event_id
+                """,
+                self.ids,
+            )
+        )
+        self.env["trackflow.session"].invalidate_model(["company_id"], flush=False)
 
     def unlink(self):
         result = super().unlink()

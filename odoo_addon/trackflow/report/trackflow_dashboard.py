@@ -562,12 +562,7 @@ class TrackflowDashboard(models.AbstractModel):
 
     @api.model
     def _funnel_domain(self, scope):
-        domain = (
-            Domain("date", ">=", scope["since"])
-            & Domain("date", "<", scope["until"])
-            & Domain("company_id", "in", [*scope["companies"], False])
-        )
-        return domain & self._visit_terms(scope)
+        return self._period(scope, "date") & self._visit_terms(scope)
 
     @api.model
     def _landing(self, scope):
@@ -584,6 +579,8 @@ class TrackflowDashboard(models.AbstractModel):
                             ON visitor.id = session.visitor_id AND visitor.first_seen >= %(since)s
                          WHERE session.session_start >= %(since)s
                            AND session.session_start < %(until)s
+                           AND (session.company_id IS NULL
+                                OR session.company_id = ANY(%(companies)s))
                            AND (%(campaign)s = '' OR session.campaign = %(campaign)s)
                            AND (%(channel)s = '' OR session.channel = %(channel)s)) visit
                  GROUP BY GROUPING SETS ((page), ())
@@ -592,6 +589,7 @@ class TrackflowDashboard(models.AbstractModel):
                 """,
                 since=scope["since"],
                 until=scope["until"],
+                companies=scope["companies"],
                 campaign=scope["campaign"].name or "",
                 channel=scope["channel"],
                 limit=_TOP + 1,
@@ -630,7 +628,7 @@ class TrackflowDashboard(models.AbstractModel):
     @api.model
     def _visit_terms(self, scope):
         """The filters of visits, which name their campaign."""
-        domain = Domain.TRUE
+        domain = self._companies(scope)
         if scope["campaign"]:
             domain &= Domain("campaign", "=", scope["campaign"].name)
         if scope["channel"]:

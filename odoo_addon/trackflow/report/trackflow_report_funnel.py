@@ -38,9 +38,11 @@ class TrackflowReportFunnel(models.Model):
             """
             SELECT session.id::bigint * 4 AS id, '1_visit' AS step, session.session_start AS date,
                    session.channel, session.source, session.medium, session.campaign,
-                   NULL::int AS lead_id, session.visitor_id, NULL::int AS company_id,
-                   %(currency)s AS currency_id, 1 AS number, 0::numeric AS value
+                   NULL::int AS lead_id, session.visitor_id, session.company_id,
+                   COALESCE(company.currency_id, %(currency)s) AS currency_id, 1 AS number,
+                   0::numeric AS value
               FROM trackflow_session session
+              LEFT JOIN res_company company ON company.id = session.company_id
              UNION ALL
             SELECT lead.id::bigint * 4 + step.number, step.name, step.date, lead.trackflow_last_channel,
                    lead.trackflow_source, lead.trackflow_medium, lead.trackflow_campaign, lead.id,

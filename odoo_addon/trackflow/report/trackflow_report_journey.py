@@ -13,6 +13,7 @@ class TrackflowReportJourney(models.Model):
 
     session_id = fields.Many2one("trackflow.session", "Visit", readonly=True)
     visitor_id = fields.Many2one("trackflow.visitor", "Visitors", readonly=True)
+    company_id = fields.Many2one("res.company", readonly=True)
     date = fields.Datetime(readonly=True)
     number = fields.Integer(
         "Visit Number", readonly=True, aggregator="avg", help="1 is the visitor's first visit."
@@ -40,7 +41,7 @@ class TrackflowReportJourney(models.Model):
         return SQL(
             """
             SELECT session.id, session.id AS session_id, session.visitor_id,
-                   session.session_start AS date, session.number,
+                   session.company_id, session.session_start AS date, session.number,
                    CASE WHEN session.number = 1 THEN 'new' ELSE 'returning' END AS kind,
                    session.channel, session.source, session.medium, session.campaign,
                    session.device_type AS device, session.browser, session.entry_page,

@@ -24,12 +24,12 @@ from .base import BaseStore
 from .values import array_text, aware, naive, text_time
 
 
-def queueing(clicks, country_code=None, scan=False, rule_id=None, variant_id=None):
+def queueing(clicks, country_code=None, scan=False, rule_id=None, variant_id=None, company_id=None):
     """The statement that appends `clicks` to the queue, each event id once."""
     rows = [
         SQL(
             # Value by value: psycopg2 quotes a tuple in Python.
-            "(%s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, 'queued', %s)",
+            "(%s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, 'queued', %s)",
             click.event_id,
             click.link_code,
             naive(click.occurred_at),
@@ -47,6 +47,7 @@ def queueing(clicks, country_code=None, scan=False, rule_id=None, variant_id=Non
             scan,
             rule_id,
             variant_id,
+            company_id,
             datetime.now(timezone.utc).replace(tzinfo=None),
         )
         for click in clicks
@@ -56,7 +57,7 @@ def queueing(clicks, country_code=None, scan=False, rule_id=None, variant_id=Non
         INSERT INTO trackflow_click_queue
             (event_id, link_code, occurred_at, visitor_key, ip, user_agent, referrer,
              destination, internal, prefetch, tier, kind, data, country_code, scan, rule_id,
-             variant_id, status, create_date)
+             variant_id, company_id, status, create_date)
         VALUES %s
         ON CONFLICT DO NOTHING
         """,
@@ -65,10 +66,11 @@ def queueing(clicks, country_code=None, scan=False, rule_id=None, variant_id=Non
 
 
 class ClickStore(BaseStore):
-    def append_clicks(self, clicks, country_code=None, scan=False, rule_id=None, variant_id=None):
-        """See the port; what only Odoo's redirect knows goes along for all of `clicks`."""
+    def append_clicks(self, clicks, **details):
+        """See the port; what only Odoo's requests know goes along for all of `clicks`, see
+        `queueing`."""
         self._idle_visitors = frozenset()
-        self.env.cr.execute(queueing(clicks, country_code, scan, rule_id, variant_id))
+        self.env.cr.execute(queueing(clicks, **details))
 
     def claim_clicks(self, limit, visitor_ids=None):
         if visitor_ids is not None and not self.has_queued_clicks(visitor_ids):
@@ -338,17 +340,26 @@ class ClickStore(BaseStore):
                 INSERT INTO trackflow_session
                     (visitor_id, session_key, session_start, session_end, hits, is_bounce,
                      entry_page, exit_page, source, medium, campaign, channel, content, term,
-                     verdict, reason, device_type, browser, os, create_date)
+                     verdict, reason, device_type, browser, os, company_id, create_date)
                 SELECT r.visitor_id, r.session_key, r.session_start, r.session_end, r.hits,
                        r.hits = 1, r.entry_page, r.exit_page, kind.source, kind.medium,
                        kind.campaign, kind.channel, kind.content, kind.term, kind.verdict,
-                       kind.reason, kind.device, kind.browser, kind.os, %(now)s
+                       kind.reason, kind.device, kind.browser, kind.os, opener.company_id, %(now)s
                   FROM unnest(%(sessions)s::text[], %(visitors)s::int[], %(starts)s::timestamp[],
                               %(ends)s::timestamp[], %(hits)s::int[], %(entries)s::text[],
                               %(exits)s::text[], %(numbers)s::int[])
                        AS r(session_key, visitor_id, session_start, session_end, hits, entry_page,
                             exit_page, number)
                   JOIN %(kinds)s USING (number)
+                  -- The event that opened a visit has lent it its id.
+                  LEFT JOIN LATERAL (
+                       SELECT COALESCE(link.trackflow_company_id, site.id) AS company_id
+                         FROM trackflow_click_queue queued
+                         LEFT JOIN link_tracker_code code ON code.code = queued.link_code
+                         LEFT JOIN link_tracker link ON link.id = code.link_id
+                         LEFT JOIN res_company site ON site.id = queued.company_id
+                        WHERE queued.event_id = r.session_key
+                       OFFSET 0) opener ON TRUE
                 ON CONFLICT (session_key) DO UPDATE SET
                     session_start = EXCLUDED.session_start,
                     session_end = EXCLUDED.session_end,
@@ -435,14 +446,17 @@ class ClickStore(BaseStore):
                     (event_id, event_type, timestamp, visitor_id, session_id, link_id, country_id,
                      ip, user_agent, referrer, page_url, event_data, internal, prefetch, tier,
                      counts, returns, source, medium, campaign, channel, content, term, verdict,
-                     reason, device, browser, os, create_date)
-                SELECT q.event_id, q.kind, q.occurred_at, r.visitor_id, r.session_id, code.link_id,
+                     reason, device, browser, os, company_id, create_date)
+                SELECT q.event_id, q.kind, q.occurred_at, r.visitor_id, r.session_id, link.id,
                        country.id, q.ip, q.user_agent, q.referrer, q.destination, q.data,
                        q.internal, q.prefetch, q.tier, r.counts, r.returns, kind.source,
                        kind.medium, kind.campaign, kind.channel, kind.content, kind.term,
-                       kind.verdict, kind.reason, kind.device, kind.browser, kind.os, %(now)s
+                       kind.verdict, kind.reason, kind.device, kind.browser, kind.os,
+                       COALESCE(link.trackflow_company_id, site.id), %(now)s
                   FROM %(rows)s
                   LEFT JOIN link_tracker_code code ON code.code = q.link_code
+                  LEFT JOIN link_tracker link ON link.id = code.link_id
+                  LEFT JOIN res_company site ON site.id = q.company_id
                   LEFT JOIN res_country country ON country.code = q.country_code
                 ON CONFLICT (event_id) DO NOTHING
                 """,

@@ -56,13 +56,13 @@ _SESSIONS = """
     INSERT INTO trackflow_session
            (session_key, active, visitor_id, session_start, session_end, hits, is_bounce,
             entry_page, exit_page, source, medium, campaign, channel, verdict, device_type, browser,
-            os, create_date)
+            os, company_id, create_date)
     SELECT 's' || n, TRUE,
            %(visitor)s + (n * 7919::bigint)
                %% CASE WHEN n %% 3 = 0 THEN %(deals)s ELSE %(visitors)s END,
            moment, moment, 1, TRUE, 'https://shop.example/', 'https://shop.example/', 'scale',
            'cpc', 'campaign', (%(channels)s::text[])[1 + n %% 6], 'human', 'desktop', 'Chrome',
-           'Windows', moment
+           'Windows', %(company)s, moment
       FROM (SELECT n, date_trunc('second', %(now)s::timestamp)
                       - ((%(sessions)s - n) * 365.0 / %(sessions)s) * interval '1 day' AS moment
               FROM generate_series(1, %(sessions)s) n) visit
@@ -91,10 +91,10 @@ _CLICKS = """
 _EVENTS = """
     INSERT INTO trackflow_event
            (event_id, event_type, timestamp, visitor_id, session_id, page_url, counts, returns,
-            source, medium, campaign, channel, tier, create_date)
+            source, medium, campaign, channel, tier, company_id, create_date)
     SELECT 'e' || n, 'page_view', visit.session_start + interval '1 minute', visit.visitor_id,
            visit.id, 'https://shop.example/' || n %% 100, TRUE, TRUE, 'scale', 'cpc', 'campaign',
-           visit.channel, 'full', %(now)s
+           visit.channel, 'full', %(company)s, %(now)s
       FROM generate_series(1, %(events)s) n
       JOIN trackflow_session visit ON visit.id = %(session)s + (n * 6007::bigint) %% %(sessions)s
 """

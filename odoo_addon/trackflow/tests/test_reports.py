@@ -3,6 +3,7 @@ from datetime import timedelta
 from lxml import etree
 from odoo import fields
 from odoo.exceptions import AccessError
+from odoo.fields import Domain
 from odoo.tests import tagged
 from odoo.tools import SQL
 
@@ -273,6 +274,39 @@ class TestDashboard(ReportCase):
         )
         options = [campaign["id"] for campaign in data["options"]["campaigns"]]
         self.assertNotIn(self.campaign.id, options)
+
+    def test_visits_through_another_companys_campaign_do_not_count(self):
+        self.won()
+        self.drain()
+        before = self.data()
+        visits = self.env["trackflow.session"].search([], limit=3, order="id desc")
+        other = self.env["res.company"].create({"name": "TrackFlow Elsewhere"})
+        self.campaign.trackflow_company_id = other
+        self.assertEqual(visits.company_id, other)
+        self.won()
+        self.drain()
+        after = self.data()
+        self.assertEqual(after["funnel"][0]["number"], before["funnel"][0]["number"] - 3)
+        landing = after["landing"]
+        self.assertEqual(landing["new"] + landing["returning"], after["funnel"][0]["number"])
+        for action in (
+            after["funnel"][0]["action"],
+            *landing["actions"].values(),
+            after["tables"]["landing"],
+        ):
+            self.assertFalse(
+                self.env[action["res_model"]].search(
+                    Domain(action["domain"]) & Domain("company_id", "=", other.id)
+                )
+            )
+        for model in ("session", "report.journey", "report.funnel"):
+            theirs = self.env[f"trackflow.{model}"].search([("company_id", "=", other.id)])
+            self.assertEqual(len(theirs), 6, model)
+            self.assertFalse(theirs.with_user(self.marketer)._filtered_access("read"), model)
+            self.marketer.company_ids += other
+            own = theirs.with_user(self.marketer).with_context(allowed_company_ids=other.ids)
+            self.assertEqual(len(own._filtered_access("read")), 6, model)
+            self.marketer.company_ids -= other
 
     def test_a_campaign_opens_its_own_dashboard(self):
         self.won()

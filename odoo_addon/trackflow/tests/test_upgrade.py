@@ -1,9 +1,11 @@
 from pathlib import Path
 
 from odoo.modules.migration import exec_script
-from odoo.tests import TransactionCase, tagged
+from odoo.tests import tagged
 from odoo.tools import parse_version
 from odoo.tools.sql import create_index, make_index_name
+
+from .common import TrackflowCase
 
 SCRIPTS = Path(__file__).parents[1] / "migrations"
 # What fields asked for up to this version and do not ask for now.
@@ -23,7 +25,7 @@ INDEXED_UNTIL = {
 
 
 @tagged("post_install", "-at_install")
-class TestUpgrade(TransactionCase):
+class TestUpgrade(TrackflowCase):
     def _unasked_indexes(self):
         """Indexes of fields of ours that ask for none."""
         names = [
@@ -44,6 +46,16 @@ class TestUpgrade(TransactionCase):
                 self.assertEqual(self._unasked_indexes(), old)
                 self._upgrade(version)
                 self.assertEqual(self._unasked_indexes(), set())
+
+    def test_visits_get_the_company_of_their_campaign(self):
+        self.campaign.trackflow_company_id = self.env.company
+        self.journey(2)
+        self.drain()
+        visits = self.env["trackflow.session"].search([], limit=2, order="id desc")
+        self.env.cr.execute("UPDATE trackflow_session SET company_id = NULL")
+        self.env.invalidate_all()
+        self._upgrade("19.0.1.0.1")
+        self.assertEqual([visit.company_id for visit in visits], [self.env.company] * 2)
 
     def _index(self, columns):
         """Make indexes of these columns, by model; returns their names."""

@@ -83,6 +83,16 @@ class TestTracker(HttpCase, TrackflowCase):
         self.assertEqual(viewed.visitor_id.page_views, 1)
         self.assertEqual(signed.event_data, '{"plan": "x"}')
 
+    def test_a_visit_belongs_to_the_company_of_its_site(self):
+        company = self.env["res.company"].create({"name": "TrackFlow Elsewhere"})
+        self.env["website"].search([]).company_id = company
+        self.tell(EVENT)
+        [event] = self.events()
+        self.assertEqual(event.company_id, company)
+        self.assertEqual(event.session_id.company_id, company)
+        for record in (event, event.session_id):
+            self.assertFalse(record.with_user(self.marketer)._filtered_access("read"))
+
     def test_who_refuses_is_counted_alone(self):
         answer = self.tell(EVENT, consent="denied")
         self.assertEqual(answer.json(), {})

@@ -552,7 +552,7 @@ class TrackflowDashboard(models.AbstractModel):
                     "label": label,
                     "number": number,
                     "rate": number / before if before else None,
-                    "action": self._window(
+                    "action": self._records(
                         label, "trackflow.report.funnel", domain & Domain("step", "=", step)
                     ),
                 }
@@ -601,7 +601,7 @@ class TrackflowDashboard(models.AbstractModel):
         earlier = Domain("visitor_id.first_seen", "<", scope["since"])
 
         def visits_of(title, domain=Domain.TRUE):
-            return self._window(title, "trackflow.session", period & domain)
+            return self._records(title, "trackflow.session", period & domain)
 
         title = self.env._("Landing pages")
         return {
@@ -669,7 +669,7 @@ class TrackflowDashboard(models.AbstractModel):
                 "id": model.id,
                 "name": model.name,
                 "channels": values[model.id],
-                "action": self._window(
+                "action": self._records(
                     model.name,
                     "trackflow.report.model",
                     self._won_domain(scope, "won_date")
@@ -754,30 +754,30 @@ class TrackflowDashboard(models.AbstractModel):
             if scope["foreign"]:
                 clicks &= Domain("campaign_id", "not in", scope["foreign"])
             if key == "clicks":
-                return self._window(title, "link.tracker.click", clicks)
-            return self._window(title, "trackflow.visitor", Domain("click_ids", "any", clicks))
+                return self._records(title, "link.tracker.click", clicks)
+            return self._records(title, "trackflow.visitor", Domain("click_ids", "any", clicks))
         if key in ("leads", "deals"):
             domain = Domain("kind", "=", "lead" if key == "leads" else "won")
             domain &= self._period(scope, "occurred_at") & self._companies(scope)
             domain &= self._terms(scope, "campaign_id", "channel")
-            return self._window(title, "trackflow.conversion", domain)
+            return self._records(title, "trackflow.conversion", domain)
         if key in ("revenue", "unattributed", "roi"):
             domain = self._won_domain(scope, "lead_id.trackflow_closed_date")
             if key == "unattributed":
                 domain &= Domain("channel", "=", UNATTRIBUTED)
             if not scope["model"]:
-                return self._window(title, "trackflow.deal.attribution", domain)
+                return self._records(title, "trackflow.deal.attribution", domain)
             domain = self._won_domain(scope, "won_date") & Domain(
                 "attribution_model_id", "=", scope["model"].id
             )
             if key == "unattributed":
                 domain &= Domain("channel", "=", UNATTRIBUTED)
-            return self._window(title, "trackflow.report.model", domain)
+            return self._records(title, "trackflow.report.model", domain)
         domain = Domain("date", ">=", scope["first"]) & Domain("date", "<=", scope["last"])
         domain &= Domain("company_id", "in", scope["companies"])
         if scope["campaign"]:
             domain &= Domain("campaign_id", "=", scope["campaign"].id)
-        return self._window(title, "trackflow.campaign.cost", domain)
+        return self._records(title, "trackflow.campaign.cost", domain)
 
     @api.model
     def _won_domain(self, scope, moment):
@@ -802,30 +802,32 @@ class TrackflowDashboard(models.AbstractModel):
         return domain
 
     @api.model
-    def _window(self, title, model, domain):
+    def _records(self, title, model, domain):
         # Rows of a report have no cards, which phones show instead of a list.
-        cards = () if model.startswith("trackflow.report.") else ("kanban",)
+        if model.startswith("trackflow.report."):
+            return self._window(title, model, domain, ("list", "form"), on_phones="list")
+        return self._window(title, model, domain, ("list", "kanban", "form"), on_phones="kanban")
+
+    @api.model
+    def _pivot(self, title, model, domain, group, measures):
+        action = self._window(title, model, domain, ("pivot", "graph", "list"), on_phones="pivot")
+        action["context"] = {
+            "pivot_row_groupby": [group],
+            "pivot_column_groupby": [],
+            "pivot_measures": list(measures),
+        }
+        return action
+
+    @api.model
+    def _window(self, title, model, domain, views, on_phones):
         return {
             "type": "ir.actions.act_window",
             "name": title,
             "res_model": model,
             "domain": _plain(domain),
-            "views": [(False, view) for view in ("list", *cards, "form")],
-            "mobile_view_mode": cards[0] if cards else "list",
+            "views": [(False, view) for view in views],
+            "mobile_view_mode": on_phones,
             "help": self.env._("Nothing was recorded in this time with these filters"),
-        }
-
-    @api.model
-    def _pivot(self, title, model, domain, group, measures):
-        return {
-            **self._window(title, model, domain),
-            "views": [(False, "pivot"), (False, "graph"), (False, "list")],
-            "mobile_view_mode": "pivot",
-            "context": {
-                "pivot_row_groupby": [group],
-                "pivot_column_groupby": [],
-                "pivot_measures": list(measures),
-            },
         }
 
 

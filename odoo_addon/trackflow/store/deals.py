@@ -291,6 +291,7 @@ class DealStore(BaseStore):
         split = {ids[one.deal.ref]: one for one in attributions if ids[one.deal.ref] in rows}
         old = [lead_id for lead_id in split if lead_id not in self._new]
         columns = SQL(", ").join(map(SQL.identifier, _LEDGER))
+        credits, kinds = self._credit_rows(split)
         self.env.cr.execute(
             SQL(
                 """
@@ -339,9 +340,10 @@ class DealStore(BaseStore):
                 else SQL(),
                 among=SQL("WHERE lead_id IN (TABLE changed)") if old else SQL(),
                 columns=columns,
+                credits=_credits_table(credits),
                 deals=self._deals_table(split),
+                kinds=_kinds_table(kinds),
                 due=list(split) if self._comparison_follows else [],
-                **self._credits_tables(split),
             )
         )
         self.env["trackflow.deal.attribution"].invalidate_model(flush=False)
@@ -446,9 +448,9 @@ class DealStore(BaseStore):
             )
         )
 
-    def _credits_tables(self, attributions):
-        """The tables `credit`, a row for each credit, and `kind`, what credits tell of their
-        touches: each once, for those of a batch are few."""
+    def _credit_rows(self, attributions):
+        """A row for each credit, and the numbers in them of what credits tell of their touches:
+        each once, for those of a batch are few."""
         records = self._records_of_touches(
             [
                 credit.touch
@@ -457,60 +459,62 @@ class DealStore(BaseStore):
                 if credit.touch
             ]
         )
-        return _credits_tables(attributions, records)
-
-
-def _credits_tables(attributions, records):
-    numbers, credits = {}, []
-    for lead_id, one in attributions.items():
-        for sequence, credit in enumerate(one.credits, 1):
-            touch = credit.touch
-            kind = (credit.channel, *(_told_by(touch) if touch else ()))
-            credits.append(
-                (
-                    lead_id,
-                    sequence,
-                    touch and touch.id,
-                    touch and text_time(touch.occurred_at),
-                    credit.position,
-                    credit.weight,
-                    amount_text(credit.value, one.deal.digits),
-                    numbers.setdefault(kind, len(numbers)),
-                    *(records[touch.id] if touch else _NO_RECORDS),
+        numbers, rows = {}, []
+        for lead_id, one in attributions.items():
+            for sequence, credit in enumerate(one.credits, 1):
+                touch = credit.touch
+                kind = (credit.channel, *(_told_by(touch) if touch else ()))
+                rows.append(
+                    (
+                        lead_id,
+                        sequence,
+                        touch and touch.id,
+                        touch and text_time(touch.occurred_at),
+                        credit.position,
+                        credit.weight,
+                        amount_text(credit.value, one.deal.digits),
+                        numbers.setdefault(kind, len(numbers)),
+                        *(records[touch.id] if touch else _NO_RECORDS),
+                    )
                 )
-            )
+        return rows, numbers
+
+
+def _credits_table(rows):
+    """A table `credit` of these rows."""
     leads, sequences, event_ids, moments, positions, *numbered = (
-        zip(*credits, strict=True) if credits else [()] * 12
+        zip(*rows, strict=True) if rows else [()] * 12
     )
-    return {
-        "credits": SQL(
-            """
-            unnest(%s::int[], %s::int[], %s::text[], %s::timestamp[], %s::text[], %s::float8[],
-                   %s::numeric[], %s::int[], %s::int[], %s::int[], %s::int[], %s::int[])
-                AS credit(lead_id, sequence, event_id, touch_at, position, weight, value, number,
-                          campaign_id, link_id, click_id, visitor_id)
-            """,
-            array_text(leads),
-            array_text(sequences),
-            list(event_ids),
-            array_text(moments),
-            array_text(positions),
-            *map(array_text, numbered),
-        ),
-        "kinds": SQL(
-            """
-            jsonb_to_recordset(%s::jsonb) AS kind(
-                number int, channel text, touch_kind text, source text, medium text,
-                campaign text, content text, term text)
-            """,
-            json.dumps(
-                [
-                    {"number": number, **dict(zip(("channel", *_TOLD), kind, strict=False))}
-                    for kind, number in numbers.items()
-                ]
-            ),
-        ),
-    }
+    return SQL(
+        """
+        unnest(%s::int[], %s::int[], %s::text[], %s::timestamp[], %s::text[], %s::float8[],
+               %s::numeric[], %s::int[], %s::int[], %s::int[], %s::int[], %s::int[])
+            AS credit(lead_id, sequence, event_id, touch_at, position, weight, value, number,
+                      campaign_id, link_id, click_id, visitor_id)
+        """,
+        array_text(leads),
+        array_text(sequences),
+        list(event_ids),
+        array_text(moments),
+        array_text(positions),
+        *map(array_text, numbered),
+    )
+
+
+def _kinds_table(numbers):
+    """A table `kind` of what credits tell of their touches, by its number."""
+    kinds = [
+        {"number": number, **dict(zip(("channel", *_TOLD), kind, strict=False))}
+        for kind, number in numbers.items()
+    ]
+    return SQL(
+        """
+        jsonb_to_recordset(%s::jsonb) AS kind(
+            number int, channel text, touch_kind text, source text, medium text, campaign text,
+            content text, term text)
+        """,
+        json.dumps(kinds),
+    )
 
 
 def _told_by(touch):

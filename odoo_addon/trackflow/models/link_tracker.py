@@ -26,6 +26,7 @@ MANAGER = "trackflow.group_trackflow_campaign_manager"
 _LANGUAGE = re.compile(r"[a-zA-Z]{2,8}(-[a-zA-Z0-9]{1,8})*\Z")
 _UNIQUE = ("url", "campaign_id", "medium_id", "source_id", "label")
 _OUR_UNIQUE = ("trackflow_content", "trackflow_term")
+_QR_WIDTHS = (100, 4000)
 _PLAIN_LOOK = {"color": "#000000", "background": "#ffffff", "logo": b""}
 
 
@@ -119,7 +120,7 @@ class LinkTracker(models.Model):
         "A link must not expire before it is valid.",
     )
     _trackflow_qr_size_range = models.Constraint(
-        "CHECK (trackflow_qr_size BETWEEN 100 AND 4000)",
+        "CHECK (trackflow_qr_size BETWEEN {} AND {})".format(*_QR_WIDTHS),
         "A QR code is between 100 and 4000 pixels wide.",
     )
     _trackflow_campaign_idx = models.Index("(campaign_id) WHERE active")
@@ -151,9 +152,8 @@ class LinkTracker(models.Model):
     )
     def _compute_trackflow_qr_png(self):
         for link in self:
-            link.trackflow_qr_png = (
-                base64.b64encode(link._trackflow_qr_png()) if link.code else False
-            )
+            readable = link.code and not link._trackflow_qr_problem()
+            link.trackflow_qr_png = readable and base64.b64encode(link._trackflow_qr_png())
 
     def _compute_code(self):
         """As Odoo's, with one query for all links instead of one for each."""
@@ -336,13 +336,14 @@ class LinkTracker(models.Model):
     @api.constrains("trackflow_qr_color", "trackflow_qr_background", "trackflow_qr_logo")
     def _check_trackflow_qr(self):
         for link in self:
-            look = link._trackflow_qr_look()
-            if look == _PLAIN_LOOK:
-                continue
-            try:
-                qr.png("-", size=100, **look)
-            except InvalidEvent as error:
-                raise ValidationError(str(error)) from error
+            if problem := link._trackflow_qr_problem():
+                raise ValidationError(problem)
+
+    @api.onchange("trackflow_qr_color", "trackflow_qr_background", "trackflow_qr_logo")
+    def _onchange_trackflow_qr(self):
+        if problem := self._trackflow_qr_problem():
+            title = self.env._("QR Code")
+            return {"warning": {"title": title, "message": problem, "type": "notification"}}
 
     @api.model
     def _trackflow_check_language(self, tag):
@@ -506,11 +507,24 @@ class LinkTracker(models.Model):
             "logo": base64.b64decode(self.with_context(bin_size=False).trackflow_qr_logo or b""),
         }
 
+    def _trackflow_qr_problem(self):
+        """Why a QR code in this look would be of no use; empty where cameras read it."""
+        look = self._trackflow_qr_look()
+        if look == _PLAIN_LOOK:
+            return ""
+        try:
+            qr.png("-", size=100, **look)
+        except InvalidEvent as error:
+            return str(error)
+        return ""
+
     def _trackflow_qr_png(self, size=0):
         self.ensure_one()
+        narrowest, widest = _QR_WIDTHS
         return qr.png(
             urls.scan_url(self.short_url),
-            size=size or self.trackflow_qr_size or 600,
+            # A form shows the code while any number may stand in the field.
+            size=size or min(max(self.trackflow_qr_size or 600, narrowest), widest),
             **self._trackflow_qr_look(),
         )
 

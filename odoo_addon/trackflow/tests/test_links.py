@@ -361,6 +361,16 @@ class TestLinkRecords(TrackflowCase):
             with self.assertRaises(ValidationError), self.env.cr.savepoint():
                 link.write(vals)
 
+    def test_a_form_says_which_colours_no_camera_reads(self):
+        link = self.links[0]
+        fields_spec = {"trackflow_qr_color": {}, "trackflow_qr_size": {}, "trackflow_qr_png": {}}
+        told = link.onchange({"trackflow_qr_color": "#ffff00"}, ["trackflow_qr_color"], fields_spec)
+        self.assertIn("Cameras could not read #ffff00", told["warning"]["message"])
+        self.assertFalse(told["value"]["trackflow_qr_png"])
+        told = link.onchange({"trackflow_qr_size": 10**6}, ["trackflow_qr_size"], fields_spec)
+        self.assertNotIn("warning", told)
+        self.assertTrue(told["value"]["trackflow_qr_png"])
+
     def test_codes_are_printed_on_a_sheet(self):
         html = self.env["ir.actions.report"]._render_qweb_html(
             "trackflow.report_link_sheet", self.links.ids

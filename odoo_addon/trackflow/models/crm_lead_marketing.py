@@ -186,6 +186,8 @@ class CrmLead(models.Model):
     def _trackflow_timeline(self, journey, lead, deal):
         """Visits, contacts and milestones as entries, newest first."""
         timeline = self.env["trackflow.journey"]
+        # What came later earned nothing of this record, and is not in its field First Touch.
+        until = deal.began_at if deal else lead.came_in_at
         entries = []
         for visit in journey:
             touch, click, steps = visit["touch"], visit["click"], visit["steps"]
@@ -210,7 +212,9 @@ class CrmLead(models.Model):
                     device=click.trackflow_device or "",
                     session=visit["session"],
                     steps=steps,
-                    milestones=[] if entries else ["first_touch"],
+                    milestones=(
+                        ["first_touch"] if not entries and touch.occurred_at <= until else []
+                    ),
                 )
             )
         moments = [(lead.came_in_at, "lead", False)]
@@ -227,14 +231,20 @@ class CrmLead(models.Model):
         if not journey:
             return ""
         first, last = journey[0], journey[-1]
-        parts = [
-            self.env._(
-                "First came %(when)s through %(origin)s",
-                when=self._trackflow_ago(first["touch"].occurred_at),
-                origin=self._trackflow_origin(first),
-            )
-        ]
+        came = {
+            "when": self._trackflow_ago(first["touch"].occurred_at),
+            "origin": self._trackflow_origin(first),
+        }
+        in_touch = self._trackflow_ago(lead.came_in_at)
         returns = len(journey) - 1
+        by_click = first["touch"].occurred_at <= lead.came_in_at
+        if by_click:
+            parts = [self.env._("First came %(when)s through %(origin)s", **came)]
+        else:
+            parts = [
+                self.env._("Got in touch %s", in_touch),
+                self.env._("then came %(when)s through %(origin)s", **came),
+            ]
         if returns == 1:
             parts.append(self.env._("returned once through %s", self._trackflow_origin(last)))
         elif returns:
@@ -245,7 +255,8 @@ class CrmLead(models.Model):
                     origin=self._trackflow_origin(last),
                 )
             )
-        parts.append(self.env._("got in touch %s", self._trackflow_ago(lead.came_in_at)))
+        if by_click:
+            parts.append(self.env._("got in touch %s", in_touch))
         sentence = ", ".join(parts) + "."
         if not deal or not deal.closed_at:
             return sentence

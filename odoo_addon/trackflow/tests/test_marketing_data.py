@@ -38,6 +38,24 @@ class TestMarketingData(TrackflowCase):
         self.assertIn("TrackFlow Spring", sentence)
         self.assertIn("returned 2 times", sentence)
 
+    def test_a_click_after_the_lead_is_no_first_touch(self):
+        visitor = new_visitor_id()
+        lead = self.opportunity(visitor, user_id=self.salesman.id, type="lead")
+        lead.trackflow_lead_date = fields.Datetime.now() - timedelta(days=3)
+        self.click(visitor, 1)
+        self.click(visitor, 0.01)
+        self.drain()
+        data = self.data(lead)
+        self.assertEqual(self.kinds(data), ["visit", "visit", "lead"])
+        self.assertEqual([entry["milestones"] for entry in data["timeline"][:2]], [[], []])
+        self.assertFalse(lead.trackflow_first_touch_date)
+        self.assertIn("Got in touch 3 days ago, then came yesterday", data["sentence"])
+        self.assertIn("returned once", data["sentence"])
+        # The deal that it becomes credits what came before that.
+        lead.convert_opportunity(lead.partner_id)
+        first = self.data(lead)["timeline"][-2]
+        self.assertEqual(first["milestones"], ["first_touch"])
+
     def test_clicks_of_one_visit_fold_into_one_entry(self):
         visitor = new_visitor_id()
         self.click(visitor, 5.001, self.links[0])

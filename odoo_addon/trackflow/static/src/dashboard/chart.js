@@ -3,10 +3,9 @@ import { cookie } from "@web/core/browser/cookie";
 import { getColor } from "@web/core/colors/colors";
 import { _t } from "@web/core/l10n/translation";
 
-const { DateTime } = luxon;
+import { PALE } from "../channel/channels";
 
-/** Grey in both themes: the period before, and what no touch earned. */
-export const PALE = "#9a9ca5";
+const { DateTime } = luxon;
 
 /** One canvas drawn by Chart.js, drawn anew when its configuration changes. */
 export class Chart extends Component {
@@ -25,7 +24,7 @@ export class Chart extends Component {
     }
 }
 
-export function chartColor(index, count) {
+function chartColor(index, count) {
     return getColor(index, cookie.get("color_scheme"), count);
 }
 

@@ -9,8 +9,8 @@ import { useSetupAction } from "@web/search/action_hook";
 import { Layout } from "@web/search/layout";
 import { standardActionServiceProps } from "@web/webclient/actions/action_service";
 
-import { channelIcon } from "../channel/channels";
-import { Chart, chartColor, PALE, trendChart } from "./chart";
+import { channelColor, channelIcon } from "../channel/channels";
+import { Chart, trendChart } from "./chart";
 import { formatFigure, KpiCards } from "./kpi_cards";
 
 const { DateTime } = luxon;
@@ -157,11 +157,10 @@ export class Dashboard extends Component {
             type: "bar",
             data: {
                 labels: models.map((model) => model.name),
-                datasets: channels.map((channel, index) => ({
+                datasets: channels.map((channel) => ({
                     label: channel,
                     data: models.map((model) => model.channels[channel] || 0),
-                    backgroundColor:
-                        channel === "Unattributed" ? PALE : chartColor(index, channels.length),
+                    backgroundColor: channelColor(channel),
                 })),
             },
             options: {

@@ -4,11 +4,8 @@ import { getColor } from "@web/core/colors/colors";
 import { useService } from "@web/core/utils/hooks";
 import { formatMonetary, formatPercentage } from "@web/views/fields/formatters";
 
-import { channelIcon } from "../channel/channels";
+import { channelIcon, PALE } from "../channel/channels";
 import { ReceiptDialog } from "./receipt_dialog";
-
-// No channel's colour: grey in the light theme and in the dark one.
-const UNATTRIBUTED_COLOR = "#9a9ca5";
 
 /** What a piece of the bar stands for: touches of one channel and campaign are one piece. */
 function pieceKey(credit) {
@@ -67,7 +64,7 @@ export class Credits extends Component {
             ...piece,
             color: isAttributed(piece)
                 ? getColor(keys.indexOf(piece.key), cookie.get("color_scheme"), keys.length)
-                : UNATTRIBUTED_COLOR,
+                : PALE,
             name: [piece.channel, piece.campaign || piece.source].filter(Boolean).join(" · "),
             percent: formatPercentage(piece.weight, { digits: [0, 1] }),
             amount: this.money(piece.value),

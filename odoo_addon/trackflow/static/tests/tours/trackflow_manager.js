@@ -1,5 +1,14 @@
 import { registry } from "@web/core/registry";
 
+/** The same one beside other channels and alone. */
+function assertColorOfEmail() {
+    const { datasets } = window.Chart.getChart(this.anchor).data;
+    const color = datasets.find(({ label }) => label === "Email").backgroundColor;
+    if (color !== "#EA6175") {
+        throw new Error(`Email has the colour ${color} beside ${datasets.length - 1} channels.`);
+    }
+}
+
 registry.category("web_tour.tours").add("trackflow_manager", {
     steps: () => [
         {
@@ -8,6 +17,11 @@ registry.category("web_tour.tours").add("trackflow_manager", {
         },
         {
             trigger: ".o_trackflow_dashboard canvas[aria-label*='Clicks']",
+        },
+        {
+            content: "each channel has its colour",
+            trigger: ".o_trackflow_dashboard canvas[aria-label*='each attribution model']",
+            run: assertColorOfEmail,
         },
         {
             content: "the table behind a chart",
@@ -36,6 +50,11 @@ registry.category("web_tour.tours").add("trackflow_manager", {
         },
         {
             trigger: ".o_trackflow_kpis:not(:has([data-kpi=cost])) [data-kpi=clicks] .fs-3:contains(/^1$/)",
+        },
+        {
+            content: "alone, a channel keeps its colour",
+            trigger: ".o_trackflow_dashboard canvas[aria-label*='each attribution model']",
+            run: assertColorOfEmail,
         },
         {
             content: "the records behind a number",

@@ -7,6 +7,13 @@ from ..relations import UncheckedMany2one, drop_foreign_keys, see_to
 
 MANAGER = "trackflow.group_trackflow_campaign_manager"
 
+DEVICES = [
+    ("desktop", "Computer"),
+    ("mobile", "Phone"),
+    ("tablet", "Tablet"),
+    ("other", "Another Device"),
+]
+
 
 class LinkTrackerClick(models.Model):
     _inherit = "link.tracker.click"
@@ -37,7 +44,7 @@ class LinkTrackerClick(models.Model):
         default="unknown",
     )
     trackflow_reason = fields.Char("Why", readonly=True)
-    trackflow_device = fields.Char("Device", readonly=True)
+    trackflow_device = fields.Selection(DEVICES, "Device", readonly=True)
     trackflow_browser = fields.Char("Browser", readonly=True)
     trackflow_os = fields.Char("Operating System", readonly=True)
     trackflow_referrer = fields.Char("Referrer", readonly=True, groups=MANAGER)

@@ -3,6 +3,7 @@ from odoo import api, fields, models
 from trackflow_core.model import PAGE_VIEW
 
 from ..relations import UncheckedMany2one
+from .link_tracker_click import DEVICES
 
 
 class TrackflowEvent(models.Model):
@@ -56,7 +57,7 @@ class TrackflowEvent(models.Model):
     channel = fields.Char(readonly=True)
     verdict = fields.Char(readonly=True)
     reason = fields.Char("Why", readonly=True)
-    device = fields.Char(readonly=True)
+    device = fields.Selection(DEVICES, readonly=True)
     browser = fields.Char(readonly=True)
     os = fields.Char("Operating System", readonly=True)
 

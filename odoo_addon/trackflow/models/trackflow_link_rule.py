@@ -1,6 +1,8 @@
 from odoo import api, fields, models
 from odoo.exceptions import ValidationError
 
+from .link_tracker_click import DEVICES
+
 
 class TrackflowLinkRule(models.Model):
     """Sends the clicks that meet all of its conditions elsewhere; the first that fits decides."""
@@ -13,14 +15,7 @@ class TrackflowLinkRule(models.Model):
     sequence = fields.Integer(default=10)
     name = fields.Char(compute="_compute_name")
     url = fields.Char("Destination", required=True)
-    device = fields.Selection(
-        [
-            ("desktop", "Computer"),
-            ("mobile", "Phone"),
-            ("tablet", "Tablet"),
-            ("other", "Another Device"),
-        ],
-    )
+    device = fields.Selection(DEVICES)
     language = fields.Char(help="Such as “de” or “pt-BR”: where the visitor likes it best.")
     country_ids = fields.Many2many(
         "res.country", "trackflow_link_rule_country_rel", "rule_id", "country_id", "Countries"

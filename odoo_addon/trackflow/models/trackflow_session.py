@@ -1,6 +1,7 @@
 from odoo import api, fields, models
 
 from ..relations import UncheckedMany2one, drop_foreign_keys, see_to
+from .link_tracker_click import DEVICES
 
 
 class TrackflowSession(models.Model):
@@ -33,7 +34,7 @@ class TrackflowSession(models.Model):
     content = fields.Char(readonly=True)
     term = fields.Char(readonly=True)
     channel = fields.Char(readonly=True)
-    device_type = fields.Char("Device", readonly=True)
+    device_type = fields.Selection(DEVICES, "Device", readonly=True)
     browser = fields.Char(readonly=True)
     os = fields.Char("Operating System", readonly=True)
     verdict = fields.Char(readonly=True)

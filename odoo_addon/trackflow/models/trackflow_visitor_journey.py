@@ -3,6 +3,7 @@ from odoo.exceptions import AccessError, UserError
 
 from ..engine import build_engine
 from ..guard import guard
+from .link_tracker_click import DEVICES
 
 # As many visits as anybody reads; the list of visits has all.
 _VISITS = 200
@@ -14,7 +15,7 @@ class TrackflowVisitor(models.Model):
     _inherit = "trackflow.visitor"  # pylint: disable=consider-merging-classes-inherited
 
     last_activity = fields.Datetime(related="last_seen", string="Last Activity")
-    device = fields.Char("Last Device", compute="_compute_last_click")
+    device = fields.Selection(DEVICES, "Last Device", compute="_compute_last_click")
     user_agent = fields.Char("Last User Agent", compute="_compute_last_click")
     ip_address = fields.Char(
         "Last IP", compute="_compute_last_click", help="As much of it as the settings keep."
@@ -116,9 +117,22 @@ class TrackflowVisitor(models.Model):
         with guard(self.env, "scoring a merged visitor", winner.visitor_key):
             winner.sudo().engagement_date = False
             leads.invalidate_recordset(flush=False)
+        message = self.env._(
+            "%(count)s visitors are one now: %(visitor)s has their clicks, visits, leads and deals.",
+            count=len(self),
+            visitor=winner.display_name,
+        )
         return {
-            "type": "ir.actions.act_window",
-            "res_model": self._name,
-            "res_id": winner.id,
-            "views": [(False, "form")],
+            "type": "ir.actions.client",
+            "tag": "display_notification",
+            "params": {
+                "type": "success",
+                "message": message,
+                "next": {
+                    "type": "ir.actions.act_window",
+                    "res_model": self._name,
+                    "res_id": winner.id,
+                    "views": [(False, "form")],
+                },
+            },
         }

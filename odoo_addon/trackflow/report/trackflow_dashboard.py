@@ -484,12 +484,9 @@ class TrackflowDashboard(models.AbstractModel):
     def _devices(self, scope):
         """Clicks of the current period by kind of device."""
         env = self.env
-        names = {
-            "desktop": env._("Computer"),
-            "mobile": env._("Phone"),
-            "tablet": env._("Tablet"),
-            "": env._("Unknown"),
-        }
+        clicked = env["link.tracker.click"]
+        devices = clicked._fields["trackflow_device"]._description_selection(env)
+        names = {"": env._("Unknown"), **dict(devices)}
         rows = env.execute_query(
             SQL(
                 """

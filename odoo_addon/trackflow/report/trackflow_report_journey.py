@@ -1,6 +1,8 @@
 from odoo import fields, models
 from odoo.tools import SQL
 
+from ..models.link_tracker_click import DEVICES
+
 
 class TrackflowReportJourney(models.Model):
     """One row for each visit, with its place in the visitor's journey."""
@@ -25,7 +27,7 @@ class TrackflowReportJourney(models.Model):
     source = fields.Char(readonly=True)
     medium = fields.Char(readonly=True)
     campaign = fields.Char(readonly=True)
-    device = fields.Char(readonly=True)
+    device = fields.Selection(DEVICES, readonly=True)
     browser = fields.Char(readonly=True)
     entry_page = fields.Char(readonly=True)
     visits = fields.Integer(readonly=True)

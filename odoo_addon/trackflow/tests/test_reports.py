@@ -330,6 +330,7 @@ class TestDashboard(ReportCase):
         self.assertEqual(self.numbers(data), numbers)
         self.assertEqual(data["channels"], whole["channels"])
         self.assertEqual(sum(row["clicks"] for row in data["devices"]), 3)
+        self.assertEqual({row["label"] for row in data["devices"]}, {"Computer"})
         for row in data["devices"]:
             clicks = self.env["link.tracker.click"].with_user(self.manager)
             self.assertEqual(clicks.search_count(row["action"]["domain"]), row["clicks"])

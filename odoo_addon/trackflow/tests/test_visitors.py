@@ -143,8 +143,9 @@ class TestVisitors(TrackflowCase):
             .create({})
         )
         self.assertEqual(merge.winner_id.visitor_key, early)
-        action = merge.action_merge()
-        self.assertEqual(action["res_id"], self.visitor(early).id)
+        told = merge.action_merge()["params"]
+        self.assertEqual(told["next"]["res_id"], self.visitor(early).id)
+        self.assertIn(f"2 visitors are one now: {merge.winner_id.name}", told["message"])
         self.assertFalse(self.visitor(late))
         self.assertEqual(self.credits(lead), [50.0, 50.0])
         self.assertEqual(lead.trackflow_visitor_id, self.visitor(early))

@@ -9,12 +9,12 @@ import { formatPercentage } from "@web/views/fields/formatters";
 import { standardWidgetProps } from "@web/views/widgets/standard_widget_props";
 
 import { channelIcon } from "../channel/channels";
+import { DEVICES } from "../channel/devices";
 import { Chart, trendChart } from "../dashboard/chart";
 import { formatFigure, KpiCards } from "../dashboard/kpi_cards";
 
 const { DateTime } = luxon;
 const DAYS = 30;
-const DEVICE_ICONS = { desktop: "fa-desktop", mobile: "fa-mobile", tablet: "fa-tablet" };
 
 /** How a campaign has done in the last 30 days, compared with the 30 before. */
 export class CampaignResult extends Component {
@@ -78,7 +78,7 @@ export class CampaignResult extends Component {
                 label: row.channel || row.label,
                 icon: row.channel
                     ? channelIcon(row.channel)
-                    : DEVICE_ICONS[row.device] || "fa-question",
+                    : DEVICES[row.device]?.icon || "fa-question",
                 action: row.action || row.actions.clicks,
                 number: formatFigure(row.clicks),
                 share: formatPercentage(row.clicks / all, { digits: [0, 0] }),

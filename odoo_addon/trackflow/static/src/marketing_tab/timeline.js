@@ -3,6 +3,7 @@ import { _t } from "@web/core/l10n/translation";
 import { formatDateTime } from "@web/core/l10n/dates";
 
 import { channelIcon } from "../channel/channels";
+import { DEVICES } from "../channel/devices";
 import { shorten } from "../fields/short_text_field";
 
 const { DateTime } = luxon;
@@ -17,8 +18,6 @@ const MILESTONES = {
 };
 
 const CONTACTS = { contact: "fa-user-o" };
-
-const DEVICES = { desktop: "fa-desktop", mobile: "fa-mobile", tablet: "fa-tablet" };
 
 function local(text) {
     return DateTime.fromISO(text).setZone("default");
@@ -80,8 +79,8 @@ export class Timeline extends Component {
         return MILESTONES[entry.kind]?.badge || "text-bg-light border";
     }
 
-    deviceIcon(entry) {
-        return DEVICES[entry.device] || "";
+    device(entry) {
+        return DEVICES[entry.device];
     }
 
     text(entry) {

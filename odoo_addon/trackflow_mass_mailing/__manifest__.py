@@ -8,6 +8,7 @@
     "depends": ["trackflow", "mass_mailing"],
     "data": [
         "security/ir.model.access.csv",
+        "security/trackflow_rules.xml",
         "views/trackflow_email_log_views.xml",
         "views/utm_campaign_views.xml",
     ],

@@ -1,6 +1,7 @@
 """Who may do what: the permission matrix of the specification, operation by operation."""
 
 from odoo.exceptions import AccessError
+from odoo.fields import Command
 from odoo.tests import Form, new_test_user, tagged
 
 from .common import TrackflowCase
@@ -208,3 +209,49 @@ class TestRoles(TrackflowCase):
             user.company_ids |= company
             inside = clicks.with_context(allowed_company_ids=company.ids)
             self.assertEqual(inside.search([("id", "=", click.id)]), click)
+
+    def test_parts_of_another_companys_records_stay_closed(self):
+        company = self.env["res.company"].create({"name": "Other"})
+        theirs = self.env["utm.campaign"].create(
+            {"title": "Theirs", "trackflow_company_id": company.id}
+        )
+        link = self.env["link.tracker"].create(
+            {
+                "url": "https://other.example/",
+                "campaign_id": theirs.id,
+                "trackflow_variant_ids": [
+                    Command.create({"name": "A", "url": "https://other.example/a"})
+                ],
+                "trackflow_rule_ids": [
+                    Command.create({"device": "mobile", "url": "https://other.example/b"})
+                ],
+            }
+        )
+        domain = self.env["trackflow.domain"].create(
+            {
+                "name": "go.other.example",
+                "company_id": company.id,
+                "header_ids": [Command.create({"name": "X-Robots-Tag", "value": "noindex"})],
+            }
+        )
+        template = self.env["trackflow.link.template"].create(
+            {
+                "name": "Theirs",
+                "company_id": company.id,
+                "url_template": "https://other.example/{page}",
+                "variable_ids": [Command.create({"name": "page"})],
+            }
+        )
+        for records in (
+            link.link_code_ids,
+            link.trackflow_rule_ids,
+            link.trackflow_variant_ids,
+            domain.header_ids,
+            template.variable_ids,
+        ):
+            with self.subTest(model=records._name):
+                self.assertTrue(records)
+                for operation in ("read", "write"):
+                    self.assertFalse(
+                        records.with_user(self.manager)._filtered_access(operation), operation
+                    )

@@ -233,6 +233,19 @@ class TestMailing(TrackflowCase, MockEmail, HttpCase):
         with self.assertRaises(AccessError):
             self.env["trackflow.email.log"].with_user(self.employee).search([])
 
+    def test_the_log_of_another_companys_campaign_stays_closed(self):
+        self.send(self.lead)
+        self.assertTrue(self.log_of_marketer())
+        self.campaign.trackflow_company_id = self.env["res.company"].create({"name": "Other"})
+        self.assertFalse(self.log_of_marketer())
+        self.mailing.mailing_trace_ids.campaign_id = False
+        self.assertTrue(self.log_of_marketer(), "it is nobody's campaign")
+
+    def log_of_marketer(self):
+        self.env.flush_all()
+        logs = self.env["trackflow.email.log"].with_user(self.marketer)
+        return logs.search([("mailing_id", "=", self.mailing.id)])
+
     def test_mailings_from_before_become_touches(self):
         self.click_before_trackflow()
         self.take_over()

@@ -35,7 +35,7 @@ class ApiController(http.Controller):
         max_content_length=_MAX_BODY,
     )
     def answer_api(self, path="", **_params):
-        """The answer of the REST API, written to its log after it was sent."""
+        """The answer of the REST API, which its log has a moment later."""
         if not request.db:
             raise request.not_found()
         # Nobody, by now: every request works with the rights of its key's user.
@@ -52,14 +52,13 @@ class ApiController(http.Controller):
         except Exception as error:
             request.env.cr.rollback()
             answered = kept.failed(asked, error, now)
-        response = request.make_response(
+        # Written later, and not when the response is closed: with a client that hung up, it never is.
+        request_log.keep(request.env.cr.dbname, answered.entry)
+        return request.make_response(
             b"" if asked.method == "HEAD" else answered.response.body,
             [*answered.response.headers.items()],
             status=answered.response.status,
         )
-        database = request.env.cr.dbname
-        response.call_on_close(lambda: request_log.keep(database, answered.entry))
-        return response
 
 
 class Host:

@@ -1,6 +1,10 @@
 import json
+import threading
 from datetime import datetime, timezone
+from unittest.mock import patch
 
+from odoo import modules
+from odoo.addons.trackflow import request_log
 from odoo.addons.trackflow.catalog import OdooCatalog
 from odoo.addons.trackflow.controllers.api import Host
 from odoo.addons.trackflow.engine import build_engine, plugin_hooks
@@ -257,3 +261,25 @@ class TestApiKeys(TrackflowCase):
         key = self.env["trackflow.api.key"].with_user(self.manager).create({"name": "Ours"})
         with self.assertRaises(ValidationError):
             key.ip_whitelist_ids = [(0, 0, {"ip_address": "everywhere"})]
+
+    def test_requests_of_a_moment_are_written_together_after_their_answers(self):
+        written = []
+        with (
+            patch.object(modules.module, "current_test", False),
+            patch.object(request_log, "_SECONDS", 0.2),
+            patch.object(request_log, "_write", lambda *told: written.append(told)),
+        ):
+            for database, entry in (("one", 1), ("other", 2), ("one", 3)):
+                request_log.keep(database, entry)
+            self.assertFalse(written)
+            self._wait_for_the_log()
+            request_log.keep("one", 4)
+            self._wait_for_the_log()
+        self.assertEqual(sorted(written), [("one", [1, 3]), ("one", [4]), ("other", [2])])
+
+    def _wait_for_the_log(self):
+        timers = [each for each in threading.enumerate() if isinstance(each, threading.Timer)]
+        self.assertTrue(timers)
+        for each in timers:
+            self.assertFalse(each.daemon, "It would be cut off when its process ends.")
+            each.join(10)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from dataclasses import replace
 from datetime import date, datetime, timedelta, timezone
 
 import pytest
@@ -12,7 +13,7 @@ from hypothesis import strategies as st
 from trackflow_core.errors import ConfigError, InvalidEvent
 from trackflow_core.model import Link, LinkRule, LinkStatus, Variant
 from trackflow_core.testing.facts import ANNA
-from trackflow_core.tracking.links import Choice, Request, best_language, choose
+from trackflow_core.tracking.links import Choice, Request, best_language, choose, refuse_short_urls
 
 HOME = "https://shop.example/"
 NOW = datetime(2026, 3, 2, 9, tzinfo=timezone.utc)
@@ -225,3 +226,24 @@ def test_a_rule_comes_before_a_test() -> None:
     both = link(variants=TEST.variants, rules=(LinkRule(page("vip"), query=(("vip", ""),)),))
     assert go(both, query="vip=1", visitor_id=ANNA) == page("vip")
     assert go(both, visitor_id=ANNA) in (page("a"), page("b"))
+
+
+SHORT = "https://go.example/r/spring"
+
+
+@pytest.mark.parametrize(
+    ("looped", "field"),
+    [
+        (Link("", SHORT), "destination"),
+        (link(fallback=SHORT), "fallback"),
+        (link(variants=(Variant("A", HOME), Variant("B", SHORT))), "variants[1].destination"),
+        (link(rules=(LinkRule(SHORT, device="mobile"),)), "rules[0].destination"),
+    ],
+)
+def test_a_link_to_a_short_url_is_refused(looped: Link, field: str) -> None:
+    bases = ["https://go.example/r/"]
+    with pytest.raises(InvalidEvent) as refused:
+        refuse_short_urls(looped, bases)
+    assert str(refused.value).startswith(f"{field}: {SHORT} is a short URL")
+    refuse_short_urls(replace(looped, status=LinkStatus.PAUSED), bases, held=looped)
+    refuse_short_urls(looped, ["https://other.example/r/"])

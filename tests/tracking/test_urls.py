@@ -57,6 +57,42 @@ def test_a_destination_that_a_redirect_must_not_lead_to_is_refused(url: str) -> 
         urls.safe_destination(url)
 
 
+SHORT_URLS = ("https://go.example/r/", "http://127.0.0.1:8069/t/r/", "https://kö.example/r/")
+
+
+@pytest.mark.parametrize(
+    ("url", "short"),
+    [
+        ("https://go.example/r/spring", True),
+        ("http://GO.Example./r/spring?a=b#c", True),
+        ("https://go.example:443/r/spring", True),
+        ("http://go.example:80/r/spring/m/12", True),
+        ("https://user@go.example/r/spring", True),
+        ("https://go.example//r/spring", True),
+        ("https://go.example/x/../r/spring", True),
+        ("https://go.example/%72/spring", True),
+        ("https:\\\\go.example\\r\\spring", True),
+        ("http://127.0.0.1:8069/t/r/spring", True),
+        ("https://xn--k-1ga.example/r/spring", True),
+        ("https://KÖ.example/r/spring", True),
+        ("https://go.example/", False),
+        ("https://go.example/r/", False),
+        ("https://go.example/r", False),
+        ("https://go.example/R/spring", False),
+        ("https://go.example/rest/spring", False),
+        ("https://go.example:8443/r/spring", False),
+        ("https://shop.go.example/r/spring", False),
+        ("https://go.example.org/r/spring", False),
+        ("https://shop.example/?to=https://go.example/r/spring", False),
+        ("http://127.0.0.1:8069/r/spring", False),
+        ("https://[broken/r/spring", False),
+        ("https://go.example:port/r/spring", False),
+    ],
+)
+def test_our_own_short_urls_are_known(url: str, short: bool) -> None:
+    assert urls.is_short_url(url, SHORT_URLS) is short
+
+
 @pytest.mark.parametrize(
     ("stored", "utm", "incoming", "result"),
     [

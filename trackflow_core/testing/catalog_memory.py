@@ -30,6 +30,7 @@ from trackflow_core.model import CLICK, ClickEvent, Conversion, Deal, Lead, Link
 from trackflow_core.outbox import WEBHOOK
 from trackflow_core.testing.memory import MemoryStore
 from trackflow_core.testing.outbox_memory import MemoryOutbox
+from trackflow_core.tracking.links import refuse_short_urls
 from trackflow_core.tracking.urls import new_code
 
 _UNIQUE_NAMES = (Campaign, LinkTemplate)
@@ -235,6 +236,8 @@ class MemoryCatalog:
         known = self.read(kind, {_id(record)}).get(_id(record))
         self._check_unique(record, known, is_new)
         if isinstance(record, TrackedLink):
+            held = known.link if known else None
+            refuse_short_urls(record.link, [f"{self._base_url}/r/"], held)
             return self._keep_link(record, known)
         if not record.id:
             record = replace(record, id=str(next(self._numbers)))

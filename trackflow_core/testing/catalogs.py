@@ -199,6 +199,29 @@ class CatalogContract:
         self._conflicts(catalog, store, taken, "code")
         assert store.links([LINKS[0].code])[LINKS[0].code].destination == LINKS[0].destination
 
+    def test_a_link_leads_to_no_short_url_of_ours(self) -> None:
+        catalog, store = self.new_host(LINKS)
+        [held] = catalog.read(TrackedLink, [LINKS[0].code]).values()
+        shop = "https://shop.example/"
+        for link in (
+            Link("", held.short_url),
+            Link("", shop, fallback=held.short_url),
+            Link("", shop, variants=(Variant("B", held.short_url),)),
+            Link("", shop, rules=(LinkRule(held.short_url, device="mobile"),)),
+        ):
+            for write, told in (
+                (catalog.create, TrackedLink(link)),
+                (catalog.update, replace(held, link=replace(link, code=held.id))),
+            ):
+                try:
+                    with store.atomic():
+                        write([told])
+                except InvalidEvent as refused:
+                    assert held.short_url in str(refused)
+                else:
+                    raise AssertionError(f"{link} leads to a short URL")
+        assert catalog.read(TrackedLink, [held.id]) == {held.id: held}
+
     def test_links_tell_their_clicks(self) -> None:
         catalog, _ = self._told()
         found = catalog.read(TrackedLink, ["adsGogl", "postFbk"])

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta, timezone
 from hashlib import sha256
 from itertools import accumulate
 from zoneinfo import ZoneInfo
 
+from trackflow_core.errors import InvalidEvent
 from trackflow_core.model import Link, LinkRule, LinkStatus, Variant
-from trackflow_core.tracking.urls import query_pairs
+from trackflow_core.tracking.urls import is_short_url, query_pairs
 
 # No browser sends more; a header beyond this is not read to its end.
 _MAX_HEADER = 1000
@@ -74,6 +75,31 @@ def choose(link: Link, request: Request, now: datetime) -> Choice:
     if variant is not None:
         return Choice(variant.destination, "variant", variant=variant.name)
     return Choice(link.destination, "destination")
+
+
+def refuse_short_urls(link: Link, bases: Sequence[str], held: Link | None = None) -> None:
+    """Raise InvalidEvent where `link` leads to a short link of ours: visitors could go round.
+
+    `bases` are what our short URLs begin with. What `held`, the link before a change, had already
+    is let through, so that an old link can still be paused or archived.
+    """
+    before = {url for _, url in _destinations(held)} if held else set()
+    for field, url in _destinations(link):
+        if url not in before and is_short_url(url, bases):
+            raise InvalidEvent(
+                f"{field}: {url:.80} is a short URL of our own, so that visitors could go round: "
+                "send the address that it leads to."
+            )
+
+
+def _destinations(link: Link) -> Iterator[tuple[str, str]]:
+    """All the places `link` may lead to, by the names of their fields."""
+    yield "destination", link.destination
+    yield "fallback", link.fallback
+    for place, variant in enumerate(link.variants):
+        yield f"variants[{place}].destination", variant.destination
+    for place, rule in enumerate(link.rules):
+        yield f"rules[{place}].destination", rule.destination
 
 
 def _unusable(link: Link, now: datetime) -> str:

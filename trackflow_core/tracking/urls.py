@@ -15,7 +15,8 @@ import re
 import secrets
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
-from urllib.parse import quote, quote_plus, unquote_plus, urlsplit
+from posixpath import normpath
+from urllib.parse import quote, quote_plus, unquote, unquote_plus, urlsplit
 
 from trackflow_core.errors import InvalidEvent
 
@@ -85,6 +86,35 @@ def safe_destination(url: str) -> str:
     if any(character.isspace() for character in host):
         raise InvalidEvent(f"{url:.80} cannot be a destination: its host contains a space.")
     return url
+
+
+def is_short_url(url: str, bases: Iterable[str]) -> bool:
+    """Whether a visitor of `url` would come to a short link of ours.
+
+    `bases` are what our short URLs begin with, such as "https://go.example/r/". It does not matter
+    whether http or https is asked for: web servers lead from one to the other.
+    """
+    host, port, path = _place(url)
+    return any(
+        (host, port) == (own_host, own_port) and path.startswith(own_path) and path != own_path
+        for own_host, own_port, own_path in map(_place, bases)
+    )
+
+
+def _place(url: str) -> tuple[str, int | None, str]:
+    """Host, port (None for the usual ones) and path of `url` as a web server sees them."""
+    try:
+        parts = urlsplit(url.strip().replace("\\", "/"))
+        host, port = parts.hostname or "", parts.port
+    except ValueError:
+        return "", None, ""
+    with suppress(UnicodeError):
+        host = host.encode("idna").decode()
+    path = unquote(parts.path)
+    folder = "/" if path.endswith("/") else ""
+    # normpath keeps two slashes at the beginning.
+    path = f"/{normpath(path).lstrip('/')}".rstrip("/") + folder
+    return host.lower().rstrip("."), None if port in (80, 443) else port, path
 
 
 def build_destination(

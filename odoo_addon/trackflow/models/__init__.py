@@ -11,6 +11,7 @@ from . import (
     link_tracker_events,
     link_tracker_sheet,
     mail_activity,
+    mail_render_mixin,
     res_company,
     res_config_settings,
     res_currency,

@@ -329,8 +329,10 @@ class LinkTracker(models.Model):
     @api.constrains("url", "trackflow_fallback_url", "trackflow_language")
     def _check_trackflow_destination(self):
         for link in self:
-            for url in filter(None, (link.url, link.trackflow_fallback_url)):
-                self._trackflow_check_destination(url)
+            for name in ("url", "trackflow_fallback_url"):
+                label = self._fields[name]._description_string(self.env)
+                if link[name]:
+                    self._trackflow_check_destination(link[name], label)
             link._trackflow_check_language(link.trackflow_language)
 
     @api.constrains("trackflow_qr_color", "trackflow_qr_background", "trackflow_qr_logo")
@@ -471,8 +473,11 @@ class LinkTracker(models.Model):
             )
 
     @api.model
-    def _trackflow_check_destination(self, url):
-        """Refuse a destination that no redirect may lead to; a path on this site is one."""
+    def _trackflow_check_destination(self, url, label):
+        """Refuse a destination that no redirect may lead to; a path on this site is one.
+
+        `label` is what people call the field that it stands in.
+        """
         self._trackflow_check_scheme(url)
         if url.startswith("/") and not url.startswith(("//", "/\\")):
             url = self.get_base_url() + url
@@ -485,6 +490,22 @@ class LinkTracker(models.Model):
             raise ValidationError(
                 self.env._("%s has no valid port: write a number up to 65535.", url[:80])
             ) from error
+        to_any = self.env.context.get("trackflow_to_short_urls")
+        if not to_any and urls.is_short_url(url, self._trackflow_short_urls()):
+            raise ValidationError(
+                self.env._(
+                    "%(field)s: %(url)s is a short URL of this Odoo, so that visitors could go "
+                    "round: enter the address that it leads to.",
+                    field=label,
+                    url=url[:80],
+                )
+            )
+
+    @api.model
+    def _trackflow_short_urls(self):
+        """What short URLs of this Odoo begin with."""
+        domains = self.env["trackflow.domain"]._short_hosts()
+        return {f"{self.browse().get_base_url()}/r/"} | {f"https://{host}/r/" for host in domains}
 
     @api.model
     def _get_title_from_url(self, url):

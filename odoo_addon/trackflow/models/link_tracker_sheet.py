@@ -32,6 +32,8 @@ class LinkTracker(models.Model):
                     f"{item.variable or 'URL'}: {item.reason}" for item in rendered[number].problems
                 ]
                 values["url"] = rendered[number].url
+                if not errors:
+                    errors += self._trackflow_url_problems(values["url"])
                 values["title"] = row.get("name") or template._title(row)
             else:
                 values["url"], values["title"] = row.get("url", ""), row.get("name", "")
@@ -105,7 +107,7 @@ class LinkTracker(models.Model):
             return [self.env._("%s is missing", "url")]
         try:
             self._trackflow_check_scheme(url)
-            self._trackflow_check_destination(url if "://" in url else f"http://{url}")
+            self._trackflow_check_destination(url if "://" in url else f"http://{url}", "url")
         except ValidationError as error:
             return [str(error)]
         return []

@@ -48,8 +48,9 @@ class TrackflowLinkRule(models.Model):
 
     @api.constrains("url", "language")
     def _check_rule(self):
+        label = self._fields["url"]._description_string(self.env)
         for rule in self:
-            rule.link_id._trackflow_check_destination(rule.url)
+            rule.link_id._trackflow_check_destination(rule.url, label)
             rule.link_id._trackflow_check_language(rule.language)
 
     @api.constrains("url", "device", "language", "country_ids", "query", "since", "until")

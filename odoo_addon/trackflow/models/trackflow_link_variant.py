@@ -34,8 +34,9 @@ class TrackflowLinkVariant(models.Model):
 
     @api.constrains("url")
     def _check_url(self):
+        label = self._fields["url"]._description_string(self.env)
         for variant in self:
-            variant.link_id._trackflow_check_destination(variant.url)
+            variant.link_id._trackflow_check_destination(variant.url, label)
 
     def _compute_results(self):
         clicks = {

@@ -91,6 +91,43 @@ class TestLinkTracker(TrackflowCase):
             with self.subTest(url=url):
                 self.assertTrue(self.env["link.tracker"].create({"url": url}))
 
+    def test_no_link_leads_to_a_short_url(self):
+        domain = self.env["trackflow.domain"].create({"name": "go.example.com"})
+        link, other = self.links[:2]
+        link.trackflow_domain_id = domain
+        self.assertEqual(link.short_url, f"https://go.example.com/r/{link.code}")
+        own = f"{link.get_base_url()}/r/{other.code}"
+        writes = {
+            "link": lambda url: self.env["link.tracker"].create({"url": url}),
+            "found": lambda url: self.env["link.tracker"].search_or_create([{"url": url}]),
+            "written": lambda url: link.write({"url": url}),
+            "fallback": lambda url: link.write({"trackflow_fallback_url": url}),
+            "variant": lambda url: self.env["trackflow.link.variant"].create(
+                {"link_id": link.id, "name": "B", "url": url}
+            ),
+            "rule": lambda url: self.env["trackflow.link.rule"].create(
+                {"link_id": link.id, "device": "mobile", "url": url}
+            ),
+        }
+        for url in (f"https://go.example.com/r/{link.code}", "HTTP://Go.Example.COM/r/x", own):
+            for name, write in writes.items():
+                with self.subTest(name, url=url), self.assertRaises(ValidationError) as refused:
+                    write(url)
+                self.assertIn(f"{url} is a short URL", str(refused.exception))
+        with self.assertRaises(ValidationError) as refused:
+            link.trackflow_fallback_url = f"/r/{link.code}"
+        self.assertTrue(str(refused.exception).startswith("Fallback URL: "))
+        link.url = "https://go.example.com/"
+
+    def test_mailings_take_pasted_short_urls(self):
+        self.env["trackflow.domain"].create({"name": "go.example.com"})
+        pasted = "http://go.example.com/r/anything"
+        mixin = self.env["mail.render.mixin"]
+        body = mixin._shorten_links(f'<p><a href="{pasted}">Here</a></p>', {})
+        self.assertIn("/r/", body)
+        self.assertNotIn(pasted, body)
+        self.assertNotIn(pasted, mixin._shorten_links_text(f"Look: {pasted}", {}))
+
     def test_a_path_on_this_site_is_a_destination(self):
         made = self.env["link.tracker"].create({"url": "/"})
         self.assertEqual(made.url, made.get_base_url() + "/")

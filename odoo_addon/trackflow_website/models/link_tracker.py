@@ -9,6 +9,16 @@ class LinkTracker(models.Model):
     @api.model
     def _trackflow_own_hosts(self):
         """The hosts of all websites, too."""
-        domains = self.env["website"].sudo().search([("domain", "!=", False)]).mapped("domain")
-        hosts = {urlsplit(domain).hostname or "" for domain in domains} - {""}
+        hosts = {urlsplit(domain).hostname or "" for domain in self._trackflow_websites()} - {""}
         return super()._trackflow_own_hosts() | hosts | {h.removeprefix("www.") for h in hosts}
+
+    @api.model
+    def _trackflow_short_urls(self):
+        """Those of all websites, too."""
+        websites = {f"{domain}/r/" for domain in self._trackflow_websites()}
+        return super()._trackflow_short_urls() | websites
+
+    @api.model
+    def _trackflow_websites(self):
+        """What the pages of websites with a domain of their own begin with."""
+        return self.env["website"].sudo().search([("domain", "!=", False)]).mapped("domain")

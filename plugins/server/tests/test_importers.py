@@ -101,6 +101,7 @@ def test_what_is_no_export_is_said(text: str, said: str) -> None:
 
 def test_links_are_taken_over_once_and_none_is_overwritten(new_file: str) -> None:
     rows = ["key,url", "one,https://a.example", "two,https://b.example", "two,https://b.example"]
+    rows += ["round,https://GO.example/r/round"]
     rows += ["bad,javascript:alert(1)", ",https://c.example", "a/b/c,https://d.example"]
     links = importers.read("\n".join(rows), SOURCES["dub"])
     database = Database(new_file)
@@ -108,7 +109,8 @@ def test_links_are_taken_over_once_and_none_is_overwritten(new_file: str) -> Non
     with database.transaction() as store:
         catalog = SqlCatalog(store, "https://go.example", ())
         told = importers.save(catalog, links)
-        assert (told.made, told.known, len(told.problems)) == (2, 1, 3)
+        assert (told.made, told.known, len(told.problems)) == (2, 1, 4)
+        assert told.problems[-1].startswith("The code 'round': destination: https://GO.example/r/")
         assert "must begin with http" in told.problems[0]
         again = importers.save(catalog, [*links[:2]])
         assert (again.made, again.known, again.problems) == (0, 2, [])

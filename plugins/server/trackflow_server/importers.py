@@ -110,6 +110,11 @@ def save(catalog: SqlCatalog, links: Sequence[TrackedLink | str]) -> Imported:
     for item in tracked:
         known = held.get(item.id) or fresh.get(item.id)
         if known is None:
+            try:
+                catalog.check_destinations(item)
+            except InvalidEvent as error:
+                told.problems.append(f"The code {item.id!r}: {error}")
+                continue
             fresh[item.id] = item
         elif known.link.destination == item.link.destination:
             told.known += 1

@@ -46,6 +46,7 @@ from trackflow_core.api.storage import (
 from trackflow_core.errors import InvalidEvent
 from trackflow_core.model import CLICK, ClickEvent, Conversion, Deal, Lead
 from trackflow_core.outbox import WEBHOOK
+from trackflow_core.tracking.links import refuse_short_urls
 from trackflow_core.tracking.templates import Kind, Template, Variable
 from trackflow_core.tracking.urls import new_code
 from trackflow_server import keys
@@ -223,6 +224,8 @@ class SqlCatalog:
         kind = type(records[0])
         if kind is TrackedLink:
             links = cast("Sequence[TrackedLink]", records)
+            for item in links:
+                self.check_destinations(item)
             records = cast("Sequence[Record]", [_new_link(link) for link in links])
         shelf = self._shelf(kind)
         self._check_new(kind, [self._id(record) for record in records if self._id(record)])
@@ -230,6 +233,16 @@ class SqlCatalog:
         rows = self._values(kind, shelf, records)
         made = [str(name) for name in self._inserted(cast(Table, shelf.table), shelf.key, rows)]
         return self._kept(kind, made)
+
+    def check_destinations(self, item: TrackedLink) -> None:
+        """Raise InvalidEvent where a link comes to lead to a short URL of this server."""
+        short_urls = [f"{self._base_url}/r/"]
+        try:
+            refuse_short_urls(item.link, short_urls)
+        except InvalidEvent:
+            # What it is changed from is looked up for these few alone.
+            held = self.read(TrackedLink, [item.id]).get(item.id)
+            refuse_short_urls(item.link, short_urls, held.link if held else None)
 
     def _inserted(self, table: Table, key: str, rows: Sequence[_Row]) -> Iterable[Any]:
         """The keys of new rows, all with the same columns."""
@@ -244,6 +257,9 @@ class SqlCatalog:
         kind = type(records[0])
         shelf = self._shelf(kind)
         names = [self._id(record) for record in records]
+        if kind is TrackedLink:
+            for item in cast("Sequence[TrackedLink]", records):
+                self.check_destinations(item)
         self._check_names(shelf, records)
         rows = self._values(kind, shelf, records)
         statement = _update(cast(Table, shelf.table), shelf.key, frozenset(rows[0]))

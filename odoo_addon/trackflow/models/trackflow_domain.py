@@ -88,10 +88,16 @@ class TrackflowDomain(models.Model):
     @api.model
     def _primary(self):
         """The domain that new links of this company get; an empty recordset without one."""
+        return self.browse(self._primary_id(self.env.company.id))
+
+    @api.model
+    @tools.ormcache("company_id")
+    def _primary_id(self, company_id):
+        # Odoo asks for the default of each new link.
         found = self.sudo().search(
-            [("is_primary", "=", True), ("company_id", "in", (self.env.company.id, False))]
+            [("is_primary", "=", True), ("company_id", "in", (company_id, False))]
         )
-        return found.sorted(lambda domain: not domain.company_id)[:1].sudo(False)
+        return found.sorted(lambda domain: not domain.company_id)[:1].id
 
     def _short_url_host(self):
         """What stands before a link's code."""

@@ -158,6 +158,17 @@ class TestLinkDestinations(HttpCase, TrackflowCase):
         self.assertEqual(sum(self.link.trackflow_variant_ids.mapped("clicks")), 36)
         self.assertEqual(sum(self.link.trackflow_variant_ids.mapped("visitors")), 12)
 
+    def test_many_links_are_made_by_as_many_queries_as_few(self):
+        counts = []
+        for number in (1, 30):
+            before = self.env.cr.sql_log_count
+            self.env["link.tracker"].create(
+                [{"url": f"https://shop.example/{number}/{page}"} for page in range(number)]
+            )
+            self.env.flush_all()
+            counts.append(self.env.cr.sql_log_count - before)
+        self.assertLessEqual(counts[1], counts[0])
+
     def test_a_scan_is_told_from_a_click(self):
         answer = self.click("?qr&gclid=x")
         self.assertNotIn("?qr", answer.headers["Location"])

@@ -199,6 +199,18 @@ _MERGE = (
     INSERT INTO trackflow_visitor (visitor_key, click_count, page_views, session_count, create_date)
     VALUES (%(winner)s, 0, 0, 0, %(now)s) ON CONFLICT DO NOTHING
     """,
+    # Links that several of them have clicked lose visitors.
+    """
+    UPDATE link_tracker link
+       SET trackflow_unique_visitors = link.trackflow_unique_visitors - person.number + 1
+      FROM (SELECT click.link_id, count(DISTINCT v.id) AS number
+              FROM trackflow_visitor v
+              JOIN link_tracker_click click ON click.trackflow_visitor_id = v.id
+             WHERE (v.visitor_key = %(winner)s OR v.visitor_key = ANY(%(losers)s))
+               AND click.trackflow_counts AND click.trackflow_rolled_up
+             GROUP BY 1) person
+     WHERE person.link_id = link.id AND person.number > 1
+    """,
     """
     UPDATE link_tracker_click click SET trackflow_visitor_id = winner.id
       FROM trackflow_visitor winner, trackflow_visitor loser

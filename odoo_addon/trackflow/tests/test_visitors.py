@@ -168,6 +168,19 @@ class TestVisitors(TrackflowCase):
         self.assertEqual((visitor.session_count, visitor.click_count), (3, 4))
         self.assert_nothing_points_nowhere()
 
+    def test_merged_visitors_are_one_visitor_of_each_link(self):
+        early, late = new_visitor_id(), new_visitor_id()
+        for key, number in ((early, 0), (late, 0), (late, 0), (late, 1)):
+            self.click(key, 1, self.links[number])
+        self.drain()
+        self.assertEqual(self.links[:2].mapped("trackflow_unique_visitors"), [2, 1])
+        build_engine(self.env).merge_visitors(early, {late})
+        self.assertEqual(self.links[0].trackflow_unique_visitors, 1)
+        self.assertEqual(self.links[1].trackflow_unique_visitors, 1)
+        build_engine(self.env).forget(early)
+        self.assertEqual(self.links[0].trackflow_unique_visitors, 0)
+        self.assertEqual(self.links[1].trackflow_unique_visitors, 0)
+
     def test_sales_and_employees_read_no_journeys(self):
         visitor = self.journey(1)
         self.drain()

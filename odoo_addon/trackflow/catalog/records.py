@@ -143,7 +143,9 @@ class Links(Records):
         return {code: found[code][1] for code in ids if code in found}
 
     def find(self, ids):
-        return self.records.search_fetch([("link_code_ids.code", "in", list(ids))], _LINK_FIELDS)
+        # Who may read a link may read its codes.
+        coded = Domain("link_code_ids", "any!", [("code", "in", list(ids))])
+        return self.records.search_fetch(coded, _LINK_FIELDS)
 
     def domain(self, query):
         domain = Domain.TRUE

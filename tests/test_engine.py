@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from trackflow_core.attribution import BUILTIN_RULES, Attribution, Model
+from trackflow_core.attribution import BUILTIN_RULES, Attribution, Model, Rule
 from trackflow_core.config import Settings
 from trackflow_core.engine import Engine
 from trackflow_core.errors import ConfigError, InvalidEvent
@@ -103,6 +103,26 @@ def test_a_deal_may_choose_its_own_model() -> None:
     attribution = store.attribution("crm/deal-1")
     assert attribution is not None
     assert [c.value for c in attribution.credits] == [0, 10_000]
+
+
+def test_a_rule_that_fails_keeps_nothing_waiting(caplog: pytest.LogCaptureFixture) -> None:
+    store, engine = new(model=Model(RULES["first_touch"]))
+    engine.apply(
+        leads=[lead(), lead("crm/lead-2", visitor_ids=frozenset({BEN}))],
+        deals=[deal(), deal("crm/deal-2", lead_ref="crm/lead-2")],
+    )
+    broken = Rule("broken", "Broken", "", lambda journey: [1 // 0])
+    store.choose_model("crm/deal-1", Model(broken))
+    for number, visitor in enumerate((ANNA, ANNA, BEN, BEN)):
+        engine.record_click(click(f"c{number}", number, visitor_id=visitor))
+    assert engine.process_clicks().recorded == 4
+    assert "'broken' failed: ZeroDivisionError" in caplog.text
+    values = []
+    for ref in ("crm/deal-1", "crm/deal-2"):
+        attribution = store.attribution(ref)
+        assert attribution is not None
+        values.append((attribution.model.rule.name, [one.value for one in attribution.credits]))
+    assert values == [("linear", [5_000, 5_000]), ("first_touch", [10_000, 0])]
 
 
 def test_a_milestone_model_is_told_when_the_lead_came_in() -> None:

@@ -14,9 +14,16 @@ from functools import lru_cache
 from zoneinfo import ZoneInfo
 
 from trackflow_core import outbox
-from trackflow_core.attribution import Attribution, Comparison, Model, attribute, compare
+from trackflow_core.attribution import (
+    BUILTIN_RULES,
+    Attribution,
+    Comparison,
+    Model,
+    attribute,
+    compare,
+)
 from trackflow_core.config import Settings
-from trackflow_core.errors import InvalidEvent
+from trackflow_core.errors import ConfigError, InvalidEvent
 from trackflow_core.hooks import Hooks
 from trackflow_core.model import (
     CLICK,
@@ -36,6 +43,8 @@ from trackflow_core.ports import Outbox, Store
 from trackflow_core.tracking import agents, channels, consent, identity, links, scanners, sessions
 
 _log = logging.getLogger(__name__)
+
+_LINEAR = Model(next(rule for rule in BUILTIN_RULES if rule.name == "linear"))
 
 # An open visitor never needs more in one request; the job takes the rest.
 _DEALS_AT_ONCE = 1000
@@ -424,7 +433,7 @@ class Engine:
         summaries = {lead.ref: _summarise(touches.get(lead.ref, ()), lead) for lead in leads}
         if summaries:
             self._store.save_summaries(summaries)
-        attributions = self._attribute(deals, journeys, models)
+        attributions = self._attribute_anyhow(deals, journeys, models)
         if attributions:
             self._store.replace_credits(attributions)
         won = [deal for deal in deals if deal.status is DealStatus.WON]
@@ -484,6 +493,27 @@ class Engine:
     def _colleagues(self, lead_refs: Collection[str]) -> set[str]:
         """The other leads of these leads' accounts, where journeys are those of accounts."""
         return {ref for others in self._accounts(lead_refs).values() for ref in others}
+
+    def _attribute_anyhow(
+        self,
+        deals: Sequence[Deal],
+        journeys: Mapping[str, Sequence[Touch]],
+        models: Mapping[str, Model],
+    ) -> Sequence[Attribution]:
+        """As `_attribute`; but a plugin's rule that fails must not keep clicks, leads and other
+        deals waiting: the linear rule splits its deals meanwhile."""
+        try:
+            return self._attribute(deals, journeys, models)
+        except ConfigError as error:
+            if len(deals) > 1:
+                return [
+                    attribution
+                    for deal in deals
+                    for attribution in self._attribute_anyhow([deal], journeys, models)
+                ]
+            [deal] = deals
+            _log.error("%s The deal %s is split by the linear rule meanwhile.", error, deal.ref)
+            return self._attribute(deals, journeys, {deal.ref: _LINEAR})
 
     def _attribute(
         self,

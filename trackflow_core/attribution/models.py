@@ -202,7 +202,8 @@ class Model:
     def weigh(self, journey: Journey) -> Sequence[int]:
         """The weights of a journey of at least one touch, channel rules included.
 
-        Raises ConfigError when the rule (a plugin's, say) returns weights that cannot be used.
+        Raises ConfigError when the rule (a plugin's, say) fails or returns weights that cannot be
+        used.
         """
         if not self.rule.positional:
             return self._multiplied(self._weigh(journey), journey)
@@ -218,7 +219,11 @@ class Model:
 
     def _weigh(self, journey: Journey) -> Sequence[int]:
         """What the rule answers, where it can be used."""
-        weights = list(self.rule.weigh(journey))
+        try:
+            weights = list(self.rule.weigh(journey))
+        except Exception as error:
+            # A rule may be a plugin's, which fails alone.
+            raise ConfigError(f"The rule {self.rule.name!r} failed: {error!r:.200}.") from error
         usable = (
             len(weights) == len(journey.touches)
             and all(isinstance(weight, int) and weight >= 0 for weight in weights)

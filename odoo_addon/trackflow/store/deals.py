@@ -275,7 +275,7 @@ class DealStore(BaseStore):
                 models[key] = self._core_model(*key)
             if models[key]:
                 found[ref] = models[key]
-                self._chosen_models[lead_id] = key[0]
+                self._chosen_models[lead_id] = (key[0], models[key])
         return found
 
     def _core_model(self, model_id, window_days):
@@ -354,7 +354,7 @@ class DealStore(BaseStore):
         deals = [
             {
                 "lead_id": lead_id,
-                "model_id": self._chosen_models.get(lead_id),
+                "model_id": self._model_id(lead_id, one.model),
                 "company_id": self._rows[lead_id]["company_id"],
                 "currency_id": self._rows[lead_id]["currency_id"],
                 "deal_value": amount_text(one.deal.value, one.deal.digits),
@@ -373,6 +373,11 @@ class DealStore(BaseStore):
             """,
             json.dumps(deals),
         )
+
+    def _model_id(self, lead_id, model):
+        """The record of the model that split a deal; None where it was not the deal's own."""
+        record_id, chosen = self._chosen_models.get(lead_id, (None, None))
+        return record_id if chosen is model else None
 
     def replace_conversions(self, keys, conversions):
         ids = {

@@ -1,4 +1,4 @@
-from datetime import datetime, timezone
+from datetime import datetime, timedelta, timezone
 from unittest.mock import patch
 
 from odoo.addons.trackflow.engine import build_engine
@@ -7,6 +7,8 @@ from odoo.addons.trackflow.store import OdooStore
 from odoo.tests import tagged
 from odoo.tools import mute_logger
 
+from trackflow_core.attribution import Model
+from trackflow_core.errors import ConfigError
 from trackflow_core.tracking.identity import new_visitor_id
 
 from .common import CRAWLER, TrackflowCase
@@ -31,6 +33,29 @@ class TestClickJob(TrackflowCase):
             lambda cron, processed=0, **kwargs: float("inf"),
         ):
             self.env["trackflow.click.queue"]._cron_process_clicks(limit=4)
+
+    def test_a_plugins_rule_that_fails_keeps_no_click_waiting(self):
+        visitor = new_visitor_id()
+        model = self.env.ref("trackflow.attribution_model_last_touch")
+        lead = self.opportunity(visitor, trackflow_attribution_model_id=model.id)
+        moment = lead.trackflow_deal_date.replace(tzinfo=timezone.utc)
+        for hours in (1, 2):
+            self.click(visitor, 0, occurred_at=moment - timedelta(hours=hours))
+        weigh = Model.weigh
+
+        def broken(model, journey):
+            if model.rule.name == "last_touch":
+                raise ConfigError("The rule failed.")
+            return weigh(model, journey)
+
+        with patch.object(Model, "weigh", broken), mute_logger("trackflow_core.engine"):
+            self.run_job()
+        self.assertEqual(len(self.events()), 2)
+        self.assertEqual(self.credits(lead), [50.0, 50.0])
+        self.assertFalse(lead.trackflow_attribution_ids.attribution_model_id)
+        build_engine(self.env).recompute()
+        self.assertEqual(self.credits(lead), [0.0, 100.0])
+        self.assertEqual(lead.trackflow_attribution_ids.attribution_model_id, model)
 
     def test_a_click_becomes_event_visitor_and_session(self):
         visitor = new_visitor_id()

@@ -4,6 +4,7 @@ from . import (
     crm_lead_history,
     crm_lead_marketing,
     crm_lead_touches,
+    ir_config_parameter,
     ir_http,
     link_tracker,
     link_tracker_click,

@@ -106,6 +106,8 @@ class TrackflowApiKey(models.Model):
         self.check_access("write")
         if self.key_prefix:
             raise UserError(self.env._("This key was issued already: change it instead."))
+        if not self.permission_ids:
+            raise UserError(self.env._("Add a line for each thing that the key may do, first."))
         now = aware(fields.Datetime.now())
         issued = keys.issue(self.name, self._scopes(), now)
         self.sudo().write(

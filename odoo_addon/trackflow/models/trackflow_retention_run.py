@@ -5,8 +5,11 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from odoo import api, fields, models
+from odoo.exceptions import ValidationError
 from odoo.service.model import PG_CONCURRENCY_EXCEPTIONS_TO_RETRY
 from odoo.tools import SQL
+
+from ..guard import guard
 
 _logger = logging.getLogger(__name__)
 
@@ -14,6 +17,7 @@ BATCH = 10_000
 _BEGINNING = datetime(1970, 1, 1)
 _ALL = SQL("TRUE")
 _LOG_DAYS = 365
+_MOST_DAYS = 36_500
 
 
 @dataclass(frozen=True)
@@ -143,7 +147,10 @@ class TrackflowRetentionRun(models.Model):
         waiting = [rule for rule in RULES if rule.model in self.env]
         progress(remaining=len(waiting))
         for number, rule in enumerate(waiting, 1):
-            run = self._start(rule)
+            run = self.browse()
+            # Days that nobody can read delete nothing, and keep the other rules from nothing.
+            with guard(self.env, "retention", rule.parameter):
+                run = self._start(rule)
             while run.state == "running":
                 try:
                     changed = run._apply(rule, batch)
@@ -172,7 +179,25 @@ class TrackflowRetentionRun(models.Model):
     @api.model
     def _days(self, rule):
         value = self.env["ir.config_parameter"].sudo().get_param(rule.parameter)
-        return int(value) if value else rule.days
+        return self._read_days(rule.parameter, value) if value else rule.days
+
+    @api.model
+    def _read_days(self, parameter, value):
+        try:
+            days = int(value)
+        except ValueError:
+            days = 0
+        if not 1 <= days <= _MOST_DAYS:
+            raise ValidationError(
+                self.env._(
+                    "“%(value)s” is no time to keep facts: %(parameter)s takes whole days, "
+                    "from 1 to %(most)s.",
+                    value=value,
+                    parameter=parameter,
+                    most=_MOST_DAYS,
+                )
+            )
+        return days
 
     def _apply(self, rule, batch):
         """Deal with the next `batch` rows; returns how many were changed."""

@@ -241,6 +241,12 @@ class TestApiKeys(TrackflowCase):
         secret = token.split("_")[2]
         self.assertNotIn(secret, str(key.sudo().read()))
 
+    def test_a_key_that_may_do_nothing_is_not_issued(self):
+        key = self.env["trackflow.api.key"].create({"name": "Web shop"})
+        with self.assertRaisesRegex(UserError, "each thing that the key may do"):
+            key.action_issue()
+        self.assertEqual(key.state, "draft")
+
     def test_nobody_reads_a_hash(self):
         key = self.env["trackflow.api.key"].with_user(self.manager).create({"name": "Ours"})
         with self.assertRaises(AccessError):

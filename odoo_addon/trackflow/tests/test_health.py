@@ -51,6 +51,29 @@ class TestHealth(TrackflowCase):
         self.assertIn("last seven days: 1.", lines["Failures"].detail)
         self.assertIn("https://hooks.example/in", lines["Outgoing Messages"].remedy)
 
+    def test_a_receiver_that_does_not_answer_is_named(self):
+        endpoint = self.env["trackflow.webhook.endpoint"].create(
+            {
+                "url": "https://hooks.example/in",
+                "event_ids": self.env["trackflow.webhook.event"].search([], limit=1).ids,
+            }
+        )
+        endpoint.action_test()
+        message = self.env["trackflow.outbox.message"].search(
+            [("target", "=", endpoint._target)], limit=1
+        )
+        message.write({"attempts": 2, "reason": "It answered 503."})
+        self.assertEqual(self.look()["Outgoing Messages"].state, "ok", "it was told just now")
+        self.env.cr.execute(
+            "UPDATE trackflow_outbox_message SET create_date = create_date - '11 min'::interval"
+        )
+        line = self.look()["Outgoing Messages"]
+        self.assertEqual(line.state, "attention")
+        self.assertIn("https://hooks.example/in has not taken messages", line.remedy)
+        self.assertIn("It answered 503.", line.remedy)
+        endpoint.active = False
+        self.assertEqual(self.look()["Outgoing Messages"].state, "ok", "somebody made it wait")
+
     def test_jobs_that_do_not_run_are_named(self):
         job = self.env.ref("trackflow.ir_cron_process_clicks")
         self.assertEqual(self.look()["Scheduled Actions"].state, "ok")

@@ -128,6 +128,31 @@ class TestRetention(TrackflowCase):
             with self.assertRaises(ValidationError):
                 self.configure(clicks=days)
 
+    def test_days_that_nobody_can_read_are_refused(self):
+        parameters = self.env["ir.config_parameter"]
+        for days in ("two years", "0", "-1", "12.5", "99999999999"):
+            with self.assertRaisesRegex(ValidationError, "trackflow.keep_events_days"):
+                parameters.set_param("trackflow.keep_events_days", days)
+
+    def test_days_that_nobody_can_read_delete_nothing_and_stop_no_other_rule(self):
+        visitor = self.seen(800)
+        parameter = self.env["ir.config_parameter"].create(
+            {"key": "trackflow.keep_clicks_days", "value": "1"}
+        )
+        # As it stood before writing it was refused.
+        self.env.cr.execute(
+            "UPDATE ir_config_parameter SET value = '2 years' WHERE id = %s", [parameter.id]
+        )
+        self.env.registry.clear_cache()
+        with self.assertLogs("odoo.addons.trackflow.guard", "ERROR"):
+            self.run_job()
+        self.assertFalse(visitor.click_ids.trackflow_archived)
+        self.assertFalse(self.last("clicks"))
+        self.assertFalse(visitor.active)
+        failure = self.env["trackflow.failure"].search([("operation", "=", "retention")])
+        self.assertIn("“2 years” is no time to keep facts", failure.cause)
+        self.assertEqual(failure.reference, "trackflow.keep_clicks_days")
+
     def test_the_settings_say_how_much_is_kept(self):
         self.env.cr.execute("ANALYZE trackflow_click_queue")
         settings = self.env["res.config.settings"].new({})

@@ -224,7 +224,7 @@ class TrackflowHealth(models.TransientModel):
         disabled = env["trackflow.webhook.endpoint"].search(
             [("active", "=", False), ("problem", "!=", False)]
         )
-        remedies = []
+        remedies = self._late_messages()
         if counted.get("dead"):
             remedies.append(env._("%s were given up: open them and retry.", counted["dead"]))
         if disabled:
@@ -243,6 +243,28 @@ class TrackflowHealth(models.TransientModel):
             " ".join(remedies),
             "trackflow.trackflow_outbox_message_action",
         )
+
+    @api.model
+    def _late_messages(self):
+        """Of each receiver that has refused messages for a while, the reason of the last one."""
+        messages = self.env["trackflow.outbox.message"]
+        late = [
+            ("state", "=", "waiting"),
+            ("attempts", ">", 0),
+            ("create_date", "<", fields.Datetime.now() - _PATIENCE),
+        ]
+        last = messages.browse(
+            newest for _, newest in messages._read_group(late, ["target"], ["id:max"])
+        )
+        return [
+            self.env._(
+                "%(receiver)s has not taken messages for a while: %(reason)s",
+                receiver=message.receiver,
+                reason=message.reason,
+            )
+            for message in last
+            if message.endpoint_id.active or message.connector_id.write_back
+        ]
 
     @api.model
     def _look_at_failures(self):

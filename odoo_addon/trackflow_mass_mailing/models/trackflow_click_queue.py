@@ -17,6 +17,8 @@ _logger = logging.getLogger(__name__)
 
 # Twice as long as clicks of one machine follow each other: until then neighbours may still come.
 _HOLD = timedelta(seconds=20)
+# How long a machine runs the scripts of a page that it opened.
+_STAY = timedelta(minutes=1)
 _LIMIT = 10_000
 
 
@@ -36,6 +38,7 @@ class TrackflowClickQueue(models.Model):
     scanner_reason = fields.Char(readonly=True)
 
     _held_idx = models.Index("(occurred_at) WHERE status = 'held'")
+    _scanned_idx = models.Index("(visitor_key) WHERE scanner_reason IS NOT NULL")
     _unsettled_idx = models.Index("(id) WHERE status = 'done' AND mail_settled IS FALSE")
 
     @api.model
@@ -70,7 +73,9 @@ class TrackflowClickQueue(models.Model):
 
     @api.model
     def _cron_process_clicks(self, limit=2000):
+        self._hold_visits()
         self._release_mail_clicks()
+        self._judge_visits()
         result = super()._cron_process_clicks(limit)
         try:
             with self.env.cr.savepoint():
@@ -80,6 +85,42 @@ class TrackflowClickQueue(models.Model):
         return result
 
     @api.model
+    def _hold_visits(self):
+        """Let what happened on the pages behind held clicks wait with them."""
+        self.env.cr.execute(
+            SQL(
+                """
+                UPDATE trackflow_click_queue q SET status = 'held'
+                  FROM trackflow_click_queue mail
+                 WHERE mail.status = 'held' AND mail.mailing_trace_id IS NOT NULL
+                   AND q.status = 'queued' AND q.visitor_key = mail.visitor_key
+                   AND q.occurred_at BETWEEN mail.occurred_at AND mail.occurred_at + %s
+                """,
+                _STAY,
+            )
+        )
+
+    @api.model
+    def _judge_visits(self):
+        """A scanner that runs the scripts of a page is no person there either."""
+        self.env.cr.execute(
+            SQL(
+                """
+                UPDATE trackflow_click_queue q
+                   SET prefetch = TRUE, scanner_reason = mail.scanner_reason
+                  FROM trackflow_click_queue mail
+                 WHERE q.status IN ('held', 'queued') AND q.mailing_trace_id IS NULL
+                   AND q.scanner_reason IS NULL
+                   AND mail.visitor_key = q.visitor_key AND mail.scanner_reason IS NOT NULL
+                   AND mail.mailing_trace_id IS NOT NULL
+                   AND q.occurred_at BETWEEN mail.occurred_at AND mail.occurred_at + %s
+                """,
+                _STAY,
+            )
+        )
+        self.invalidate_model(flush=False)
+
+    @api.model
     def _release_mail_clicks(self):
         """Judge held clicks by their neighbours and let those go whose neighbours are all here."""
         rows = self.env.execute_query(
@@ -87,14 +128,12 @@ class TrackflowClickQueue(models.Model):
                 """
                 SELECT q.event_id, q.occurred_at, q.link_code, q.ip, t.email, t.mass_mailing_id
                   FROM trackflow_click_queue q
-                  LEFT JOIN mailing_trace t ON t.id = q.mailing_trace_id
+                  JOIN mailing_trace t ON t.id = q.mailing_trace_id
                  WHERE q.status = 'held' ORDER BY q.occurred_at LIMIT %s
                 """,
                 _LIMIT,
             )
         )
-        if not rows:
-            return
         links = self._links_of_mailings({row[-1] for row in rows if row[-1]})
         found = scanners.find(
             [

@@ -4,6 +4,7 @@ from unittest.mock import patch
 
 from lxml import etree
 from odoo.addons.mail.tests.common import MockEmail
+from odoo.addons.trackflow.store.values import aware
 from odoo.addons.trackflow.tests.common import BROWSER, TrackflowCase
 from odoo.exceptions import AccessError
 from odoo.tests import HttpCase, tagged
@@ -152,6 +153,66 @@ class TestMailing(TrackflowCase, MockEmail, HttpCase):
         self.assertEqual(self.trace(links[0]).trace_status, "sent")
         self.assertFalse(self.lead.trackflow_visitor_ids)
         self.assertFalse(self.env["trackflow.session"].search([("entry_page", "=", "/a")]))
+
+    def look_around(self, seconds_later):
+        """A page view by the visitor of each mail's click, so many seconds after it."""
+        self.env.cr.execute(
+            """
+            SELECT visitor_key, occurred_at FROM trackflow_click_queue
+             WHERE status = 'held' AND mailing_trace_id IS NOT NULL
+            """
+        )
+        for visitor, moment in self.env.cr.fetchall():
+            self.click(
+                visitor,
+                0,
+                link_code="",
+                kind="page_view",
+                destination="https://shop.example/a",
+                occurred_at=aware(moment) + timedelta(seconds=seconds_later),
+            )
+
+    def test_a_scanner_that_runs_scripts_makes_no_visit(self):
+        for link in self.send(self.lead)["anna@shop.example"]:
+            self.opener.cookies.clear()
+            self.open(link)
+        self.look_around(1)
+        self.run_job(later=0)
+        self.assertFalse(self.env["trackflow.event"].search([]), "they wait with their clicks")
+        self.run_job()
+        views = self.env["trackflow.event"].search([])
+        self.assertEqual(views.mapped("counts"), [False] * 3)
+        self.assertFalse(self.env["trackflow.session"].search([]))
+
+    def test_a_person_who_comes_by_mail_makes_a_visit(self):
+        self.open(self.send(self.lead)["anna@shop.example"][0])
+        self.look_around(1)
+        self.run_job(later=0)
+        self.run_job()
+        self.assertTrue(self.env["trackflow.event"].search([]).counts)
+        self.assertEqual(len(self.env["trackflow.session"].search([])), 1)
+
+    def test_what_a_scanner_does_late_is_a_machines_too(self):
+        for link in self.send(self.lead)["anna@shop.example"]:
+            self.opener.cookies.clear()
+            self.open(link)
+        self.env.cr.execute(
+            "UPDATE trackflow_click_queue SET occurred_at = occurred_at - '30s'::interval"
+        )
+        self.look_around(25)
+        self.run_job(later=0)
+        self.assertEqual(len(self.clicks()), 3)
+        self.run_job()
+        self.assertEqual(self.env["trackflow.event"].search([]).mapped("counts"), [False] * 3)
+
+    def test_a_view_that_outlasts_its_click_is_let_go_too(self):
+        self.open(self.send(self.lead)["anna@shop.example"][0])
+        self.look_around(15)
+        self.run_job(later=0)
+        self.run_job(later=25)
+        self.assertFalse(self.env["trackflow.event"].search([]))
+        self.run_job()
+        self.assertTrue(self.env["trackflow.event"].search([]).counts)
 
     def test_a_person_who_opens_two_links_is_one(self):
         for link in self.send(self.lead)["anna@shop.example"][:2]:

@@ -57,6 +57,19 @@ registry.category("web_tour.tours").add("trackflow_administrator_key", {
             trigger: ".o_field_widget[name=name] input",
             run: "edit Web shop",
         },
+        {
+            content: "what it may do",
+            trigger: ".o_field_widget[name=permission_ids] .o_field_x2many_list_row_add a",
+            run: "click",
+        },
+        {
+            trigger: ".o_field_widget[name=permission_type] input",
+            run: "click",
+        },
+        {
+            trigger: ".o_select_menu_item:contains('read links')",
+            run: "click",
+        },
         ...stepUtils.saveForm(),
         {
             trigger: ".o_statusbar_buttons button[name=action_issue]",

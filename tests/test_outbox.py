@@ -44,8 +44,8 @@ class TestMemoryOutbox(OutboxContract):
         return at()
 
     def state_of(self, outbox: MemoryOutbox, message: Message) -> tuple[str, str]:  # type: ignore[override]
-        [held] = [held for held in outbox.held if held.message.id == message.id]
-        return held.state, held.reason
+        found = [held for held in outbox.held if held.message.id == message.id]
+        return (found[0].state, found[0].reason) if found else ("", "")
 
     def problems(self, outbox: MemoryOutbox) -> Mapping[str, str]:  # type: ignore[override]
         return outbox.disabled

@@ -197,11 +197,13 @@ class Outbox(Protocol):
     def post(self, told: Sequence[Outgoing]) -> None:
         """Add messages, due at once. Left out is one that says (by its digest) what the newest
         message of the same target, event and ref has said, where the ref is not "". One that is
-        `latest` replaces those that still wait."""
+        `latest` replaces those that still wait, and waits for one that is under way."""
 
     def claim(self, now: datetime, until: datetime, limit: int) -> Sequence[Message]:
         """Up to `limit` messages that are due, oldest first. Nobody else gets them before `until`,
-        or before they are settled by one of the next three methods."""
+        or before they are settled by one of the next three methods; until then they are under way.
+        Of those that are `latest` one that is replaced is dropped, and nobody gets one while another of the
+        same target, event and ref is under way: an older one could arrive last."""
 
     def sent(self, message: Message, now: datetime) -> None:
         """The receiver has taken the message."""
@@ -214,11 +216,11 @@ class Outbox(Protocol):
 
     def replay(self, target: str, since: datetime, until: datetime, dead_only: bool = False) -> int:
         """Make messages of `target` that were created in this time due again, under their ids, as
-        if they had never been tried; returns how many."""
+        if they had never been tried; returns how many. Those that are replaced stay as they are."""
 
     def replay_one(self, target: str, message_id: str) -> int:
         """Make this message of `target` due now, whatever became of it, as if it had never been
-        tried; returns 0 where there is no such message, otherwise 1."""
+        tried; returns 0 where there is no such message or it is replaced, otherwise 1."""
 
     def last_sent(self, target: str) -> datetime | None:
         """When a message was last sent to `target`."""

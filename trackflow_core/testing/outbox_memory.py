@@ -6,19 +6,22 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from itertools import count
+from typing import Any
 
 from trackflow_core.model import Message, Outgoing, Subscription
 
 
 @dataclass
 class Held:
-    """A message and what became of it: `state` is "waiting", "sent" or "dead"."""
+    """A message and what became of it: `state` is "waiting", "sent" or "dead".
+    While it is under way it is claimed."""
 
     message: Message
     due: datetime
     state: str = "waiting"
     reason: str = ""
     sent_at: datetime | None = None
+    claimed_until: datetime | None = None
 
 
 class MemoryOutbox:
@@ -41,37 +44,59 @@ class MemoryOutbox:
             alike = [held for held in self.held if outgoing.ref and _same(held, outgoing)]
             if alike and alike[-1].message.outgoing.digest == outgoing.digest:
                 continue
-            if outgoing.latest:
-                waiting = [held for held in alike if held.state == "waiting"]
-                self.held = [held for held in self.held if held not in waiting]
             now = self._clock()
+            if outgoing.latest:
+                self.held = [
+                    held
+                    for held in self.held
+                    if held not in alike or held.state != "waiting" or _under_way(held, now)
+                ]
             message = Message(f"msg_{next(self._numbers)}", outgoing, now)
             self.held.append(Held(message, now))
 
     def claim(self, now: datetime, until: datetime, limit: int) -> Sequence[Message]:
+        waiting = [held for held in self.held if held.state == "waiting" and held.due <= now]
+        replaced = [held for held in waiting if self._is_replaced(held)]
+        self.held = [held for held in self.held if held not in replaced]
         due = [
             held
-            for held in self.held
-            if held.state == "waiting"
-            and held.due <= now
+            for held in waiting
+            if held not in replaced
             and held.message.outgoing.target not in self.disabled
+            and not any(_under_way(other, now) for other in self._alike(held))
         ]
         for held in due[:limit]:
-            held.due = until
+            held.due = held.claimed_until = until
         return [held.message for held in due[:limit]]
 
+    def _alike(self, held: Held) -> list[Held]:
+        """Those, with itself, of which the latest alone matters."""
+        outgoing = held.message.outgoing
+        if not (outgoing.latest and outgoing.ref):
+            return []
+        return [other for other in self.held if _same(other, outgoing)]
+
+    def _is_replaced(self, held: Held) -> bool:
+        alike = self._alike(held)
+        return bool(alike) and alike[-1] is not held
+
     def sent(self, message: Message, now: datetime) -> None:
-        held = self._of(message)
-        held.state, held.sent_at, held.reason = "sent", now, ""
-        held.message = _tried(message)
+        self._settle(message, state="sent", sent_at=now, reason="")
 
     def defer(self, message: Message, due: datetime, reason: str) -> None:
-        held = self._of(message)
-        held.due, held.reason, held.message = due, reason, _tried(message)
+        self._settle(message, due=due, reason=reason)
 
     def bury(self, message: Message, reason: str) -> None:
-        held = self._of(message)
-        held.state, held.reason, held.message = "dead", reason, _tried(message)
+        self._settle(message, state="dead", reason=reason)
+
+    def _settle(self, message: Message, **values: Any) -> None:
+        tried = replace(message, attempts=message.attempts + 1)
+        self.held = [
+            replace(held, message=tried, claimed_until=None, **values)
+            if held.message.id == message.id
+            else held
+            for held in self.held
+        ]
 
     def replay(self, target: str, since: datetime, until: datetime, dead_only: bool = False) -> int:
         again = [
@@ -92,7 +117,8 @@ class MemoryOutbox:
             ]
         )
 
-    def _begin_again(self, again: Sequence[Held]) -> int:
+    def _begin_again(self, chosen: Sequence[Held]) -> int:
+        again = [held for held in chosen if not self._is_replaced(held)]
         for held in again:
             held.state, held.due, held.reason = "waiting", self._clock(), ""
             held.message = replace(held.message, attempts=0)
@@ -109,9 +135,6 @@ class MemoryOutbox:
     def disable(self, target: str, reason: str) -> None:
         self.disabled[target] = reason
 
-    def _of(self, message: Message) -> Held:
-        return next(held for held in self.held if held.message.id == message.id)
-
 
 def _same(held: Held, outgoing: Outgoing) -> bool:
     known = held.message.outgoing
@@ -122,5 +145,5 @@ def _same(held: Held, outgoing: Outgoing) -> bool:
     )
 
 
-def _tried(message: Message) -> Message:
-    return replace(message, attempts=message.attempts + 1)
+def _under_way(held: Held, now: datetime) -> bool:
+    return held.claimed_until is not None and held.claimed_until > now

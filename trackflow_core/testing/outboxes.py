@@ -29,7 +29,7 @@ class OutboxContract:
 
     @abstractmethod
     def state_of(self, outbox: Outbox, message: Message) -> tuple[str, str]:
-        """Whether a message is "waiting", "sent" or "dead", and its reason."""
+        """Whether a message is "waiting", "sent", "dead" or, once it is gone, "", and its reason."""
 
     def _told(self, number: int = 1, ref: str = "crm/deal-1", latest: bool = False) -> Outgoing:
         return Outgoing(self.target, DEAL_ATTRIBUTED, ref, f'{{"number":{number}}}', latest)
@@ -86,6 +86,55 @@ class OutboxContract:
             self._told(1).body,
             self._told(2).body,
         ]
+
+    def test_the_latest_waits_for_one_that_is_under_way(self) -> None:
+        outbox = self.new_outbox()
+        outbox.post([self._told(1, latest=True)])
+        [older] = self._claim(outbox)
+        outbox.post([self._told(2, latest=True), self._told(2, "crm/deal-2", latest=True)])
+        [unrelated] = self._claim(outbox)
+        assert unrelated.outgoing.ref == "crm/deal-2"
+        outbox.post([self._told(3, latest=True)])
+        assert self._claim(outbox) == []
+        outbox.sent(older, self.now())
+        [newer] = self._claim(outbox)
+        assert newer.outgoing.body == self._told(3).body
+
+    def test_an_older_one_never_comes_after_the_latest(self) -> None:
+        outbox = self.new_outbox()
+        outbox.post([self._told(1, latest=True)])
+        [older] = self._claim(outbox)
+        outbox.post([self._told(2, latest=True)])
+        outbox.defer(older, self.now(), "The CRM answered 503.")
+        [newer] = self._claim(outbox)
+        assert self.state_of(outbox, older)[0] == ""
+        assert newer.outgoing.body == self._told(2).body
+        outbox.sent(newer, self.now())
+        assert self._claim(outbox, days=9) == []
+
+    def test_what_was_replaced_is_not_replayed(self) -> None:
+        outbox = self.new_outbox()
+        for number in (1, 2):
+            outbox.post([self._told(number, latest=True)])
+            [message] = self._claim(outbox)
+            outbox.bury(message, "It is gone.")
+        start, end = self.now() - timedelta(hours=1), self.now() + timedelta(hours=1)
+        assert outbox.replay(self.target, start, end) == 1
+        [again] = self._claim(outbox)
+        assert again.outgoing.body == self._told(2).body
+
+    def test_the_latest_goes_out_when_a_worker_died_with_an_older_one(self) -> None:
+        outbox = self.new_outbox()
+        outbox.post([self._told(1, latest=True)])
+        [lost] = self._claim(outbox)
+        outbox.post([self._told(2, latest=True)])
+        assert self._claim(outbox, minutes=9) == []
+        [newer] = self._claim(outbox, minutes=11)
+        assert newer.outgoing.body == self._told(2).body
+        outbox.sent(newer, self.now())
+        # The other worker was not dead after all.
+        outbox.sent(lost, self.now())
+        assert self._claim(outbox, days=9) == []
 
     def test_a_deferred_message_waits(self) -> None:
         outbox = self.new_outbox()

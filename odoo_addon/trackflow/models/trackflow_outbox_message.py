@@ -45,6 +45,7 @@ class TrackflowOutboxMessage(models.Model):
     )
     attempts = fields.Integer(readonly=True)
     due_at = fields.Datetime("Next Attempt", readonly=True)
+    claimed_until = fields.Datetime("Under Way Until", readonly=True)
     sent_at = fields.Datetime("Sent", readonly=True)
     reason = fields.Char("Problem", readonly=True)
 

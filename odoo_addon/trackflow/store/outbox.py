@@ -12,6 +12,15 @@ from trackflow_core.outbox import CONNECTOR, WRITE_BACKS
 from .values import aware, naive
 
 _READ = SQL("id, message_key, target, event, ref, body, latest, attempts, create_date")
+# Of what is said of a record, where the latest alone matters.
+_ALIKE = SQL(
+    """
+    SELECT FROM trackflow_outbox_message other
+     WHERE m.latest AND m.ref != ''
+       AND other.target = m.target AND other.event = m.event AND other.ref = m.ref
+    """
+)
+_REPLACED = SQL("EXISTS (%s AND other.id > m.id)", _ALIKE)
 
 
 class OdooOutbox:
@@ -39,7 +48,7 @@ class OdooOutbox:
             return
         latest = [outgoing for outgoing in news if outgoing.latest]
         if latest:
-            self._withdraw(latest)
+            self._withdraw(latest, now)
         rows = [
             SQL(
                 "%s",
@@ -102,7 +111,8 @@ class OdooOutbox:
             news.append(outgoing)
         return news
 
-    def _withdraw(self, latest):
+    def _withdraw(self, latest, now):
+        """Remove what still waits to be said of these; what is under way stays."""
         keys = [{"target": one.target, "event": one.event, "ref": one.ref} for one in latest]
         self.env.cr.execute(
             SQL(
@@ -111,21 +121,25 @@ class OdooOutbox:
                  USING jsonb_to_recordset(%s::jsonb) AS k(target text, event text, ref text)
                  WHERE m.target = k.target AND m.event = k.event AND m.ref = k.ref
                    AND m.state = 'waiting'
+                   AND (m.claimed_until IS NULL OR m.claimed_until <= %s)
                 """,
                 json.dumps(keys),
+                naive(now),
             )
         )
 
     def claim(self, now, until, limit):
         self.env["trackflow.webhook.endpoint"].flush_model(["active"])
         self.env["trackflow.connector"].flush_model(["active", "write_back"])
+        self._drop_replaced(now)
         self.env.cr.execute(
             SQL(
                 """
-                UPDATE trackflow_outbox_message SET due_at = %(until)s
+                UPDATE trackflow_outbox_message SET due_at = %(until)s, claimed_until = %(until)s
                  WHERE id IN (
                        SELECT m.id FROM trackflow_outbox_message m
                         WHERE m.state = 'waiting' AND m.due_at <= %(now)s
+                          AND NOT EXISTS (%(alike)s AND other.claimed_until > %(now)s)
                           AND NOT EXISTS (
                               SELECT FROM trackflow_webhook_endpoint endpoint
                                WHERE m.target = 'webhook/' || endpoint.id
@@ -142,9 +156,26 @@ class OdooOutbox:
                 until=naive(until),
                 limit=limit,
                 read=_READ,
+                alike=_ALIKE,
             )
         )
         return [_message(row) for row in sorted(self.env.cr.dictfetchall(), key=lambda r: r["id"])]
+
+    def _drop_replaced(self, now):
+        """Remove what is due, though something newer was said meanwhile."""
+        self.env.cr.execute(
+            SQL(
+                """
+                DELETE FROM trackflow_outbox_message
+                 WHERE id IN (
+                       SELECT m.id FROM trackflow_outbox_message m
+                        WHERE m.state = 'waiting' AND m.due_at <= %s AND %s
+                          FOR UPDATE SKIP LOCKED)
+                """,
+                naive(now),
+                _REPLACED,
+            )
+        )
 
     def sent(self, message, now):
         self._settle(message, SQL("state = 'sent', sent_at = %s, reason = NULL", naive(now)))
@@ -159,7 +190,7 @@ class OdooOutbox:
         self.env.cr.execute(
             SQL(
                 """
-                UPDATE trackflow_outbox_message SET attempts = attempts + 1, %s
+                UPDATE trackflow_outbox_message SET attempts = attempts + 1, claimed_until = NULL, %s
                  WHERE message_key = %s
                 """,
                 what,
@@ -187,12 +218,13 @@ class OdooOutbox:
         self.env.cr.execute(
             SQL(
                 """
-                UPDATE trackflow_outbox_message
+                UPDATE trackflow_outbox_message m
                    SET state = 'waiting', attempts = 0, reason = NULL, due_at = %s
-                 WHERE %s
+                 WHERE %s AND NOT %s
                 """,
                 naive(datetime.now(timezone.utc)),
                 which,
+                _REPLACED,
             )
         )
         replayed = self.env.cr.rowcount

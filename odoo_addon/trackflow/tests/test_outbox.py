@@ -68,7 +68,7 @@ class TestOdooOutbox(EndpointCase, OutboxContract):
 
     def state_of(self, outbox, message):
         held = self.env["trackflow.outbox.message"].search([("message_key", "=", message.id)])
-        return held.state, held.reason or ""
+        return held.state or "", held.reason or ""
 
     def problems(self, outbox):
         return {self.target: self.endpoint.problem}

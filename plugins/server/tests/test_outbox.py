@@ -54,8 +54,8 @@ class SqlOutboxContract(OutboxContract):
     def state_of(self, outbox: SqlOutbox, message: Message) -> tuple[str, str]:  # type: ignore[override]
         held = schema.outbox_message.c
         query = select(held.state, held.reason).where(held.id == message.id)
-        state, reason = self.connection.execute(query).one()
-        return state, reason
+        found = self.connection.execute(query).one_or_none()
+        return (found[0], found[1]) if found else ("", "")
 
     def problems(self, outbox: SqlOutbox) -> Mapping[str, str]:  # type: ignore[override]
         endpoint = schema.webhook_endpoint.c

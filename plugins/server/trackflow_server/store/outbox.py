@@ -7,7 +7,7 @@ from datetime import datetime, timezone
 from secrets import token_hex
 from typing import Any
 
-from sqlalchemy import ColumnElement, delete, func, not_, select, update
+from sqlalchemy import ColumnElement, FromClause, delete, false, func, not_, select, update
 
 from trackflow_core.model import Message, Outgoing, Subscription
 from trackflow_core.outbox import CONNECTOR, WEBHOOK, WRITE_BACKS
@@ -47,8 +47,8 @@ class SqlOutbox:
         news = self._news(told)
         if not news:
             return
-        self._withdraw({_key(outgoing) for outgoing in news if outgoing.latest})
         now = datetime.now(timezone.utc)
+        self._withdraw({_key(outgoing) for outgoing in news if outgoing.latest}, now)
         self._opened().add(outbox_message, [_values(outgoing, now) for outgoing in news])
 
     def _news(self, told: Sequence[Outgoing]) -> Sequence[Outgoing]:
@@ -82,8 +82,8 @@ class SqlOutbox:
         )
         return {(row["target"], row["event"], row["ref"]): row["digest"] for row in found}
 
-    def _withdraw(self, keys: Collection[_Key]) -> None:
-        """Remove what still waits to be said of these."""
+    def _withdraw(self, keys: Collection[_Key], now: datetime) -> None:
+        """Remove what still waits to be said of these; what is under way stays."""
         message, store = outbox_message.c, self._opened()
         for target, event in sorted({key[:2] for key in keys}):
             refs = [ref for *others, ref in keys if others == [target, event]]
@@ -92,6 +92,7 @@ class SqlOutbox:
                     message.target == target,
                     message.event == event,
                     message.state == WAITING,
+                    not_(_under_way(outbox_message, now)),
                     store.among(message.ref, refs),
                 )
             )
@@ -101,6 +102,11 @@ class SqlOutbox:
     def claim(self, now: datetime, until: datetime, limit: int) -> Sequence[Message]:
         # Whoever writes has the store to himself, so that nobody else claims the same.
         message, store = outbox_message.c, self._opened()
+        store.connection.execute(
+            delete(outbox_message).where(
+                message.state == WAITING, message.due_at <= now, _replaced()
+            )
+        )
         found = store.rows(
             select(outbox_message)
             .where(*self._due(now))
@@ -110,7 +116,9 @@ class SqlOutbox:
         if found:
             places = [row["place"] for row in found]
             store.connection.execute(
-                update(outbox_message).where(message.place.in_(places)).values(due_at=until)
+                update(outbox_message)
+                .where(message.place.in_(places))
+                .values(due_at=until, claimed_until=until)
             )
         return [_message(row) for row in sorted(found, key=lambda row: int(row["place"]))]
 
@@ -134,6 +142,7 @@ class SqlOutbox:
             message.state == WAITING,
             message.due_at <= now,
             message.target.not_in(silent),
+            not_(_exists_alike(lambda other: _under_way(other, now))),
         ]
 
     def sent(self, message: Message, now: datetime) -> None:
@@ -149,7 +158,7 @@ class SqlOutbox:
         self._opened().connection.execute(
             update(outbox_message)
             .where(outbox_message.c.id == message.id)
-            .values(attempts=outbox_message.c.attempts + 1, **values)
+            .values(attempts=outbox_message.c.attempts + 1, claimed_until=None, **values)
         )
 
     def replay(self, target: str, since: datetime, until: datetime, dead_only: bool = False) -> int:
@@ -168,7 +177,7 @@ class SqlOutbox:
     def _begin_again(self, *which: ColumnElement[bool]) -> int:
         """Make messages due now, as if they had never been tried; how many."""
         now = datetime.now(timezone.utc)
-        again = update(outbox_message).where(*which)
+        again = update(outbox_message).where(*which, not_(_replaced()))
         begun = again.values(state=WAITING, attempts=0, reason="", due_at=now)
         return self._opened().connection.execute(begun).rowcount
 
@@ -240,6 +249,28 @@ def forget(store: SqlStore, targets: Collection[str]) -> None:
     """Delete every message of targets that are gone, since their ids may be given anew."""
     gone = delete(outbox_message).where(store.among(outbox_message.c.target, targets))
     store.connection.execute(gone)
+
+
+def _under_way(messages: FromClause, now: datetime) -> ColumnElement[bool]:
+    return func.coalesce(messages.c.claimed_until > now, false())
+
+
+def _replaced() -> ColumnElement[bool]:
+    return _exists_alike(lambda other: other.c.place > outbox_message.c.place)
+
+
+def _exists_alike(which: Callable[[FromClause], ColumnElement[bool]]) -> ColumnElement[bool]:
+    """Whether of what is said of a message's record, the latest of which alone matters, there is
+    `which`."""
+    message, other = outbox_message.c, outbox_message.alias()
+    alike = (
+        message.latest,
+        message.ref != "",
+        other.c.ref == message.ref,
+        other.c.target == message.target,
+        other.c.event == message.event,
+    )
+    return select(other.c.place).where(*alike, which(other)).correlate(outbox_message).exists()
 
 
 def _key(outgoing: Outgoing) -> _Key:

@@ -364,6 +364,7 @@ outbox_message = Table(
     Column("created_at", Moment, nullable=False),
     Column("sent_at", Moment),
     _text("reason"),
+    Column("claimed_until", Moment),
 )
 Index("ix_outbox_message_state_due_at", outbox_message.c.state, outbox_message.c.due_at)
 Index(

@@ -7,6 +7,7 @@ import socket
 import threading
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 from datetime import datetime, timedelta, timezone
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from ipaddress import ip_network
@@ -104,6 +105,44 @@ def test_a_webhook_is_signed_with_both_secrets(receiver: Receiver) -> None:
     assert told["type"] == DEAL_ATTRIBUTED and told["data"] == {"deal": "crm/ü"}
     assert datetime.fromisoformat(told["timestamp"]) == office.now
     assert headers["content-type"] == "application/json"
+
+
+def _drip(url_of: list[str], stop: threading.Event, start: bytes, drop: bytes) -> None:
+    """A receiver that sends `start`, and then a `drop` ten times a second."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        url_of.append(f"http://127.0.0.1:{server.getsockname()[1]}/")
+        connection, _ = server.accept()
+        with connection, suppress(OSError):
+            connection.recv(65536)
+            connection.sendall(start)
+            while not stop.wait(0.1):
+                connection.sendall(drop)
+
+
+@pytest.mark.parametrize(
+    ("start", "drop"),
+    [
+        (b"HTTP/1.1 ", b"2"),
+        (b"HTTP/1.1 200 OK\r\nX-Slow: ", b"a"),
+        (b"HTTP/1.1 200 OK\r\n", b"X-A: b\r\n"),
+        (b"", b"HTTP/1.1 100 Continue\r\n\r\n"),
+    ],
+)
+def test_a_receiver_that_drips_gains_no_time(start: bytes, drop: bytes) -> None:
+    url_of: list[str] = []
+    stop = threading.Event()
+    receiver = threading.Thread(target=_drip, args=(url_of, stop, start, drop))
+    receiver.start()
+    while not url_of:
+        time.sleep(0.01)
+    began = time.monotonic()
+    try:
+        with pytest.raises(RetriableError, match="in time"):
+            GuardedPost(LOOPBACK, timeout=0.6)(url_of[0], {}, b"{}")
+        assert time.monotonic() - began < 2
+    finally:
+        stop.set()
+        receiver.join(5)
 
 
 def test_each_attempt_is_signed_anew_under_one_id(receiver: Receiver) -> None:

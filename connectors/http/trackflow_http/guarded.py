@@ -8,9 +8,13 @@ Redirects are not followed.
 from __future__ import annotations
 
 import socket
+import time
 from collections.abc import Callable, Collection, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address
+from threading import Lock, Timer
+from types import TracebackType
 from urllib.parse import urlsplit
 
 import urllib3
@@ -31,7 +35,7 @@ class _Refused(OSError):
 @dataclass(frozen=True, slots=True)
 class GuardedPost:
     """`outbox.Post`. `allowed` networks may be asked although they are private. `timeout` is in
-    seconds, for connecting and for each wait for data.
+    seconds, for the whole delivery: a receiver that sends a byte now and then gains no time.
 
     Raises ConfigError for an address that may not be asked and for a certificate that is not
     trusted, RetriableError without an answer.
@@ -42,21 +46,28 @@ class GuardedPost:
 
     def __call__(self, url: str, headers: Mapping[str, str], body: bytes) -> Answer:
         where = _origin(url)
-        pool = _pools(self._permits)
+        deadline = _Deadline(self.timeout)
+        pool = _pools(self._permits, deadline)
         try:
-            response = pool.request(
-                "POST",
-                url,
-                body=body,
-                headers=dict(headers),
-                redirect=False,
-                retries=False,
-                timeout=urllib3.Timeout(connect=min(self.timeout, 5), read=self.timeout),
-                preload_content=False,
-            )
-            # What else it says is of no interest, and may never end.
-            response.close()
+            with deadline:
+                response = pool.request(
+                    "POST",
+                    url,
+                    body=body,
+                    headers=dict(headers),
+                    redirect=False,
+                    retries=False,
+                    timeout=urllib3.Timeout(connect=min(self.timeout, 5), read=self.timeout),
+                    preload_content=False,
+                )
+                # What else it says is of no interest, and may never end.
+                response.close()
+            if deadline.is_over:
+                # What was cut off within its headers looks like an answer.
+                raise RetriableError(f"{where} did not answer in time.")
         except SSLError:
+            if deadline.is_over:
+                raise RetriableError(f"{where} did not answer in time.") from None
             raise ConfigError(f"The certificate of {where} is not trusted.") from None
         except (HTTPError, OSError, UnicodeError) as error:
             if _is_refused(error):
@@ -64,7 +75,8 @@ class GuardedPost:
                     f"{where} is an address inside a private network, which TrackFlow does not "
                     "call: use a public one, or allow the network in the settings."
                 ) from None
-            raise RetriableError(f"{where} did not answer ({type(error).__name__}).") from None
+            why = "in time" if deadline.is_over else f"({type(error).__name__})"
+            raise RetriableError(f"{where} did not answer {why}.") from None
         finally:
             pool.clear()
         names = {name.lower(): value for name, value in response.headers.items()}
@@ -75,6 +87,52 @@ class GuardedPost:
         if any(ip in network for network in self.allowed):
             return True
         return _is_public(ip)
+
+
+class _Deadline:
+    """Breaks the connections that it watches when its time is over."""
+
+    def __init__(self, seconds: float) -> None:
+        self._end = time.monotonic() + seconds
+        self._timer = Timer(seconds, self._break)
+        self._timer.daemon = True
+        self._lock = Lock()
+        self._watched: list[socket.socket] = []
+
+    @property
+    def left(self) -> float:
+        """The seconds that are left."""
+        return max(0.0, self._end - time.monotonic())
+
+    @property
+    def is_over(self) -> bool:
+        return not self.left
+
+    def watch(self, connection: socket.socket) -> None:
+        with self._lock:
+            # A second handle: TLS takes the first one over.
+            self._watched.append(connection.dup())
+
+    def _break(self) -> None:
+        with self._lock:
+            for connection in self._watched:
+                with suppress(OSError):
+                    connection.shutdown(socket.SHUT_RDWR)
+
+    def __enter__(self) -> None:
+        self._timer.start()
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._timer.cancel()
+        with self._lock:
+            for connection in self._watched:
+                connection.close()
+            self._watched.clear()
 
 
 def _is_public(ip: IPv4Address | IPv6Address) -> bool:
@@ -100,7 +158,7 @@ def _is_refused(error: BaseException) -> bool:
     return False
 
 
-def _pools(permits: Callable[[str], bool]) -> urllib3.PoolManager:
+def _pools(permits: Callable[[str], bool], deadline: _Deadline) -> urllib3.PoolManager:
     """Connections that are made to permitted addresses only; no proxy, which would connect for us."""
 
     def connect(connection: HTTPConnection) -> socket.socket:
@@ -112,11 +170,16 @@ def _pools(permits: Callable[[str], bool]) -> urllib3.PoolManager:
         seconds = timeout if isinstance(timeout, int | float) else None
         problem = OSError()
         for address in addresses:
+            if deadline.is_over:
+                break
             try:
                 # The address itself, so that the name is not looked up once more.
-                return socket.create_connection((address, connection.port or 0), seconds)
+                made = socket.create_connection((address, connection.port or 0), seconds)
             except OSError as error:
                 problem = error
+            else:
+                deadline.watch(made)
+                return made
         raise problem
 
     class Plain(HTTPConnection):

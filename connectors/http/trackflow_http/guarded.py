@@ -27,6 +27,10 @@ from trackflow_core.outbox import Answer
 
 Network = IPv4Network | IPv6Network
 
+# Where Azure and Oracle's older cloud answer their machines, under addresses that count as public;
+# other clouds' are link-local, shared (RFC 6598) or unique local ones.
+_METADATA = (IPv4Network("168.63.129.16/32"), IPv4Network("192.0.0.0/24"))
+
 
 class _Refused(OSError):
     """The address may not be asked."""
@@ -146,7 +150,7 @@ def _is_public(ip: IPv4Address | IPv6Address) -> bool:
         # All that is public so far (RFC 4291): others may be a network's own NAT64, or site-local.
         if ip not in IPv6Network("2000::/3"):
             return False
-    return ip.is_global and not ip.is_multicast
+    return ip.is_global and not ip.is_multicast and not any(ip in net for net in _METADATA)
 
 
 def _is_refused(error: BaseException) -> bool:

@@ -29,7 +29,7 @@ from trackflow_core.outbox import (
     wait,
 )
 from trackflow_core.testing import MemoryOutbox, MemoryStore, OutboxContract
-from trackflow_core.testing.facts import ANNA, LINKS, at, click, deal, lead, page_view
+from trackflow_core.testing.facts import ANNA, BEN, LINKS, at, click, deal, lead, page_view
 
 ALL = Subscription("webhook/all", frozenset(EVENTS))
 CRM = Subscription("connector/crm", WRITE_BACKS, namespace="crm", latest=True)
@@ -126,6 +126,20 @@ def test_nobody_is_told_of_a_person() -> None:
     whole = "".join(held.message.outgoing.body for held in outbox.held)
     for secret in ("anna@", "Anna", "+49", "203.0.113", "Mozilla"):
         assert secret not in whole
+
+
+def test_nobody_is_told_of_a_forgotten_visitor() -> None:
+    engine, outbox = engine_with(ALL)
+    engine.record_click(click("c1", 1))
+    engine.record_click(click("c2", 2, visitor_id=BEN))
+    engine.process_clicks()
+    engine.merge_visitors(ANNA, [BEN])
+    engine.apply_lead(lead())
+    told_before = [held.message.outgoing.body for held in outbox.held]
+    assert any(ANNA in body for body in told_before) and any(BEN in body for body in told_before)
+    engine.forget(ANNA)
+    assert not [held for held in outbox.held if ANNA in held.message.outgoing.body]
+    assert not [held for held in outbox.held if BEN in held.message.outgoing.body]
 
 
 def test_records_of_the_api_are_told() -> None:

@@ -328,7 +328,9 @@ class Engine:
     def forget(self, visitor_id: str) -> None:
         """Erase a visitor and refresh the leads and deals that had been bound to it."""
         refs = set(self._store.leads_of_visitors({visitor_id}))
-        self._store.forget(visitor_id)
+        names = self._store.forget(visitor_id)
+        if self._outbox is not None:
+            self._outbox.forget(names)
         self._refresh(self._store.leads(refs))
 
     def recompute(self, deal_refs: Collection[str] | None = None) -> int:

@@ -152,6 +152,22 @@ def trial(target: str) -> Outgoing:
     return Outgoing(target, TEST, "", _json({"message": text}))
 
 
+def without_visitors(body: str, visitor_ids: Collection[str]) -> str:
+    """The `body` of a message without these visitors, as if they had never had an id."""
+
+    def strip(value: Any) -> Any:
+        if isinstance(value, dict):
+            return {name: strip(held) for name, held in value.items()}
+        if isinstance(value, list):
+            return [strip(held) for held in value if held not in names]
+        return None if isinstance(value, str) and value in names else value
+
+    names = [*visitor_ids]
+    if not any(name in body for name in names):
+        return body
+    return _json(strip(json.loads(body)))
+
+
 @dataclass(frozen=True, slots=True)
 class _Fact:
     event: str

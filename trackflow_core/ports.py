@@ -180,9 +180,9 @@ class Store(Protocol):
     def merge_leads(self, winner: str, losers: Collection[str]) -> None:
         """Give `winner` the visitors and deals of `losers`, whose refs now mean `winner`."""
 
-    def forget(self, visitor_id: str) -> None:
+    def forget(self, visitor_id: str) -> Collection[str]:
         """Erase a visitor with clicks (queued and recorded) and sessions, and every binding to
-        leads. A visitor that was merged goes by any of its ids."""
+        leads. A visitor that was merged goes by any of its ids; returns all of them."""
 
 
 class Outbox(Protocol):
@@ -224,6 +224,10 @@ class Outbox(Protocol):
 
     def last_sent(self, target: str) -> datetime | None:
         """When a message was last sent to `target`."""
+
+    def forget(self, visitor_ids: Collection[str]) -> None:
+        """Take these visitors out of every message, whatever became of it, as
+        `outbox.without_visitors` does."""
 
     def disable(self, target: str, reason: str) -> None:
         """Send nothing to `target` until a person enables it again, and tell people why."""

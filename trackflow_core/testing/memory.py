@@ -292,7 +292,7 @@ class MemoryStore:
                     visitor_ids=kept.visitor_ids | lead.visitor_ids,
                 )
 
-    def forget(self, visitor_id: str) -> None:
+    def forget(self, visitor_id: str) -> Collection[str]:
         state, visitor_id = self._state, self._visitor(visitor_id)
         state.events = {k: e for k, e in state.events.items() if e.click.visitor_id != visitor_id}
         state.queue = {
@@ -301,6 +301,8 @@ class MemoryStore:
             if self._of_current_visitor(click).visitor_id != visitor_id
         }
         self._drop_visitor(visitor_id)
+        given_up = {old for old in state.same_visitor if self._visitor(old) == visitor_id}
+        return {visitor_id, *given_up}
 
     def _drop_visitor(self, visitor_id: str) -> None:
         state = self._state

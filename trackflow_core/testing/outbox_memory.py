@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from itertools import count
 from typing import Any
 
 from trackflow_core.model import Message, Outgoing, Subscription
+from trackflow_core.outbox import without_visitors
 
 
 @dataclass
@@ -131,6 +132,12 @@ class MemoryOutbox:
             if held.sent_at and held.message.outgoing.target == target
         ]
         return max(moments, default=None)
+
+    def forget(self, visitor_ids: Collection[str]) -> None:
+        for held in self.held:
+            outgoing = held.message.outgoing
+            stripped = replace(outgoing, body=without_visitors(outgoing.body, visitor_ids))
+            held.message = replace(held.message, outgoing=stripped)
 
     def disable(self, target: str, reason: str) -> None:
         self.disabled[target] = reason

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from abc import abstractmethod
 from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
@@ -189,6 +190,27 @@ class OutboxContract:
             [again] = self._claim(outbox)
             assert (again.id, again.attempts) == (message.id, 0)
             outbox.sent(again, self.now())
+
+    def test_a_forgotten_visitor_is_in_no_message(self) -> None:
+        outbox = self.new_outbox()
+        told = '{"clicks":[{"link":"a","visitor_id":"v_1"},{"link":"b","visitor_id":"v%1"}]}'
+        lead = '{"lead":"crm/ü","visitor_ids":["v_1","vx1"]}'
+        bodies = [told, lead, '{"score":1}']
+        outbox.post([Outgoing(self.target, DEAL_ATTRIBUTED, "", body) for body in bodies])
+        sent, *waiting = self._claim(outbox)
+        outbox.sent(sent, self.now())
+        for message in waiting:
+            outbox.defer(message, self.now(), "It is away.")
+        outbox.forget(["v_1", "v_none"])
+        outbox.forget(["v_none"])
+        assert outbox.replay_one(self.target, sent.id) == 1
+        kept = [json.loads(message.outgoing.body) for message in self._claim(outbox)]
+        told_of = [{"link": "a", "visitor_id": None}, {"link": "b", "visitor_id": "v%1"}]
+        assert kept == [
+            {"clicks": told_of},
+            {"lead": "crm/ü", "visitor_ids": ["vx1"]},
+            {"score": 1},
+        ]
 
     def test_nothing_is_sent_to_who_is_disabled(self) -> None:
         outbox = self.new_outbox()

@@ -381,6 +381,10 @@ class StoreContract(ScenarioContract):
         assert store.sessions({ANNA, BEN}) == []
         assert self.credits_of(store, "crm/deal-1") == ((None, 10_000),)
 
+    def test_forgetting_tells_every_id_of_the_visitor(self) -> None:
+        store, _engine = self._merged()
+        assert {*store.forget(BEN)} == {ANNA, BEN}
+
     def _merged(self) -> tuple[Store, Engine]:
         """A visitor of two ids, whose browser still tells the one that was given up."""
         store, engine = self._ready(click("c1", 1), click("c2", 2, visitor_id=BEN), lead(), deal())

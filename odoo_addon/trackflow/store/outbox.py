@@ -7,7 +7,7 @@ from secrets import token_hex
 from odoo.tools import SQL
 
 from trackflow_core.model import Message, Outgoing, Subscription
-from trackflow_core.outbox import CONNECTOR, WRITE_BACKS
+from trackflow_core.outbox import CONNECTOR, WRITE_BACKS, without_visitors
 
 from .values import aware, naive
 
@@ -239,6 +239,26 @@ class OdooOutbox:
         )
         [[moment]] = self.env.cr.fetchall()
         return aware(moment) if moment else None
+
+    def forget(self, visitor_ids):
+        self.env.cr.execute(
+            SQL(
+                """
+                SELECT id, body FROM trackflow_outbox_message
+                 WHERE EXISTS (SELECT FROM unnest(%s) AS name WHERE position(name IN body) > 0)
+                """,
+                [*visitor_ids],
+            )
+        )
+        for number, body in self.env.cr.fetchall():
+            self.env.cr.execute(
+                SQL(
+                    "UPDATE trackflow_outbox_message SET body = %s WHERE id = %s",
+                    without_visitors(body, visitor_ids),
+                    number,
+                )
+            )
+        self.env["trackflow.outbox.message"].invalidate_model(flush=False)
 
     def disable(self, target, reason):
         kind, _, name = target.partition("/")

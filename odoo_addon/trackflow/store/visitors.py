@@ -131,6 +131,7 @@ class VisitorStore(BaseStore):
             args = {"key": key, "keys": keys}
             self.env.cr.execute(SQL(statement, **args))  # pylint: disable=sql-injection
         self._drop_visitor(key)
+        return keys
 
     def _drop_visitor(self, visitor_id):
         """Erase a visitor with sessions and bindings; a lead may have others left."""

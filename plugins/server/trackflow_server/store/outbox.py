@@ -7,10 +7,10 @@ from datetime import datetime, timezone
 from secrets import token_hex
 from typing import Any
 
-from sqlalchemy import ColumnElement, FromClause, delete, false, func, not_, select, update
+from sqlalchemy import ColumnElement, FromClause, delete, false, func, not_, or_, select, update
 
 from trackflow_core.model import Message, Outgoing, Subscription
-from trackflow_core.outbox import CONNECTOR, WEBHOOK, WRITE_BACKS
+from trackflow_core.outbox import CONNECTOR, WEBHOOK, WRITE_BACKS, without_visitors
 from trackflow_server.store.database import SqlStore
 from trackflow_server.store.prepared import Prepared
 from trackflow_server.store.schema import outbox_message, webhook_endpoint
@@ -185,6 +185,16 @@ class SqlOutbox:
         message = outbox_message.c
         query = select(func.max(message.sent_at)).where(message.target == target)
         return self._opened().connection.scalar(query)
+
+    def forget(self, visitor_ids: Collection[str]) -> None:
+        message, opened = outbox_message.c, self._opened()
+        named = or_(*(message.body.contains(name, autoescape=True) for name in visitor_ids))
+        for row in opened.rows(select(message.place, message.body).where(named)):
+            opened.connection.execute(
+                update(outbox_message)
+                .where(message.place == row["place"])
+                .values(body=without_visitors(row["body"], visitor_ids))
+            )
 
     def disable(self, target: str, reason: str) -> None:
         kind, _, place = target.partition("/")

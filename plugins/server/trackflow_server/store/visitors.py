@@ -77,12 +77,13 @@ class VisitorStore(TotalStore):
                 stripped,
             )
 
-    def forget(self, visitor_id: str) -> None:
+    def forget(self, visitor_id: str) -> Collection[str]:
         names = self._names_of(visitor_id)
         with self.recounted(names, erased=True):
             for table in (click_queue, click):
                 self.connection.execute(delete(table).where(self.among(table.c.visitor_id, names)))
         self._drop_visitors(names)
+        return names
 
     def _names_of(self, visitor_id: str) -> set[str]:
         winner = self.winners(merged_visitor, {visitor_id})[visitor_id]

@@ -142,7 +142,19 @@ class TrackflowAttributionModel(models.Model):
         )
         if count > AT_ONCE:
             return runs.action_start(self)
-        return self.env["crm.lead"].sudo()._trackflow_recompute_model(self)
+        done = self.env["crm.lead"].sudo()._trackflow_recompute_model(self)
+        if done:
+            message = self.env._("Deals split anew: %s.", done)
+        else:
+            message = self.env._(
+                "No deal has been split by this model yet. It splits those for which it is "
+                "chosen, and new ones once it is the company's model."
+            )
+        return {
+            "type": "ir.actions.client",
+            "tag": "display_notification",
+            "params": {"type": "success" if done else "info", "message": message},
+        }
 
     @api.model
     def _rules(self):

@@ -90,7 +90,11 @@ class TestModelFit(TrackflowCase):
         self.assertEqual(sum(self.credits(deal)), 100.0)
         self.model.action_fit()
         self.run_job()
-        self.model.action_recompute()
+        told = self.model.action_recompute()["params"]
+        self.assertEqual((told["type"], told["message"]), ("success", "Deals split anew: 1."))
+        unused = self.model.copy().action_recompute()["params"]
+        self.assertEqual(unused["type"], "info")
+        self.assertIn("No deal has been split", unused["message"])
         self.assertEqual(sum(self.credits(deal)), 100.0)
         self.assertNotEqual(deal.trackflow_attribution_ids.mapped("digest"), before)
         data = deal.trackflow_marketing_data()

@@ -147,3 +147,16 @@ class TestTours(TourCase):
         self.at_a_desk_and_on_a_phone(
             "/odoo/trackflow-dashboard", "trackflow_manager", "tf_manager"
         )
+
+    def test_a_fit_shows_how_far_it_is(self):
+        plugins = self.env["trackflow.plugin"].with_context(active_test=False)
+        plugins._synchronise()
+        plugins.search([("name", "=", "data_driven")]).active = True
+        model = self.env["trackflow.attribution.model"].create(
+            {"name": "Learned", "rule": "markov", "fit_state": "waiting"}
+        )
+        self.start_tour(
+            f"/odoo/action-trackflow.trackflow_attribution_model_action/{model.id}",
+            "trackflow_manager_fit",
+            login="tf_manager",
+        )

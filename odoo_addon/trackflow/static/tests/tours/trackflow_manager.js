@@ -1,3 +1,4 @@
+import { rpc } from "@web/core/network/rpc";
 import { registry } from "@web/core/registry";
 
 /** The same one beside other channels and alone. */
@@ -74,6 +75,36 @@ registry.category("web_tour.tours").add("trackflow_manager", {
         },
         {
             trigger: ".o_trackflow_filters select[name=channel]:has(option:checked:contains('Email'))",
+        },
+    ],
+});
+
+/** What the background job writes while the form is open. */
+function tellFit(values) {
+    return async () => {
+        const modelId = Number(window.location.pathname.split("/").at(-1));
+        await rpc("/web/dataset/call_kw/trackflow.attribution.model/write", {
+            model: "trackflow.attribution.model",
+            method: "write",
+            args: [[modelId], values],
+            kwargs: {},
+        });
+    };
+}
+
+registry.category("web_tour.tours").add("trackflow_manager_fit", {
+    steps: () => [
+        {
+            trigger: ".o_form_view .alert:contains('Waiting for the background job')",
+            run: tellFit({ fit_state: "running", fit_progress: 60 }),
+        },
+        {
+            content: "the form follows",
+            trigger: ".o_form_view .alert:contains('Learning') .o_progressbar:contains('60')",
+            run: tellFit({ fit_state: "done" }),
+        },
+        {
+            trigger: ".o_form_view:not(:has(.alert:contains('Learning'))) button[name=action_fit]",
         },
     ],
 });

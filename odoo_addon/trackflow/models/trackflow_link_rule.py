@@ -18,7 +18,12 @@ class TrackflowLinkRule(models.Model):
     device = fields.Selection(DEVICES)
     language = fields.Char(help="Such as “de” or “pt-BR”: where the visitor likes it best.")
     country_ids = fields.Many2many(
-        "res.country", "trackflow_link_rule_country_rel", "rule_id", "country_id", "Countries"
+        "res.country",
+        "trackflow_link_rule_country_rel",
+        "rule_id",
+        "country_id",
+        "Countries",
+        help="Told by a GeoIP database on the server; without one, no visitor has a country.",
     )
     query = fields.Char(
         "Parameters", help="Such as “ref=partner&vip”: the click must bring all of them."

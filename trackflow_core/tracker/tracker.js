@@ -7,6 +7,9 @@
     const STORED = "trackflow_events";
     const MOST = 50;
     const KEPT = 200;
+    // A signed link is good for two minutes.
+    const FRESH = 60000;
+    const crossed = new WeakMap();
     let consent = options.consent || "unknown";
     let token = "";
     let page = "";
@@ -86,14 +89,29 @@
         const link = target.closest && target.closest("a[href]");
         const domains = (options.domains || "").split(/[\s,]+/).filter(Boolean);
         if (
-            link &&
-            link.hostname !== location.hostname &&
-            domains.some((domain) => `.${link.hostname}`.endsWith(`.${domain}`))
+            !link ||
+            link.hostname === location.hostname ||
+            !domains.some((domain) => `.${link.hostname}`.endsWith(`.${domain}`))
         ) {
-            post(body([], { to: link.href }))
-                .then((answer) => answer && answer.to && (link.href = answer.to))
-                .catch(() => {});
+            return;
         }
+        const { href } = link;
+        const before = crossed.get(link);
+        const known = before && before.href === href;
+        if (known && Date.now() - before.at < FRESH) {
+            return;
+        }
+        const asked = { href, to: known ? before.to : href, at: Date.now() };
+        crossed.set(link, asked);
+        post(body([], { to: asked.to }))
+            .then((answer) => {
+                // The page may have given the link another address meanwhile.
+                if (answer && answer.to && link.href === href) {
+                    link.href = answer.to;
+                    asked.href = link.href;
+                }
+            })
+            .catch(() => crossed.delete(link));
     });
 
     const track = safe((type, data) => {
@@ -138,6 +156,8 @@
         addEventListener("popstate", view);
         addEventListener("pagehide", leave);
         addEventListener("submit", bind, true);
+        // Asked before the press: a quick click leaves no time for the answer.
+        addEventListener("pointerover", cross, true);
         addEventListener("pointerdown", cross, true);
         addEventListener("focusin", cross, true);
         addEventListener("online", flush);

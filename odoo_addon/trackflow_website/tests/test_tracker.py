@@ -36,6 +36,39 @@ _VISIT = """
     })();
 """
 
+# A pointer comes near a link to another site of ours, presses it, and does so again much later.
+_CROSS = """
+    (async () => {
+        const plain = "https://shop.example/landing";
+        const link = document.createElement("a");
+        link.href = plain;
+        document.body.append(link);
+        const asked = [];
+        const fetch = window.fetch;
+        window.fetch = (url, options) => {
+            const { to } = JSON.parse(options.body);
+            asked.push(...(to ? [to] : []));
+            return fetch(url, options);
+        };
+        const point = (kind) => link.dispatchEvent(new PointerEvent(kind, { bubbles: true }));
+        point("pointerover");
+        for (let i = 0; i < 100 && !link.href.includes("trackflow_x="); i++) {
+            await new Promise((resolve) => setTimeout(resolve, 50));
+        }
+        if (!link.href.startsWith(`${plain}?trackflow_x=`)) {
+            throw new Error(`The link leads to ${link.href}.`);
+        }
+        point("pointerdown");
+        const now = Date.now;
+        Date.now = () => now() + 120000;
+        point("pointerdown");
+        if (asked.join() !== [plain, plain].join()) {
+            throw new Error(`Asked for ${asked}.`);
+        }
+        console.log("test successful");
+    })();
+"""
+
 
 @tagged("post_install", "-at_install")
 class TestTracker(HttpCase, TrackflowCase):
@@ -140,7 +173,8 @@ class TestTracker(HttpCase, TrackflowCase):
         self.tell({**EVENT, "id": "b" * 32, "url": forged})
         self.assertEqual(len(self.events().visitor_id), 2)
 
-    def test_a_real_browser_tells_of_its_visit(self):
+    def browse(self, url, script):
+        """Run a script in a real browser on a page that the tracker is on."""
         navigate = ChromeBrowser.navigate_to
 
         def navigate_to(browser, *args, **kwargs):
@@ -152,7 +186,14 @@ class TestTracker(HttpCase, TrackflowCase):
         # The first page of a new website makes its assets, for which no browser waits.
         self.url_open("/contactus", timeout=60)
         with patch.object(ChromeBrowser, "navigate_to", navigate_to):
-            self.browser_js("/contactus?utm_source=fair", _VISIT, "!!window.trackflow")
+            self.browser_js(url, script, "!!window.trackflow")
+
+    def test_links_to_other_sites_of_ours_are_signed_before_they_are_pressed(self):
+        self.env["website"].search([], limit=1).domain = "https://www.shop.example"
+        self.browse("/contactus", _CROSS)
+
+    def test_a_real_browser_tells_of_its_visit(self):
+        self.browse("/contactus?utm_source=fair", _VISIT)
         events = self.events()
         kinds = events.mapped("event_type")
         self.assertEqual(kinds.count("page_view"), 2)

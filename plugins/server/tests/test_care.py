@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import sqlite3
+import tracemalloc
+from contextlib import closing
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
@@ -14,7 +17,7 @@ from typer.testing import CliRunner
 
 from trackflow_core.errors import ConfigError
 from trackflow_core.model import Click, Link
-from trackflow_server import backup, commands, config, doctor, facts
+from trackflow_server import backup, commands, config, doctor, facts, spool
 from trackflow_server.config import ServerConfig
 from trackflow_server.job import take_in
 from trackflow_server.spool import SpoolReader, SpoolWriter
@@ -140,6 +143,31 @@ def test_a_backup_holds_what_the_job_moves_meanwhile(
     saved = Database(str(tmp_path / "copy.sqlite"))
     with saved.reading() as store:
         assert store.queue_lengths() == (1, 0)
+    saved.close()
+
+
+@pytest.mark.slow
+def test_a_backup_of_a_long_spool_needs_little_memory(new_file: str, tmp_path: Path) -> None:
+    settings = _config(STORE=new_file)
+    database = Database(new_file)
+    database.upgrade()
+    database.close()
+    now = datetime.now(timezone.utc)
+    spool.make(settings.spool_path)
+    with closing(sqlite3.connect(settings.spool_path)) as connection, connection:
+        for number in range(10_000):
+            click = Click(f"{number:032}", now, "offer22", "https://shop.example/", "x" * 2000)
+            told = json.dumps([facts.of_click(click)])
+            connection.execute("INSERT INTO spool (number, facts) VALUES (1, ?)", [told])
+    tracemalloc.start()
+    backup.save(settings, tmp_path / "copy.sqlite")
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert peak < 10_000_000
+    assert sorted(path.name for path in tmp_path.glob("copy*")) == ["copy.sqlite"]
+    saved = Database(str(tmp_path / "copy.sqlite"))
+    with saved.reading() as store:
+        assert store.queue_lengths() == (10_000, 0)
     saved.close()
 
 

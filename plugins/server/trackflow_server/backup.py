@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import sqlite3
-from collections.abc import Sequence
 from pathlib import Path
 
 from alembic.util import CommandError
@@ -12,8 +11,10 @@ from alembic.util import CommandError
 from trackflow_core.errors import ConfigError
 from trackflow_server.config import ServerConfig
 from trackflow_server.job import take_in
-from trackflow_server.spool import Fact, SpoolReader
+from trackflow_server.spool import SpoolReader
 from trackflow_server.store import Database
+
+_FACTS_AT_ONCE = 1000
 
 
 def save(config: ServerConfig, target: Path) -> int:
@@ -27,10 +28,14 @@ def save(config: ServerConfig, target: Path) -> int:
     if not source.exists():
         raise ConfigError(f"There is no store at {source}.")
     unfinished = _part_of(target)
-    # Before the copy: what the job takes over meanwhile is in both, and counts once.
-    spooled = _spooled(config)
+    spool = unfinished.with_name(f"{unfinished.name}.spool")
+    # The spool first: what the job takes over meanwhile is in both, and counts once.
+    if config.spool_path.exists():
+        _copy(config.spool_path, spool)
     _copy(source, unfinished)
-    _take_in(unfinished, spooled)
+    if spool.exists():
+        _take_in(unfinished, spool)
+        spool.unlink()
     unfinished.rename(target)
     return target.stat().st_size
 
@@ -82,27 +87,21 @@ def _copy(source: Path, target: Path) -> None:
 def _part_of(target: Path) -> Path:
     """Where `target` is written until it is whole."""
     unfinished = target.with_name(f"{target.name}.part")
-    unfinished.unlink(missing_ok=True)
+    for left in (unfinished, unfinished.with_name(f"{unfinished.name}.spool")):
+        left.unlink(missing_ok=True)
     return unfinished
 
 
-def _spooled(config: ServerConfig) -> Sequence[Fact]:
-    """All facts of the spool, which stay there for the running server."""
-    if not config.spool_path.exists():
-        return ()
-    reader = SpoolReader(config.spool_path)
+def _take_in(copy: Path, spool: Path) -> None:
+    """Move the facts of a copied spool into a copied store, some at a time."""
+    database, reader = Database(str(copy)), SpoolReader(spool)
     try:
-        return reader.first(len(reader) or 1).facts
+        while (spooled := reader.first(_FACTS_AT_ONCE)).facts:
+            with database.transaction() as store:
+                take_in(store, spooled.facts)
+            reader.drop(spooled)
     finally:
         reader.close()
-
-
-def _take_in(copy: Path, spooled: Sequence[Fact]) -> None:
-    database = Database(str(copy))
-    try:
-        with database.transaction() as store:
-            take_in(store, spooled)
-    finally:
         database.close()
     _settle(copy)
 

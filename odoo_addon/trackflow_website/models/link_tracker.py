@@ -1,6 +1,6 @@
 from urllib.parse import urlsplit
 
-from odoo import api, models
+from odoo import api, models, tools
 
 
 class LinkTracker(models.Model):
@@ -19,6 +19,9 @@ class LinkTracker(models.Model):
         return super()._trackflow_short_urls() | websites
 
     @api.model
+    @tools.ormcache()
     def _trackflow_websites(self):
         """What the pages of websites with a domain of their own begin with."""
-        return self.env["website"].sudo().search([("domain", "!=", False)]).mapped("domain")
+        # Asked for each link that is made, and on each page that tells of itself.
+        websites = self.env["website"].sudo().search([("domain", "!=", False)])
+        return tuple(websites.mapped("domain"))

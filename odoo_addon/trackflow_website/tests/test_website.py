@@ -237,6 +237,21 @@ class TestWebsite(TrackflowCase, HttpCase):
         self.assertNotIn("trackflow", page.text)
         self.assertIn("/trackflow/t.js", self.url_open("/contactus?nocache").text)
 
+    def test_no_link_leads_to_a_short_url_of_a_website(self):
+        Links = self.env["link.tracker"]
+        Links.create({"url": "https://other.example/r/x"})
+        self.website.domain = "https://other.example"
+        with self.assertRaises(ValidationError):
+            Links.create({"url": "https://other.example/r/y"})
+
+    def test_websites_are_not_looked_up_for_each_link(self):
+        Website = type(self.env["website"])
+        with patch.object(Website, "search", autospec=True, side_effect=Website.search) as search:
+            self.env["link.tracker"].create(
+                [{"url": f"https://shop.example/{number}"} for number in range(20)]
+            )
+        self.assertLessEqual(search.call_count, 1)
+
     def test_the_websites_visitor_leads_to_the_journey(self):
         self.cookie(self.journey())
         lead = self.send_form()

@@ -31,6 +31,7 @@ from werkzeug.wrappers import Request, Response
 from trackflow_core import tracker
 from trackflow_core.errors import TrackFlowError
 from trackflow_core.tracking import collect, consent, identity
+from trackflow_core.tracking.urls import raw_query
 
 from . import collecting, receiving, redirects
 from .privacy import Hit, Rules
@@ -316,7 +317,8 @@ def _redirect(memory: Memory, site: Site, hit: Hit) -> Response | None:
     found = memory.link(code, hit.http.host, site.user_id)
     if found is None:
         return None
-    answer = redirects.answer(site.place, hit, found, datetime.now(timezone.utc))
+    query = raw_query(hit.http.query_string)
+    answer = redirects.answer(site.place, hit, found, query, datetime.now(timezone.utc))
     if answer.destination is None:
         # Odoo has a page that says why.
         return None

@@ -19,7 +19,6 @@ from trackflow_core.tracking.urls import (
     build_destination,
     header_safe,
     query_pairs,
-    raw_query,
     take_scan_mark,
 )
 
@@ -149,10 +148,11 @@ def select(code, host, user_id):
     )
 
 
-def answer(place: Place, hit: Hit, found: Found, now: datetime) -> Answer:
-    """What happens to a request for a link; it is queued and answered by the caller."""
+def answer(place: Place, hit: Hit, found: Found, query: str, now: datetime) -> Answer:
+    """What happens to a request for a link, whose raw `query` goes along; it is queued and answered
+    by the caller."""
     link, row = found.link, found.row
-    scan, query = take_scan_mark(raw_query(hit.http.query_string))
+    scan, query = take_scan_mark(query)
     internal, tier, visitor_id = hit.internal, hit.tier, None
     if tier is Tier.FULL and not internal:
         # Known before the choice, so that a visitor's first click gets the lasting variant.

@@ -8,6 +8,8 @@ from odoo import http
 from odoo.addons.link_tracker.controller.main import LinkTracker
 from odoo.http import request
 
+from trackflow_core.tracking.urls import raw_query
+
 from .. import privacy, redirects
 from ..engine import build_engine
 from ..store import OdooStore
@@ -19,11 +21,15 @@ class Redirect(LinkTracker):
     # The session is only read: saving one for each visitor would write a file for each click.
     @http.route(website=False, save_session=False, methods=["GET", "HEAD"], sitemap=False)
     def full_url_redirect(self, code, **post):
+        return self._trackflow_lead_on(code, raw_query(request.httprequest.query_string))
+
+    def _trackflow_lead_on(self, code, query):
+        """Send a visitor on, with the raw `query` of the request."""
         found = _find_link(code)
         if found is None:
             return _incomplete()
         hit = privacy.hit()
-        answer = redirects.answer(_place(), hit, found, datetime.now(timezone.utc))
+        answer = redirects.answer(_place(), hit, found, query, datetime.now(timezone.utc))
         if answer.destination is None:
             return _refuse(answer.reason, found.row)
         response = _redirect(answer.destination, found.row)

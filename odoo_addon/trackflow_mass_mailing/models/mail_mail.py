@@ -5,6 +5,9 @@ from odoo.addons.trackflow.keys import visitor_keys
 
 from trackflow_core.tracking.identity import email_proof
 
+# The parameter of a mail's link that proves who received it. Odoo alone leads such a link on, too.
+PROOF = "proof"
+
 
 class MailMail(models.Model):
     _inherit = "mail.mail"
@@ -16,5 +19,5 @@ class MailMail(models.Model):
         if not body or not self.mailing_id or not trace.email:
             return body
         proof = email_proof(trace.email, visitor_keys(self.env))
-        links = re.compile(rf"(/r/[^/\"'\s<>]+/m/{trace.id})(?![\w/])")
-        return body.__class__(links.sub(rf"\1/{proof}", str(body)))
+        links = re.compile(rf"(/r/[^/\"'\s<>]+/m/{trace.id})(?![\w/?])")
+        return body.__class__(links.sub(rf"\1?{PROOF}={proof}", str(body)))

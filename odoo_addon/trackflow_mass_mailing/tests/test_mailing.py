@@ -16,7 +16,7 @@ from trackflow_core.engine import Engine
 from ..hooks import UNSIGNED_UP_TO
 from ..models import trackflow_click_queue
 
-LINK = re.compile(r"/r/(?P<code>[^/]+)/m/(?P<trace>\d+)/(?P<proof>[^\"'\s]+)")
+LINK = re.compile(r"/r/(?P<code>[^/]+)/m/(?P<trace>\d+)\?proof=(?P<proof>[^\"'\s]+)")
 
 
 @tagged("post_install", "-at_install")
@@ -60,12 +60,15 @@ class TestMailing(TrackflowCase, MockEmail, HttpCase):
             for mail in self._mails
         }
 
-    def open(self, link, proof=None):
+    def open(self, link, proof=None, form="{path}?proof={proof}"):
         path = f"/r/{link['code']}/m/{link['trace']}"
         proof = link["proof"] if proof is None else proof
-        answer = self.url_open(f"{path}/{proof}" if proof else path, allow_redirects=False)
+        url = form.format(path=path, proof=proof) if proof else path
+        answer = self.url_open(url, allow_redirects=False)
         self.assertEqual(answer.status_code, 302)
         self.assertTrue(answer.headers["Location"].startswith("https://shop.example/"))
+        self.assertNotIn("proof", answer.headers["Location"])
+        return answer.headers["Location"]
 
     def run_job(self, later=60):
         """The click job, so many seconds later."""
@@ -98,6 +101,15 @@ class TestMailing(TrackflowCase, MockEmail, HttpCase):
         self.assertEqual(self.lead.trackflow_attribution_ids.mapped("click_id"), click)
         self.assertEqual(self.trace(link).trace_status, "open")
         self.assertTrue(self.trace(link).links_click_datetime)
+
+    def test_a_link_leads_on_with_what_else_was_asked(self):
+        link = self.send(self.lead)["anna@shop.example"][0]
+        self.assertIn("gclid=x%2Fy", self.open(link, form="{path}?proof={proof}&gclid=x%2Fy"))
+
+    def test_mails_signed_in_the_path_prove_their_recipient(self):
+        self.open(self.send(self.lead)["anna@shop.example"][0], form="{path}/{proof}")
+        self.run_job()
+        self.assertTrue(self.clicks().trackflow_mail_proven)
 
     def test_a_lead_that_comes_later_has_the_touch_too(self):
         self.open(self.send(self.lead)["anna@shop.example"][0])

@@ -49,6 +49,9 @@ def test_a_good_destination_is_returned_unchanged(url: str) -> None:
         "https://shop.example/\r\nSet-Cookie: a=b",
         "https://shop.example/\x7f",
         "http://not a host/",
+        'http://=HYPERLINK("https://shop.example/")',
+        'http://=hyperlink("x")',
+        "http://a,b/",
         "",
     ],
 )

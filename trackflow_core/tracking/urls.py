@@ -44,6 +44,8 @@ MAX_QUERY = 8192
 _MAX_UTM = 255
 # Of each parameter that is saved from a query that is too long.
 _MAX_PIECE = 1024
+# ASCII that no host name has.
+_NO_HOST = re.compile(r"[!-$&-,/:-@\[-^`{-~]")
 _SAFE_QUERY = re.compile(rb"[!-~]*")
 
 
@@ -69,8 +71,8 @@ def take_scan_mark(query: str) -> tuple[bool, str]:
 def safe_destination(url: str) -> str:
     """`url` unchanged, when it is one that a redirect may lead to.
 
-    Raises InvalidEvent unless it is an absolute http or https URL with a host, which has no space,
-    and without control characters.
+    Raises InvalidEvent unless it is an absolute http or https URL with a host, which has no space
+    or mark that host names lack, and without control characters.
     """
     if any(ord(character) < 0x20 or ord(character) == 0x7F for character in url):
         raise InvalidEvent("The destination contains control characters: remove them.")
@@ -85,6 +87,12 @@ def safe_destination(url: str) -> str:
         )
     if any(character.isspace() for character in host):
         raise InvalidEvent(f"{url:.80} cannot be a destination: its host contains a space.")
+    # A formula such as =HYPERLINK("...") is taken for a host where a scheme is put before it.
+    odd = _NO_HOST.search(host)
+    if odd and ":" not in host:
+        raise InvalidEvent(
+            f"{url:.80} cannot be a destination: its host contains {odd[0]}, which no host name has."
+        )
     return url
 
 

@@ -5,6 +5,7 @@ from decimal import Decimal, InvalidOperation
 from odoo import api, fields, models
 from odoo.tools.misc import get_lang
 
+MAX_AMOUNT = 10**13
 _AMOUNT = re.compile(r"[0-9.,' \u00a0\u202f]+\Z")
 
 
@@ -36,6 +37,10 @@ class TrackflowCampaignCost(models.Model):
         "This cost has been entered for that day already: change its amount instead.",
     )
     _amount_positive = models.Constraint("CHECK (amount >= 0)", "A cost must not be negative.")
+    # Beyond, cents are lost in a number of 15 digits.
+    _amount_exact = models.Constraint(
+        "CHECK (amount < 10000000000000)", "A cost must be below 10,000,000,000,000."
+    )
 
     @api.depends("campaign_id")
     def _compute_currency_id(self):
@@ -87,6 +92,10 @@ class TrackflowCampaignCost(models.Model):
         if row.get("amount") and amount is None:
             errors.append(
                 self.env._("“%s” is not a clear amount: write it like 1234.50", row["amount"])
+            )
+        elif row.get("amount") and amount >= MAX_AMOUNT:
+            errors.append(
+                self.env._("“%s” is too much: a cost is below 10,000,000,000,000", row["amount"])
             )
         code = row.get("currency", "").upper()
         currency = currencies.get(code) if code else campaign and campaign.trackflow_currency_id

@@ -220,6 +220,19 @@ class TestCostImport(TrackflowCase):
         self.assertEqual(costs.mapped("amount"), [12.0])
 
     @users("tf_marketer")
+    def test_an_amount_that_no_number_keeps_is_refused(self):
+        text = "campaign;date;amount\nTrackFlow Spring;2026-03-01;%s\n"
+        sheet = self.preview(text % "12345678901234567890")
+        self.assertEqual(sheet.bad_count, 1)
+        self.assertIn("“12345678901234567890” is too much", sheet.line_ids.error)
+        self.preview(text % "999999999999.99").import_batch()
+        cost = self.campaign.with_env(self.env).trackflow_cost_ids
+        self.assertEqual(cost.amount, 999999999999.99)
+        with self.assertRaises(IntegrityError), mute_logger("odoo.sql_db"):
+            cost.amount = 1e19
+            cost.flush_recordset()
+
+    @users("tf_marketer")
     def test_a_row_with_a_problem_says_which(self):
         sheet = self.preview(
             "campaign,date,amount,currency\n"

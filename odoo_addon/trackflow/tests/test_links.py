@@ -527,11 +527,12 @@ class TestManyLinks(TrackflowCase):
             "Eight;https://shop.example/8;;SheetOne;\n"
             "Nine;shop.example/2;;;\n"
             f"Ten;{self.links[0].short_url};;;\n"
+            'Eleven;"=HYPERLINK(""x"")";;;\n'
         )
-        self.assertEqual((sheet.good_count, sheet.bad_count), (2, 8))
+        self.assertEqual((sheet.good_count, sheet.bad_count), (2, 9))
         for number, words in enumerate(
             ("cannot be a destination", "missing", "no campaign", "taken", "cannot be a code",
-             "taken", "same as row 2", "url: http"), 2,
+             "taken", "same as row 2", "url: http", "its host contains ="), 2,
         ):  # fmt: skip
             self.assertIn(words, sheet.line_ids[number].error)
         links = self.make(sheet).sorted("title")

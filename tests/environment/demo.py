@@ -27,6 +27,7 @@ env.cr.commit()
 # Where the address of the demo stands.
 _ADDRESSES = (
     ("link_tracker", "url"),
+    ("link_tracker_click", "trackflow_destination"),
     ("trackflow_event", "page_url"),
     ("trackflow_session", "entry_page"),
     ("trackflow_session", "exit_page"),

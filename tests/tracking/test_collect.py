@@ -27,7 +27,7 @@ from trackflow_core.tracking.collect import (
     read,
 )
 from trackflow_core.tracking.consent import Consent
-from trackflow_core.tracking.identity import read_crossing, read_token
+from trackflow_core.tracking.identity import cross, read_crossing, read_token
 
 KEYS = ("a key of sixteen bytes at least",)
 SEEN = Observed(at(1), ANNA, Tier.FULL, "203.0.113.0", BROWSER)
@@ -122,6 +122,13 @@ def test_the_answer_knows_the_visitor() -> None:
     elsewhere = answer(batch, ANNA, KEYS, at(1), {"shop.example"})
     assert elsewhere["to"] == "https://other.example/x?y=1"
     assert answer(read(told(event())), ANNA, KEYS, at(1)).keys() == {"token"}
+
+
+def test_what_is_kept_of_a_page_names_no_visitor() -> None:
+    crossed = cross(PAGE, ANNA, KEYS, at(1), {"shop.example"})
+    assert ANNA in crossed
+    [click], _ = clicks(read(told(event(url=crossed, referrer=crossed))), SEEN)
+    assert (click.destination, click.referrer) == (PAGE, PAGE)
 
 
 def test_an_opened_mail_is_counted_for_nobody() -> None:

@@ -105,6 +105,22 @@ def test_no_id_leaves_our_domains(url: str) -> None:
     assert identity.read_crossing(url, KEYS, NOW, OWN) is None
 
 
+@pytest.mark.parametrize(
+    "url",
+    [
+        "https://docs.example/a%20b?x=1#top",
+        "https://docs.example/",
+        "https://docs.example/#top",
+        "https://docs.example/?a&b=%26",
+    ],
+)
+def test_a_crossing_is_taken_out_again(url: str) -> None:
+    crossed = identity.cross(url, ANNA, KEYS, NOW, OWN)
+    assert crossed != url
+    assert identity.without_crossing(crossed) == url
+    assert identity.without_crossing(url) == url
+
+
 def test_a_crossing_is_believed_where_it_leads_only() -> None:
     url = identity.cross("https://www.shop.example/", ANNA, KEYS, NOW, OWN)
     assert identity.read_crossing(url, KEYS, NOW, OWN) == ANNA

@@ -114,6 +114,18 @@ def read_crossing(
         return None
 
 
+def without_crossing(url: str) -> str:
+    """`url` as it was before it was given a crossing: what is kept of a page names no visitor."""
+    if CROSSING not in url:
+        return url
+    address, hash_mark, fragment = url.partition("#")
+    page, _, query = address.partition("?")
+    kept = "&".join(
+        piece for piece in query.split("&") if piece and not piece.startswith(f"{CROSSING}=")
+    )
+    return f"{page}?{kept}{hash_mark}{fragment}" if kept else f"{page}{hash_mark}{fragment}"
+
+
 @dataclass(frozen=True, slots=True)
 class Match:
     """Whom a lead belongs to: visitors, by which proof ("token", "cookie", "email" or ""), and in

@@ -73,6 +73,8 @@ class TrackflowClickQueue(models.Model):
 
     @api.model
     def _cron_process_clicks(self, limit=2000):
+        # All that follows reads and writes the queue by SQL.
+        self.flush_model()
         self._hold_visits()
         self._release_mail_clicks()
         self._judge_visits()

@@ -41,3 +41,20 @@ def test_the_demo(tmp_path: Path) -> None:
         process.terminate()
         process.communicate(timeout=30)
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_taken_port_is_said_in_one_line() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as other:
+        port = other.getsockname()[1]
+        done = subprocess.run(
+            [Path(sys.executable).with_name("trackflow"), "demo", "--port", str(port)],
+            capture_output=True,
+            text=True,
+            timeout=60,
+            check=False,
+        )
+    assert done.returncode == 1
+    assert done.stderr == (
+        f"trackflow: The server cannot listen on 127.0.0.1, port {port}: Address already in use. "
+        "Choose others, such as by --port.\n"
+    )

@@ -17,6 +17,7 @@ from granian.constants import Interfaces
 from granian.log import LogLevels
 
 from trackflow_core import hooks
+from trackflow_core.errors import ConfigError
 from trackflow_server import logs, spool
 from trackflow_server.config import PREFIX, ServerConfig
 from trackflow_server.connections import Connections
@@ -39,6 +40,7 @@ def serve(config: ServerConfig, answers: Callable[[], None] | None = None) -> No
     the other's Python. `answers` is called, in a thread of its own, as soon as that one listens.
     """
     logs.configure(config)
+    _check_address(config)
     loaded = hooks.load()
     database = Database(config.store, loaded.rules)
     database.upgrade()
@@ -71,6 +73,20 @@ def serve(config: ServerConfig, answers: Callable[[], None] | None = None) -> No
         for worker in workers:
             worker.stop()
         database.close()
+
+
+def _check_address(config: ServerConfig) -> None:
+    """Raises ConfigError where this machine cannot listen, before anything is started."""
+    family = socket.AF_INET6 if ":" in config.host else socket.AF_INET
+    with socket.socket(family) as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((config.host, config.port))
+        except OSError as error:
+            raise ConfigError(
+                f"The server cannot listen on {config.host}, port {config.port}: "
+                f"{error.strerror}. Choose others, such as by --port."
+            ) from None
 
 
 def _tell_when_answering(config: ServerConfig, told: Callable[[], None]) -> None:

@@ -1,4 +1,5 @@
 import logging
+from contextlib import contextmanager
 from datetime import timedelta
 
 from odoo import api, fields, models
@@ -73,18 +74,26 @@ class TrackflowClickQueue(models.Model):
 
     @api.model
     def _cron_process_clicks(self, limit=2000):
-        # All that follows reads and writes the queue by SQL.
-        self.flush_model()
-        self._hold_visits()
-        self._release_mail_clicks()
-        self._judge_visits()
+        with self._unless_concurrent("Clicks in mails are judged by the next run: %s"):
+            self._hold_visits()
+            self._release_mail_clicks()
+            self._judge_visits()
         result = super()._cron_process_clicks(limit)
+        with self._unless_concurrent("Clicks in mails are settled by the next run: %s"):
+            self._settle_mail_clicks()
+        return result
+
+    @contextmanager
+    def _unless_concurrent(self, message):
+        """What a concurrent change prevents is taken back alone, and left to the next run.
+
+        What is still to be written of the queue is written before, as SQL goes by its rows.
+        """
         try:
             with self.env.cr.savepoint():
-                self._settle_mail_clicks()
+                yield
         except PG_CONCURRENCY_EXCEPTIONS_TO_RETRY as error:
-            _logger.info("Clicks in mails are settled by the next run: %s", error)
-        return result
+            _logger.info(message, error)
 
     @api.model
     def _hold_visits(self):

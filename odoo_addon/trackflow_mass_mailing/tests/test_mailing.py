@@ -283,6 +283,15 @@ class TestMailing(TrackflowCase, MockEmail, HttpCase):
         self.run_job()
         self.assertTrue(self.lead.trackflow_visitor_ids)
 
+    def test_clicks_in_mails_are_judged_by_the_next_run_after_a_conflict(self):
+        self.open(self.send(self.lead)["anna@shop.example"][0])
+        Queue = self.env.registry["trackflow.click.queue"]
+        with patch.object(Queue, "_judge_visits", side_effect=SerializationFailure):
+            self.run_job()
+        self.assertFalse(self.clicks())
+        self.run_job()
+        self.assertTrue(self.clicks())
+
     def test_the_log_tells_what_became_of_each_mail(self):
         ben = self.env["crm.lead"].create({"name": "Ben", "email_from": "ben@shop.example"})
         sent = self.send(self.lead, ben)

@@ -120,7 +120,8 @@ class TrackflowClickQueue(models.Model):
                 UPDATE trackflow_click_queue q
                    SET prefetch = TRUE, scanner_reason = mail.scanner_reason
                   FROM trackflow_click_queue mail
-                 WHERE q.status IN ('held', 'queued') AND q.mailing_trace_id IS NULL
+                 -- Not IN, as each of the two has an index of its own.
+                 WHERE (q.status = 'held' OR q.status = 'queued') AND q.mailing_trace_id IS NULL
                    AND q.scanner_reason IS NULL
                    AND mail.visitor_key = q.visitor_key AND mail.scanner_reason IS NOT NULL
                    AND mail.mailing_trace_id IS NOT NULL

@@ -104,6 +104,12 @@ def test_a_rule_that_returns_nonsense_is_named(answer: list[int]) -> None:
         attribute([touch("a", 1), touch("b", 2)], deal(), Model(broken))
 
 
+def test_a_rule_that_fails_is_named() -> None:
+    broken = Rule("broken", "Broken", "", lambda journey: [1 // 0])
+    with pytest.raises(ConfigError, match="'broken' failed: ZeroDivisionError"):
+        attribute([touch("a", 1), touch("b", 2)], deal(), Model(broken))
+
+
 def channels(rule: str, *names: str) -> list[int]:
     touches = [touch(f"t{number}", number, name) for number, name in enumerate(names)]
     return [credit.value for credit in attribute(touches, deal(), Model(RULES[rule])).credits]

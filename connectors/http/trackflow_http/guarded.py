@@ -69,11 +69,10 @@ class GuardedPost:
             if deadline.is_over:
                 # What was cut off within its headers looks like an answer.
                 raise RetriableError(f"{where} did not answer in time.")
-        except SSLError:
-            if deadline.is_over:
-                raise RetriableError(f"{where} did not answer in time.") from None
-            raise ConfigError(f"The certificate of {where} is not trusted.") from None
         except (HTTPError, OSError, UnicodeError) as error:
+            # What is cut off while it shakes hands looks like a certificate's fault.
+            if isinstance(error, SSLError) and not deadline.is_over:
+                raise ConfigError(f"The certificate of {where} is not trusted.") from None
             if _is_refused(error):
                 raise ConfigError(
                     f"{where} is an address inside a private network, which TrackFlow does not "

@@ -328,9 +328,12 @@ class LinkTracker(models.Model):
 
     @api.constrains("url", "trackflow_fallback_url", "trackflow_language")
     def _check_trackflow_destination(self):
+        labels = {
+            name: self._fields[name]._description_string(self.env)
+            for name in ("url", "trackflow_fallback_url")
+        }
         for link in self:
-            for name in ("url", "trackflow_fallback_url"):
-                label = self._fields[name]._description_string(self.env)
+            for name, label in labels.items():
                 if link[name]:
                     self._trackflow_check_destination(link[name], label)
             link._trackflow_check_language(link.trackflow_language)

@@ -5,6 +5,7 @@ from decimal import Decimal, InvalidOperation
 from odoo import api, fields, models
 from odoo.tools.misc import get_lang
 
+# Beyond, cents are lost in a number of 15 digits.
 MAX_AMOUNT = 10**13
 _AMOUNT = re.compile(r"[0-9.,' \u00a0\u202f]+\Z")
 
@@ -37,9 +38,8 @@ class TrackflowCampaignCost(models.Model):
         "This cost has been entered for that day already: change its amount instead.",
     )
     _amount_positive = models.Constraint("CHECK (amount >= 0)", "A cost must not be negative.")
-    # Beyond, cents are lost in a number of 15 digits.
     _amount_exact = models.Constraint(
-        "CHECK (amount < 10000000000000)", "A cost must be below 10,000,000,000,000."
+        f"CHECK (amount < {MAX_AMOUNT})", "A cost must be below 10,000,000,000,000."
     )
 
     @api.depends("campaign_id")

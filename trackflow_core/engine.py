@@ -14,14 +14,7 @@ from functools import lru_cache
 from zoneinfo import ZoneInfo
 
 from trackflow_core import outbox
-from trackflow_core.attribution import (
-    BUILTIN_RULES,
-    Attribution,
-    Comparison,
-    Model,
-    attribute,
-    compare,
-)
+from trackflow_core.attribution import Attribution, Comparison, Model, attribute, compare
 from trackflow_core.config import Settings
 from trackflow_core.errors import ConfigError, InvalidEvent
 from trackflow_core.hooks import Hooks
@@ -44,7 +37,8 @@ from trackflow_core.tracking import agents, channels, consent, identity, links, 
 
 _log = logging.getLogger(__name__)
 
-_LINEAR = Model(next(rule for rule in BUILTIN_RULES if rule.name == "linear"))
+# What splits deals where nobody has chosen.
+_LINEAR = Settings().model
 
 # An open visitor never needs more in one request; the job takes the rest.
 _DEALS_AT_ONCE = 1000

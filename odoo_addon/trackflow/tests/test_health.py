@@ -82,6 +82,57 @@ class TestHealth(TrackflowCase):
         job.active = False
         self.assertIn("switched off", self.look()["Scheduled Actions"].detail)
 
+    def test_currencies_without_a_rate_are_named(self):
+        first, second = currencies = self.env["res.currency"].create(
+            [
+                {"name": "XAA", "symbol": "a"},
+                {"name": "XBB", "symbol": "b"},
+            ]
+        )
+        own = self.env.company.currency_id
+        campaign = self.env["utm.campaign"].create(
+            {"title": "Fair", "trackflow_currency_id": own.id, "trackflow_budget": 100}
+        )
+        self.env.flush_all()
+        before = self.look()["Currency Rates"].detail
+        for currency in currencies:
+            self.assertNotIn(currency.name, before, "nothing is kept in it")
+        campaign.trackflow_currency_id = first
+        self.env["trackflow.campaign.cost"].create(
+            {"campaign_id": campaign.id, "amount": 5, "currency_id": second.id}
+        )
+        self.env.flush_all()
+        line = self.look()["Currency Rates"]
+        self.assertEqual(line.state, "attention")
+        self.assertIn("XAA, XBB", line.detail)
+        self.assertNotIn(own.name, line.detail)
+        self.assertIn("enter a rate", line.remedy)
+        first.rate_ids = [fields.Command.create({"name": "2026-01-01", "rate": 0.9})]
+        second.active = False
+        self.env.flush_all()
+        self.assertEqual(self.look()["Currency Rates"].detail, before)
+
+    def test_what_shared_rates_count_from_needs_none(self):
+        base, foreign = self.env["res.currency"].create(
+            [{"name": "XAA", "symbol": "a"}, {"name": "XBB", "symbol": "b"}]
+        )
+        self.env["res.company"].create({"name": "Base", "currency_id": base.id})
+        company = self.env["res.company"].create({"name": "Foreign", "currency_id": foreign.id})
+        self.env["utm.campaign"].create(
+            {
+                "title": "Fair",
+                "trackflow_company_id": company.id,
+                "trackflow_currency_id": base.id,
+            }
+        )
+        self.env.flush_all()
+        self.assertIn("XAA", self.env["trackflow.health"]._currencies_without_rate())
+        self.env["res.currency.rate"].create(
+            {"name": "2026-01-01", "rate": 2, "currency_id": foreign.id, "company_id": False}
+        )
+        self.env.flush_all()
+        self.assertNotIn("XAA", self.env["trackflow.health"]._currencies_without_rate())
+
     def test_the_doctor_follows_a_click_to_its_credit_and_keeps_nothing(self):
         self.registry_enter_test_mode()
         tables = ("crm.lead", "link.tracker", "trackflow.click.queue", "trackflow.visitor")

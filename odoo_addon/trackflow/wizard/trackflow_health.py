@@ -71,6 +71,7 @@ class TrackflowHealth(models.TransientModel):
             self._look_at_connectors(),
             self._look_at_messages(),
             self._look_at_failures(),
+            self._look_at_rates(),
             self._look_at_clocks(),
         ]
 
@@ -277,6 +278,65 @@ class TrackflowHealth(models.TransientModel):
             env._("Kinds in the last seven days: %s.", number) if number else env._("None."),
             remedy if number else "",
             "trackflow.trackflow_failure_action",
+        )
+
+    @api.model
+    def _look_at_rates(self):
+        env = self.env
+        names = self._currencies_without_rate()
+        detail = env._("Every foreign currency in use has one.")
+        remedy = ""
+        if names:
+            detail = env._("None for %s.", ", ".join(names))
+            remedy = env._(
+                "Until there is one, amounts are converted one to one: enter a rate under "
+                "Currencies, in the configuration of Invoicing."
+            )
+        return self._line(
+            env._("Currency Rates"),
+            detail,
+            remedy,
+            "base.action_currency_form" if env.user.has_group("base.group_system") else "",
+        )
+
+    @api.model
+    def _currencies_without_rate(self):
+        """Names of the active currencies that Odoo converts at its rate of 1.0 for want of any."""
+        # The own currency of another company is what shared rates count from, and needs none.
+        rows = self.env.execute_query(
+            SQL(
+                """
+                SELECT DISTINCT currency.name
+                  FROM (%s) used
+                  JOIN res_currency currency ON currency.id = used.currency_id
+                  JOIN res_company company ON company.id = used.company_id
+                 WHERE currency.active AND currency.id != company.currency_id
+                   AND NOT EXISTS (
+                       SELECT FROM res_currency_rate rate
+                        WHERE (rate.currency_id = currency.id
+                               OR rate.currency_id = company.currency_id
+                                  AND currency.id IN (SELECT currency_id FROM res_company))
+                          AND (rate.company_id IS NULL OR rate.company_id
+                               = split_part(company.parent_path, '/', 1)::int))
+                 ORDER BY currency.name
+                """,
+                self._currencies_in_use(),
+            )
+        )
+        return [name for (name,) in rows]
+
+    @api.model
+    def _currencies_in_use(self):
+        """A query of the currencies in which amounts are kept, with the company of each."""
+        return SQL(
+            """
+            SELECT currency_id, company_id FROM trackflow_campaign_cost
+             UNION
+            SELECT campaign.trackflow_currency_id, company.id
+              FROM utm_campaign campaign
+              JOIN res_company company
+                ON company.id = COALESCE(campaign.trackflow_company_id, company.id)
+            """
         )
 
     @api.model

@@ -53,6 +53,19 @@ class TestOrders(TrackflowCase):
         lead.action_set_won()
         self.assertEqual(self.credits(lead), [30.0])
 
+    def test_the_currency_of_an_order_needs_a_rate(self):
+        currency = self.env["res.currency"].create({"name": "XAA", "symbol": "a"})
+        pricelist = self.env["product.pricelist"].create(
+            {"name": "Abroad", "currency_id": currency.id}
+        )
+        order = self.order(self.won(), 30, pricelist_id=pricelist.id)
+        self.env.flush_all()
+        health = self.env["trackflow.health"]
+        self.assertNotIn("XAA", health._currencies_without_rate(), "it is not confirmed")
+        order.action_confirm()
+        self.env.flush_all()
+        self.assertIn("XAA", health._currencies_without_rate())
+
     def test_an_order_that_changes_changes_the_credits(self):
         lead, other = self.won(), self.won()
         order = self.order(lead, 30)

@@ -61,6 +61,14 @@ def test_nothing_is_shown_without_a_login(site: Any, path: str) -> None:
         assert (answer.status_code, answer.headers["Location"], answer.text) == (303, "/login", "")
 
 
+def test_each_amount_says_its_model_where_a_phone_hides_the_heads(
+    site: Any, person: requests.Session
+) -> None:
+    page = _page(site, person, "/models")
+    for rule in BUILTIN_RULES:
+        assert f'data-model="{rule.title}"' in page
+
+
 @pytest.mark.parametrize(
     ("path", "told"),
     [
@@ -91,7 +99,7 @@ def test_every_deal_has_a_receipt_that_adds_up(site: Any, person: requests.Sessi
 
 
 def test_every_model_adds_up_to_the_same(site: Any, person: requests.Session) -> None:
-    rows = re.findall(r"<tr><td>.*?</tr>", _page(site, person, "/models"))
+    rows = re.findall(r"<tr><th scope=.*?</tr>", _page(site, person, "/models"))
     columns = zip(
         *(
             [Decimal(n.replace(",", "")) for n in re.findall(r">([\d,.]+)</td>", row)]

@@ -6,4 +6,5 @@ from . import (
     trackflow_click_queue,
     trackflow_email_log,
     trackflow_takeover,
+    utm_campaign,
 )

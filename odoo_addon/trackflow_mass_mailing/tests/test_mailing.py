@@ -7,7 +7,7 @@ from odoo.addons.mail.tests.common import MockEmail
 from odoo.addons.trackflow.store.values import aware
 from odoo.addons.trackflow.tests.common import BROWSER, TrackflowCase
 from odoo.exceptions import AccessError
-from odoo.tests import HttpCase, tagged
+from odoo.tests import Form, HttpCase, tagged
 from odoo.tools import email_normalize
 from psycopg2.errors import SerializationFailure
 
@@ -360,3 +360,8 @@ class TestMailing(TrackflowCase, MockEmail, HttpCase):
         view = self.env["utm.campaign"].get_view(view_type="form")
         pages = etree.fromstring(view["arch"]).xpath("//notebook/page/@name")
         self.assertEqual(pages[:2], ["mailings", "trackflow_recent"])
+
+    def test_a_salesperson_opens_a_campaign_of_mailings(self):
+        self.env["utm.campaign"].invalidate_model()
+        form = Form(self.campaign.with_user(self.salesman))
+        self.assertEqual(form.title, "TrackFlow Spring")

@@ -51,7 +51,7 @@ def test_only_a_hash_is_kept_and_nothing_shows_the_secret() -> None:
     assert made.token.startswith(f"tf_{made.key.id}_")
     assert len(secret) == 43
     assert secret not in repr(made) and made.key.hashed not in repr(made)
-    assert len({keys.issue("x", [], START).token for _ in range(50)}) == 50
+    assert len({keys.issue("x", keys.SCOPES, START).token for _ in range(50)}) == 50
 
 
 def test_both_secrets_are_good_while_they_overlap() -> None:
@@ -101,11 +101,11 @@ def test_what_cannot_be_a_key_is_refused() -> None:
     with pytest.raises(ConfigError, match="links:eat"):
         keys.issue("x", ["links:eat"], START)
     with pytest.raises(ConfigError, match="no network"):
-        keys.issue("x", [], START, allowed=["here"])
+        keys.issue("x", keys.SCOPES, START, allowed=["here"])
 
 
 def test_a_key_in_one_word() -> None:
-    key = keys.issue("x", [], START, expires_at=at(1)).key
+    key = keys.issue("x", keys.SCOPES, START, expires_at=at(1)).key
     assert keys.described(key, START) == "active"
     assert keys.described(key, at(2)) == "expired"
     assert keys.described(keys.rotate(key, START).key, START) == "rotating"

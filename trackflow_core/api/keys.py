@@ -64,7 +64,7 @@ def issue(
 ) -> Issued:
     """A new key, to be kept by `Catalog.create`. `allowed` are networks in CIDR form.
 
-    Raises ConfigError on a malformed scope or network.
+    Raises ConfigError without a scope, and on a malformed scope or network.
     """
     key = ApiKey(
         id=_random(12),
@@ -101,7 +101,12 @@ def revoke(key: ApiKey, now: datetime) -> ApiKey:
 
 
 def check(key: ApiKey) -> None:
-    """Raises ConfigError when a scope or network of `key` is malformed."""
+    """Raises ConfigError when `key` has no scope, or a scope or network of it is malformed."""
+    if not key.scopes:
+        raise ConfigError(
+            f"The scopes of the key {key.name!r} are [], so that it could do nothing: give it one or "
+            f"more, such as {', '.join(sorted(SCOPES)[:2])}."
+        )
     for scope in key.scopes:
         if not _SCOPE.match(scope):
             raise ConfigError(

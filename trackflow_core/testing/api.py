@@ -14,6 +14,7 @@ from urllib.request import Request, urlopen
 from uuid import uuid4
 
 from trackflow_core.api.keys import SCOPES
+from trackflow_core.errors import ConfigError
 from trackflow_core.model import Click
 from trackflow_core.testing.facts import BROWSER
 
@@ -150,6 +151,14 @@ class ApiContract:
         self.refused(self.send("GET", "/campaigns", token=reader), 403, "campaigns:read")
         writer = self.new_key(["links:write"])
         assert self.send("GET", "/links", token=writer).status == 200
+
+    def test_a_key_that_could_do_nothing_is_not_made(self) -> None:
+        try:
+            self.new_key([])
+        except ConfigError as error:
+            assert all(told in str(error) for told in ("scopes", "[]", ":read")), error
+        else:
+            raise AssertionError("A key without a scope was made.")
 
     def test_keys_expire_and_are_revoked(self) -> None:
         old = self.new_key(expires_at=_ago(minutes=1))

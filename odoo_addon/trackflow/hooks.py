@@ -1,3 +1,6 @@
+from .store import functions
+
+
 def post_init_hook(env):
     """Give what existed before the addon the facts that it relies on."""
     env.cr.execute(
@@ -34,4 +37,5 @@ def uninstall_hook(env):
         """
     )
     env["trackflow.front"]._unwatch()
+    functions.drop(env.cr)
     env["ir.config_parameter"].search([("key", "=like", "trackflow%")]).unlink()

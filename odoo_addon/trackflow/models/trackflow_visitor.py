@@ -1,5 +1,7 @@
 from odoo import api, fields, models
 
+from ..store import functions
+
 
 class TrackflowVisitor(models.Model):
     _name = "trackflow.visitor"
@@ -57,6 +59,7 @@ class TrackflowVisitor(models.Model):
     def init(self):
         # Visitors are written by SQL.
         self.env.cr.execute("ALTER TABLE trackflow_visitor ALTER active SET DEFAULT TRUE")
+        functions.define(self.env.cr)
 
     @api.depends("visitor_key")
     def _compute_name(self):

@@ -26,52 +26,6 @@ from .values import (
 
 _logger = logging.getLogger(__name__)
 
-# The columns of the ledger in the order in which `replace_credits` finds them.
-_LEDGER = (
-    "lead_id",
-    "attribution_model_id",
-    "company_id",
-    "currency_id",
-    "deal_value",
-    "deal_status",
-    "position",
-    "sequence",
-    "touch_key",
-    "touch_kind",
-    "touch_at",
-    "channel",
-    "source",
-    "medium",
-    "campaign",
-    "content",
-    "term",
-    "campaign_id",
-    "link_id",
-    "click_id",
-    "visitor_id",
-    "weight",
-    "value",
-    "days_to_conversion",
-    "anchor",
-    "digest",
-    "fit_version",
-)
-# What is told of a conversion, besides whose and of which kind it is.
-_CONVERTED = (
-    "occurred_at",
-    "value",
-    "currency_id",
-    "company_id",
-    "channel",
-    "source",
-    "medium",
-    "campaign",
-    "visitor_id",
-    "link_id",
-    "click_id",
-    "campaign_id",
-)
-
 
 class DealStore(BaseStore):
     def save_deals(self, deals):
@@ -290,68 +244,28 @@ class DealStore(BaseStore):
         rows = self._read(ids.values())
         split = {ids[one.deal.ref]: one for one in attributions if ids[one.deal.ref] in rows}
         old = [lead_id for lead_id in split if lead_id not in self._new]
-        columns = SQL(", ").join(map(SQL.identifier, _LEDGER))
         credits, kinds = self._credit_rows(split)
         self.env.cr.execute(
             SQL(
                 """
-                WITH due AS (
-                    INSERT INTO trackflow_model_credit_due (lead_id)
-                    SELECT id FROM unnest(%(due)s::int[]) AS id
-                ), new AS MATERIALIZED (
-                    SELECT r.lead_id, r.model_id, r.company_id, r.currency_id, r.deal_value,
-                           r.deal_status, r.position, r.sequence, r.event_id, r.touch_kind,
-                           r.touch_at, r.channel, r.source, r.medium, r.campaign, r.content, r.term,
-                           r.campaign_id, r.link_id, r.click_id, r.visitor_id, r.weight::numeric,
-                           r.value,
-                           EXTRACT(EPOCH FROM r.anchor - r.touch_at)::float8 / 86400, r.anchor,
-                           r.digest, r.fit_version
-                      FROM (SELECT * FROM %(credits)s
-                              JOIN %(deals)s USING (lead_id)
-                              JOIN %(kinds)s USING (number)) r
-                ) %(replace)s
-                INSERT INTO trackflow_deal_attribution (%(columns)s)
-                SELECT * FROM new %(among)s
+                SELECT trackflow_replace_credits(
+                    %s::int[], %s::int[], %s::text[], %s::timestamp[], %s::text[], %s::float8[],
+                    %s::numeric[], %s::int[], %s::int[], %s::int[], %s::int[], %s::int[],
+                    %s::jsonb, %s::jsonb, %s::int[], %s::int[])
                 """,
-                # A ledger of eight relations is costly to write: what is right already is left.
-                replace=SQL(
-                    """
-                    -- Not flattened, and without telling how many deals there are: else the planner
-                    -- reads the whole ledger for a batch, or compiles the query for rows without end.
-                    , old AS MATERIALIZED (
-                        SELECT held.* FROM unnest(ARRAY(SELECT unnest(%(old)s::int[]))) AS deal
-                          JOIN LATERAL (SELECT id, %(columns)s FROM trackflow_deal_attribution
-                                         WHERE lead_id = deal OFFSET 0) held ON TRUE
-                    ), kept AS (
-                        SELECT %(columns)s FROM old
-                    ), changed AS MATERIALIZED (
-                        SELECT lead_id FROM (TABLE new EXCEPT ALL TABLE kept) added
-                         UNION
-                        SELECT lead_id FROM (TABLE kept EXCEPT ALL TABLE new) gone
-                    ), deleted AS (
-                        DELETE FROM trackflow_deal_attribution WHERE id = ANY(ARRAY(
-                            SELECT id FROM old WHERE lead_id IN (TABLE changed)))
-                    )
-                    """,
-                    columns=columns,
-                    old=old,
-                )
-                if old
-                else SQL(),
-                among=SQL("WHERE lead_id IN (TABLE changed)") if old else SQL(),
-                columns=columns,
-                credits=_credits_table(credits),
-                deals=self._deals_table(split),
-                kinds=_kinds_table(kinds),
-                due=list(split) if self._comparison_follows else [],
+                *_credit_columns(credits),
+                json.dumps(self._told_of_deals(split)),
+                json.dumps(_told_of_kinds(kinds)),
+                old,
+                list(split) if self._comparison_follows else [],
             )
         )
         self.env["trackflow.deal.attribution"].invalidate_model(flush=False)
         self._browse(ids.values()).invalidate_recordset(["trackflow_attribution_ids"], flush=False)
 
-    def _deals_table(self, attributions):
-        """A table `deal` of what all credits of a deal share, by the id of its record."""
-        deals = [
+    def _told_of_deals(self, attributions):
+        """What all credits of a deal share, for each of these deals by the id of its record."""
+        return [
             {
                 "lead_id": lead_id,
                 "model_id": self._model_id(lead_id, one.model),
@@ -365,14 +279,6 @@ class DealStore(BaseStore):
             }
             for lead_id, one in attributions.items()
         ]
-        return SQL(
-            """
-            jsonb_to_recordset(%s::jsonb) AS deal(
-                lead_id int, model_id int, company_id int, currency_id int, deal_value numeric,
-                deal_status text, anchor timestamp, digest text, fit_version int)
-            """,
-            json.dumps(deals),
-        )
 
     def _model_id(self, lead_id, model):
         """The record of the model that split a deal; None where it was not the deal's own."""
@@ -431,25 +337,8 @@ class DealStore(BaseStore):
             row["currency_id"] = held[row["lead_id"]]["currency_id"]
         self.env.cr.execute(
             SQL(
-                """
-                INSERT INTO trackflow_conversion AS held
-                    (lead_id, kind, occurred_at, value, currency_id, company_id, channel, source,
-                     medium, campaign, campaign_id, link_id, click_id, visitor_id)
-                SELECT r.lead_id, r.kind, r.occurred_at, r.value, r.currency_id, r.company_id,
-                       r.channel, r.source, r.medium, r.campaign, r.campaign_id, r.link_id,
-                       r.click_id, r.visitor_id
-                  FROM jsonb_to_recordset(%(rows)s::jsonb) AS r(
-                       lead_id int, kind text, occurred_at timestamp, value numeric,
-                       currency_id int, company_id int, channel text, source text, medium text,
-                       campaign text, campaign_id int, link_id int, click_id int, visitor_id int)
-                ON CONFLICT (lead_id, kind) DO UPDATE SET (%(columns)s) = ROW(%(new)s)
-                 -- What is right already is not written again.
-                 WHERE (%(held)s) IS DISTINCT FROM (%(new)s)
-                """,
-                rows=json.dumps(rows),
-                columns=SQL(", ").join(map(SQL.identifier, _CONVERTED)),
-                held=SQL(", ").join(SQL.identifier("held", name) for name in _CONVERTED),
-                new=SQL(", ").join(SQL.identifier("excluded", name) for name in _CONVERTED),
+                "SELECT trackflow_save_conversions(%s::jsonb)",
+                json.dumps(rows),
             )
         )
 
@@ -485,18 +374,12 @@ class DealStore(BaseStore):
         return rows, numbers
 
 
-def _credits_table(rows):
-    """A table `credit` of these rows."""
+def _credit_columns(rows):
+    """The columns of these rows as `trackflow_replace_credits` takes them."""
     leads, sequences, event_ids, moments, positions, *numbered = (
         zip(*rows, strict=True) if rows else [()] * 12
     )
-    return SQL(
-        """
-        unnest(%s::int[], %s::int[], %s::text[], %s::timestamp[], %s::text[], %s::float8[],
-               %s::numeric[], %s::int[], %s::int[], %s::int[], %s::int[], %s::int[])
-            AS credit(lead_id, sequence, event_id, touch_at, position, weight, value, number,
-                      campaign_id, link_id, click_id, visitor_id)
-        """,
+    return (
         array_text(leads),
         array_text(sequences),
         list(event_ids),
@@ -506,20 +389,12 @@ def _credits_table(rows):
     )
 
 
-def _kinds_table(numbers):
-    """A table `kind` of what credits tell of their touches, by its number."""
-    kinds = [
+def _told_of_kinds(numbers):
+    """What credits tell of their touches, by its number."""
+    return [
         {"number": number, **dict(zip(("channel", *_TOLD), kind, strict=False))}
         for kind, number in numbers.items()
     ]
-    return SQL(
-        """
-        jsonb_to_recordset(%s::jsonb) AS kind(
-            number int, channel text, touch_kind text, source text, medium text, campaign text,
-            content text, term text)
-        """,
-        json.dumps(kinds),
-    )
 
 
 def _told_by(touch):

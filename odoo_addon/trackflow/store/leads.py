@@ -113,37 +113,7 @@ class LeadStore(BaseStore):
         told = [{"lead_id": lead_id, "visitor_key": key} for lead_id, key in sorted(pairs)]
         rows = self._select(
             SQL(
-                """
-                WITH pair AS (
-                    SELECT r.lead_id, COALESCE(v.visitor_key, r.visitor_key) AS visitor_key
-                      FROM jsonb_to_recordset(%(rows)s::jsonb)
-                           AS r(lead_id int, visitor_key text)
-                      LEFT JOIN trackflow_merged_visitor m ON m.visitor_key = r.visitor_key
-                      LEFT JOIN trackflow_visitor v ON v.id = m.visitor_id
-                ), fresh AS (
-                    INSERT INTO trackflow_visitor
-                           (visitor_key, click_count, session_count, create_date)
-                    SELECT DISTINCT pair.visitor_key, 0, 0, %(now)s::timestamp FROM pair
-                     WHERE NOT EXISTS (SELECT FROM trackflow_visitor v
-                                        WHERE v.visitor_key = pair.visitor_key)
-                    ON CONFLICT DO NOTHING
-                    RETURNING id, visitor_key
-                ), visitor AS (
-                    SELECT id, visitor_key FROM fresh
-                     UNION
-                    SELECT id, visitor_key FROM trackflow_visitor v
-                     WHERE v.visitor_key IN (SELECT visitor_key FROM pair)
-                ), bound AS (
-                    INSERT INTO crm_lead_trackflow_visitor_rel (lead_id, visitor_id)
-                    SELECT pair.lead_id, visitor.id FROM pair JOIN visitor USING (visitor_key)
-                    ON CONFLICT DO NOTHING
-                )
-                SELECT pair.lead_id, visitor.id, visitor_key,
-                       EXISTS (SELECT FROM trackflow_click_queue q
-                                WHERE q.status = 'queued'
-                                  AND q.visitor_key IN (SELECT visitor_key FROM pair))
-                  FROM pair JOIN visitor USING (visitor_key)
-                """,
+                "SELECT * FROM trackflow_bind(%(rows)s::jsonb, %(now)s)",
                 rows=json.dumps(told),
                 now=self.env.cr.now(),
             )
@@ -382,56 +352,18 @@ class LeadStore(BaseStore):
         if not visitors:
             return []
         lead_ids, visitor_ids, keys = zip(*visitors, strict=True)
-        clicks = SQL(
-            """
-            SELECT id, link_id, campaign_id, trackflow_event_id, trackflow_occurred_at,
-                   trackflow_channel, trackflow_source, trackflow_medium, trackflow_campaign,
-                   trackflow_content, trackflow_term
-              FROM link_tracker_click
-             WHERE trackflow_visitor_id = r.visitor_id
-               AND trackflow_counts AND trackflow_event_id IS NOT NULL
-            """
-        )
         return self._select(
             SQL(
                 """
-                WITH r AS (
-                    SELECT * FROM unnest(%(leads)s::int[], %(visitors)s::int[], %(keys)s::text[],
-                                         %(since)s::timestamp[], %(until)s::timestamp[])
-                               AS r(lead_id, visitor_id, visitor_key, since, until)
-                )
-                SELECT r.lead_id, 'click', c.trackflow_event_id, c.trackflow_occurred_at,
-                       COALESCE(c.trackflow_channel, ''), COALESCE(c.trackflow_source, ''),
-                       COALESCE(c.trackflow_medium, ''), COALESCE(c.trackflow_campaign, ''),
-                       COALESCE(c.trackflow_content, ''), COALESCE(c.trackflow_term, ''),
-                       r.visitor_key, c.link_id, c.id, r.visitor_id, c.campaign_id
-                  FROM r
-                  JOIN LATERAL (
-                    %(clicks)s AND trackflow_occurred_at BETWEEN r.since AND r.until
-                     UNION ALL
-                    (%(clicks)s AND trackflow_occurred_at < r.since
-                      ORDER BY trackflow_occurred_at DESC, trackflow_event_id COLLATE "C" DESC
-                      LIMIT 1)
-                  ) c ON TRUE
-                 UNION ALL
-                SELECT r.lead_id, 'visit', e.event_id, e.timestamp,
-                       COALESCE(e.channel, ''), COALESCE(e.source, ''), COALESCE(e.medium, ''),
-                       COALESCE(e.campaign, ''), COALESCE(e.content, ''), COALESCE(e.term, ''),
-                       r.visitor_key, NULL, NULL, r.visitor_id, named.id
-                  FROM r
-                  JOIN trackflow_event e
-                    ON e.visitor_id = r.visitor_id AND e.timestamp <= r.until
-                   AND e.counts AND NOT e.returns
-                  JOIN trackflow_session s
-                    ON s.session_key = e.event_id AND s.visitor_id = e.visitor_id
-                  LEFT JOIN utm_campaign named ON named.name = e.campaign
+                SELECT * FROM trackflow_touches_of_visitors(
+                       %(leads)s::int[], %(visitors)s::int[], %(keys)s::text[],
+                       %(since)s::timestamp[], %(until)s::timestamp[])
                 """,
                 leads=array_text(lead_ids),
                 visitors=array_text(visitor_ids),
                 keys=list(keys),
                 since=[text_time(spans[lead_id][0]) for lead_id in lead_ids],
                 until=[text_time(spans[lead_id][1]) for lead_id in lead_ids],
-                clicks=clicks,
             )
         )
 
@@ -553,36 +485,7 @@ class LeadStore(BaseStore):
         leads.flush_recordset(["campaign_id", "medium_id", "source_id"])
         self.env.cr.execute(
             SQL(
-                """
-                UPDATE crm_lead
-                   SET trackflow_source = r.source,
-                       trackflow_medium = r.medium,
-                       trackflow_campaign = r.campaign,
-                       trackflow_first_touch_source = r.first_source,
-                       trackflow_last_touch_source = r.last_source,
-                       trackflow_first_channel = r.first_channel,
-                       trackflow_last_channel = r.last_channel,
-                       trackflow_first_touch_date = r.first_date,
-                       trackflow_last_touch_date = r.last_date,
-                       trackflow_touch_count = r.touches,
-                       trackflow_marketing_influenced = r.touches > 0,
-                       trackflow_attributed_elsewhere = FALSE,
-                       trackflow_visitor_id = COALESCE(crm_lead.trackflow_visitor_id, (
-                           SELECT min(rel.visitor_id) FROM crm_lead_trackflow_visitor_rel rel
-                            WHERE rel.lead_id = crm_lead.id)),
-                       campaign_id = COALESCE(
-                           crm_lead.campaign_id, link.campaign_id, r.campaign_id),
-                       medium_id = COALESCE(crm_lead.medium_id, link.medium_id),
-                       source_id = COALESCE(crm_lead.source_id, link.source_id)
-                  FROM jsonb_to_recordset(%s::jsonb) AS r(
-                       id int, source text, medium text, campaign text, first_source text,
-                       last_source text, first_channel text, last_channel text,
-                       first_date timestamp, last_date timestamp, touches int,
-                       campaign_id int, link_id int)
-                  LEFT JOIN link_tracker link ON link.id = r.link_id
-                 WHERE crm_lead.id = r.id
-                   AND (r.touches > 0 OR crm_lead.trackflow_attributed_elsewhere IS NOT TRUE)
-                """,
+                "SELECT trackflow_save_summaries(%s::jsonb)",
                 json.dumps(rows),
             )
         )

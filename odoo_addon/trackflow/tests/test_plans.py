@@ -1,7 +1,7 @@
-import re
+import json
+from collections import deque
 from contextlib import contextmanager
 from datetime import datetime, timedelta, timezone
-from unittest.mock import patch
 
 from odoo.addons.trackflow.catalog import OdooCatalog
 from odoo.addons.trackflow.engine import build_engine
@@ -54,24 +54,27 @@ class TestPlans(TrackflowCase):
 
     @contextmanager
     def plans(self):
-        """The scans of every SELECT inside the block, as pairs of table and index."""
-        found, queries = set(), []
-        execute = type(self.env.cr).execute
-
-        def recorded(cr, query, params=None, log_exceptions=True):
-            code, values = (query.code, query.params) if isinstance(query, SQL) else (query, params)
-            if isinstance(code, str) and re.match(r"\s*(SELECT|WITH)\b", code):
-                queries.append((code, values))
-            return execute(cr, query, params, log_exceptions)
-
+        """The scans of every statement inside the block, those inside of functions too, as pairs
+        of table and index."""
+        found = set()
         self.env.flush_all()
         self.env.invalidate_all()
-        with patch.object(type(self.env.cr), "execute", recorded):
+        connection, cr = self.env.cr._cnx, self.env.cr
+        cr.execute("LOAD 'auto_explain'")
+        cr.execute("SET LOCAL auto_explain.log_format = json")
+        cr.execute("SET LOCAL auto_explain.log_nested_statements = on")
+        cr.execute("SET LOCAL auto_explain.log_min_duration = 0")
+        cr.execute("SET LOCAL client_min_messages = log")
+        kept, connection.notices = connection.notices, deque()
+        try:
             yield found
-        for code, values in queries:
-            execute(self.env.cr, f"EXPLAIN (FORMAT JSON) {code}", values)
-            [[plan]] = self.env.cr.fetchall()
-            found.update(_scans(plan[0]["Plan"]))
+        finally:
+            notices, connection.notices = connection.notices, kept
+            cr.execute("SET LOCAL auto_explain.log_min_duration = -1")
+            cr.execute("SET LOCAL client_min_messages = notice")
+        for notice in notices:
+            if " plan:\n" in notice:
+                found.update(_scans(json.loads(notice.partition(" plan:\n")[2])["Plan"]))
 
     def assert_uses(self, scans, *indexes):
         """That these indexes are used, and no big table is read whole."""

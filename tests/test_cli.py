@@ -84,7 +84,8 @@ def test_a_config_error_is_one_line(
     assert run(*arguments) == (
         1,
         "",
-        "trackflow: commands of plugins are missing: Two plugins clash: uninstall one.\n"
+        "trackflow: commands of plugins are missing: Two plugins clash: uninstall one. "
+        "Leave a plugin out by TRACKFLOW_DISABLE_PLUGINS=NAME.\n"
         "trackflow: Two plugins clash: uninstall one.\n",
     )
     assert run("--version")[0] == 0

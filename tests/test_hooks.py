@@ -14,7 +14,7 @@ import pytest
 from trackflow_core.attribution import Attribution, Journey, Model, Rule, attribute
 from trackflow_core.config import Settings
 from trackflow_core.engine import Engine
-from trackflow_core.errors import ConfigError
+from trackflow_core.errors import ConfigError, InvalidEvent
 from trackflow_core.hooks import (
     ApiRoute,
     Command,
@@ -222,7 +222,8 @@ def test_a_country_is_two_letters(caplog: pytest.LogCaptureFixture) -> None:
         return "Germany"
 
     assert Hooks({"mine": plugin(trackflow_geolocate)}).geolocate("203.0.113.9", CTX) == ""
-    assert "'Germany', which is no country code" in caplog.text
+    assert "'mine' returned from trackflow_geolocate" in caplog.text
+    assert "'Germany' is no country code" in caplog.text
 
 
 def test_the_first_plugin_with_an_answer_decides(caplog: pytest.LogCaptureFixture) -> None:
@@ -239,6 +240,7 @@ def test_the_first_plugin_with_an_answer_decides(caplog: pytest.LogCaptureFixtur
             "broken": answering(OSError("the disk is gone")),
             "silent": answering(None),
             "wrong": answering(49),
+            "unusable": answering("Germany"),
             "right": answering("DE"),
             "late": answering("AT"),
         }
@@ -285,6 +287,7 @@ def test_hook_trackflow_choose_destination(caplog: pytest.LogCaptureFixture) -> 
 
     assert chosen("CH") == "https://shop.example.ch/"
     assert chosen("DE") == chosen("XX") == LINKS[0].destination
+    assert "'mine' returned from trackflow_choose_destination" in caplog.text
     assert "must begin with http:// or https://" in caplog.text
     assert chosen("CH", replace(LINKS[0], status=LinkStatus.PAUSED)) is None
 
@@ -450,7 +453,27 @@ def test_a_misspelt_hook_is_named() -> None:
         return []
 
     message = refusal(mine=plugin(trackflow_register_atribution_models))
-    assert "'mine'" in message and "trackflow_register_atribution_models" in message
+    assert message == (
+        "The plugin 'mine' implements the unknown hook trackflow_register_atribution_models: "
+        "did you mean trackflow_register_attribution_models?"
+    )
+
+
+def test_a_hook_of_a_later_version_is_named() -> None:
+    def trackflow_foresee() -> None:
+        pass
+
+    assert "trackflow_foresee: update trackflow-core" in refusal(mine=plugin(trackflow_foresee))
+
+
+def test_a_hook_of_a_later_version_may_be_optional() -> None:
+    @hookimpl(optionalhook=True)
+    def trackflow_foresee() -> None:
+        pass
+
+    later = rules_plugin(rule("early"))
+    later.trackflow_foresee = trackflow_foresee
+    assert "early" in Hooks({"mine": later}).rules
 
 
 def test_an_unknown_argument_is_named() -> None:
@@ -458,7 +481,10 @@ def test_an_unknown_argument_is_named() -> None:
         pass
 
     message = refusal(mine=plugin(trackflow_after_deal_attributed))
-    assert "'mine'" in message and "request" in message
+    assert message == (
+        "The plugin 'mine' takes request in trackflow_after_deal_attributed, which has "
+        "attribution, ctx: remove or rename it."
+    )
 
 
 def test_a_coroutine_is_refused() -> None:
@@ -578,6 +604,30 @@ def test_a_raising_notification_stops_nobody(caplog: pytest.LogCaptureFixture) -
     assert "'bad'" in entry.getMessage() and entry.exc_info
 
 
+def test_a_slow_plugin_is_named(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def trackflow_geolocate(address: str) -> str:
+        return "DE"
+
+    def trackflow_after_deal_attributed() -> None:
+        pass
+
+    slow = plugin(trackflow_geolocate)
+    slow.trackflow_after_deal_attributed = hookimpl(trackflow_after_deal_attributed)
+    hooks = Hooks({"mine": slow})
+    seconds = iter([0.0, 0.5, 10.0, 12.5, 20.0, 21.5])
+    monkeypatch.setattr(manager, "perf_counter", lambda: next(seconds))
+    assert hooks.geolocate("203.0.113.0", CTX) == "DE"
+    assert not caplog.records
+    assert hooks.geolocate("203.0.113.0", CTX) == "DE"
+    hooks.after_deal_attributed(attribution(), CTX)
+    assert [entry.getMessage() for entry in caplog.records] == [
+        "The plugin 'mine' took 2.5 seconds in trackflow_geolocate.",
+        "The plugin 'mine' took 1.5 seconds in trackflow_after_deal_attributed.",
+    ]
+
+
 def test_the_fixture_for_authors_raises_instead(trackflow_hooks: Callable[..., Hooks]) -> None:
     def trackflow_after_deal_attributed() -> None:
         raise LookupError("broken on purpose")
@@ -593,6 +643,13 @@ def test_the_fixture_for_authors_raises_instead(trackflow_hooks: Callable[..., H
     assert (hooks.geolocate("203.0.113.0", CTX), hooks.geolocate("", CTX)) == ("DE", "")
     with pytest.raises(LookupError):
         hooks.geolocate("203.0.113.1", CTX)
+
+    def trackflow_geolocate_by_name(address: str) -> str:
+        return "Germany"
+
+    trackflow_geolocate_by_name.__name__ = "trackflow_geolocate"
+    with pytest.raises(InvalidEvent, match="no country code"):
+        trackflow_hooks({"mine": plugin(trackflow_geolocate_by_name)}).geolocate("", CTX)
 
 
 # -- installed plugins ---------------------------------------------------------------------
@@ -677,13 +734,14 @@ def test_a_plugin_that_cannot_be_imported_is_left_out(
     assert "no_such" in {found.name: found.problem for found in describe(hooks)}["broken"]
 
 
+@pytest.mark.parametrize("failure", [RuntimeError, SystemExit])
 def test_a_plugin_that_fails_while_importing_is_left_out(
-    tmp_path: Any, monkeypatch: pytest.MonkeyPatch
+    failure: type[BaseException], tmp_path: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    (tmp_path / "trackflow_exploding.py").write_text("raise RuntimeError('boom')\n")
+    (tmp_path / "trackflow_exploding.py").write_text(f"raise {failure.__name__}('boom')\n")
     monkeypatch.syspath_prepend(str(tmp_path))
     announce(monkeypatch, ("exploding", "trackflow_exploding"))
-    assert "RuntimeError: boom" in load().left_out["exploding"]
+    assert f"{failure.__name__}: boom" in load().left_out["exploding"]
 
 
 def test_two_plugins_of_one_name_are_an_error(monkeypatch: pytest.MonkeyPatch) -> None:

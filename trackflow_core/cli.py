@@ -346,7 +346,11 @@ def _extended() -> typer.Typer:
     try:
         added = hooks.load().commands
     except TrackFlowError as error:
-        typer.echo(f"trackflow: commands of plugins are missing: {error}", err=True)
+        typer.echo(
+            f"trackflow: commands of plugins are missing: {error} Leave a plugin out by "
+            "TRACKFLOW_DISABLE_PLUGINS=NAME.",
+            err=True,
+        )
         return app
     whole = _copy(app)
     groups = {str(info.name): info for info in whole.registered_groups}

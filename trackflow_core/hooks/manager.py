@@ -8,8 +8,10 @@ import os
 import re
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from difflib import get_close_matches
 from functools import lru_cache
 from importlib.metadata import EntryPoint, entry_points
+from time import perf_counter
 from types import MappingProxyType
 from typing import Any, TypeVar
 
@@ -43,6 +45,7 @@ _HOOKS = frozenset(name for name in vars(specs) if name.startswith("trackflow_")
 _NAME = re.compile(r"[a-z][a-z0-9_-]{0,63}\Z")
 _COMMAND = re.compile(r"[a-z][a-z0-9-]{0,63}( [a-z][a-z0-9-]{0,63})?\Z")
 _COUNTRY = re.compile(r"[A-Z]{2}")
+_SLOW_SECONDS = 1.0
 _Answer = TypeVar("_Answer")
 
 
@@ -119,11 +122,7 @@ class Hooks:
 
     def geolocate(self, address: str, ctx: Context) -> str:
         """The country of `address` in two letters, by the first plugin that knows; else ""."""
-        country = self._decide("trackflow_geolocate", "", address=address, ctx=ctx)
-        if country and not _COUNTRY.fullmatch(country):
-            _log.error("A plugin located an address in %r, which is no country code.", country)
-            return ""
-        return country
+        return self._decide("trackflow_geolocate", "", _check_country, address=address, ctx=ctx)
 
     def resolve_visitor(
         self, visitor_ids: frozenset[str], lead: Lead, ctx: Context
@@ -137,15 +136,8 @@ class Hooks:
     ) -> Choice:
         """`choice`, or what the first plugin with an opinion makes of it."""
         hook = "trackflow_choose_destination"
-        decided = self._decide(hook, choice, choice=choice, link=link, request=request, ctx=ctx)
-        if decided is choice:
-            return choice
-        try:
-            safe_destination(decided.destination or "")
-        except InvalidEvent as error:
-            _log.error("What a plugin makes of the link %r is left out: %s", link.code, error)
-            return choice
-        return decided
+        arguments = {"choice": choice, "link": link, "request": request, "ctx": ctx}
+        return self._decide(hook, choice, _check_choice, **arguments)
 
     def listens(self, hook: str) -> bool:
         """Whether any plugin implements this hook."""
@@ -196,15 +188,28 @@ class Hooks:
         for name, manager in self._managers.items():
             yield name, getattr(manager.hook, hook)
 
-    def _decide(self, hook: str, ours: _Answer, **arguments: object) -> _Answer:
-        """The first plugin's answer of the kind of `ours`; `ours` when no plugin has one."""
+    def _decide(
+        self,
+        hook: str,
+        ours: _Answer,
+        check: Callable[[_Answer], None] = lambda answer: None,
+        **arguments: object,
+    ) -> _Answer:
+        """The first plugin's answer of the kind of `ours` that passes `check`; else `ours`."""
         for name in self._implementers[hook]:
             try:
-                answer = getattr(self._managers[name].hook, hook)(**arguments)
+                answer = self._call(name, hook, arguments)
             except Exception:
                 _log.exception("The plugin %r failed in %s; it is left out.", name, hook)
                 continue
             if isinstance(answer, type(ours)):
+                try:
+                    check(answer)
+                except InvalidEvent as error:
+                    _log.error(
+                        "What the plugin %r returned from %s is left out: %s", name, hook, error
+                    )
+                    continue
                 return answer
             if answer is not None:
                 _log.error(
@@ -219,9 +224,28 @@ class Hooks:
     def _notify(self, hook: str, **arguments: object) -> None:
         for name in self._implementers[hook]:
             try:
-                getattr(self._managers[name].hook, hook)(**arguments)
+                self._call(name, hook, arguments)
             except Exception:
                 _log.exception("The plugin %r failed in %s; the others go on.", name, hook)
+
+    def _call(self, name: str, hook: str, arguments: Mapping[str, object]) -> Any:
+        """What the plugin `name` answers; one that keeps visitors or jobs waiting is named."""
+        began = perf_counter()
+        try:
+            return getattr(self._managers[name].hook, hook)(**arguments)
+        finally:
+            seconds = perf_counter() - began
+            if seconds > _SLOW_SECONDS:
+                _log.warning("The plugin %r took %.1f seconds in %s.", name, seconds, hook)
+
+
+def _check_country(country: str) -> None:
+    if country and not _COUNTRY.fullmatch(country):
+        raise InvalidEvent(f"{country!r} is no country code: return two letters such as 'DE'.")
+
+
+def _check_choice(choice: Choice) -> None:
+    safe_destination(choice.destination or "")
 
 
 def _manager_of(name: str, plugin: object) -> pluggy.PluginManager:
@@ -230,9 +254,11 @@ def _manager_of(name: str, plugin: object) -> pluggy.PluginManager:
         raise ConfigError(f"The plugin {name!r} is a class; register an instance: add '()'.")
     _check_marked(name, plugin)
     manager = pluggy.PluginManager(specs.PROJECT)
-    manager.add_hookspecs(specs)
     try:
         manager.register(plugin, name)
+        for caller in manager.get_hookcallers(plugin) or ():
+            _check_spelling(name, caller)
+        manager.add_hookspecs(specs)
         manager.check_pending()
     except pluggy.PluginValidationError as error:
         reason = " ".join(str(error).split())
@@ -261,6 +287,25 @@ def _check_marked(name: str, plugin: object) -> None:
             raise ConfigError(
                 f"The plugin {name!r} has a function {hook} that is never called: "
                 "decorate it with 'hookimpl'."
+            )
+
+
+def _check_spelling(name: str, caller: pluggy.HookCaller) -> None:
+    for implementation in caller.get_hookimpls():
+        if caller.name not in _HOOKS:
+            if implementation.optionalhook:
+                continue
+            near = get_close_matches(caller.name, _HOOKS, 1, cutoff=0.8)
+            remedy = f"did you mean {near[0]}?" if near else "update trackflow-core, or remove it."
+            raise ConfigError(
+                f"The plugin {name!r} implements the unknown hook {caller.name}: {remedy}"
+            )
+        known = tuple(inspect.signature(getattr(specs, caller.name)).parameters)
+        unknown = [argument for argument in implementation.argnames if argument not in known]
+        if unknown:
+            raise ConfigError(
+                f"The plugin {name!r} takes {', '.join(unknown)} in {caller.name}, which has "
+                f"{', '.join(known) or 'no arguments'}: remove or rename it."
             )
 
 
@@ -356,7 +401,8 @@ def _load(enabled: frozenset[str] | None, disabled: frozenset[str], _trace: bool
         else:
             try:
                 plugins[name] = point.load()
-            except Exception as error:
+            # A script without a guard ends by sys.exit().
+            except (Exception, SystemExit) as error:
                 left_out[name] = f"cannot be imported: {type(error).__name__}: {error}"
                 _log.error(
                     "The plugin %r of %s is left out; it %s",

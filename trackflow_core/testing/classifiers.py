@@ -91,7 +91,10 @@ class ClassifierContract:
     def test_it_decides_something(self) -> None:
         assert self._asked(), f"the plugin implements none of {', '.join(DECISIONS)}"
         silent = self._asked() - {hook for hook, _, answer in self._answers() if answer is not None}
-        assert not silent, f"no answer of {', '.join(sorted(silent))} but None: give samples"
+        assert not silent, (
+            f"no answer of {', '.join(sorted(silent))} but None: give samples of which the plugin "
+            "thinks something, by the methods clicks, sources or addresses"
+        )
 
     def test_answers_are_usable(self) -> None:
         for hook, arguments, answer in self._answers():

@@ -32,8 +32,18 @@ def trackflow_hooks() -> HooksFactory:
             for _, call in self._calls(hook):
                 call(**arguments)
 
-        def _decide(self, hook: str, ours: Any, **arguments: object) -> Any:
-            answers = (call(**arguments) for _, call in self._calls(hook))
-            return next((answer for answer in answers if answer is not None), ours)
+        def _decide(
+            self,
+            hook: str,
+            ours: Any,
+            check: Callable[[Any], None] = lambda answer: None,
+            **arguments: object,
+        ) -> Any:
+            for _, call in self._calls(hook):
+                answer = call(**arguments)
+                if answer is not None:
+                    check(answer)
+                    return answer
+            return ours
 
     return RaisingHooks

@@ -24,7 +24,11 @@ class ConfigError(TrackFlowError):
 
 
 class InvalidEvent(TrackFlowError):
-    """An inbound click, lead or deal cannot be understood or trusted."""
+    """An inbound click, lead or deal cannot be understood or trusted; `field` is the value's path."""
+
+    def __init__(self, message: str = "", *, field: str = "") -> None:
+        super().__init__(message)
+        self.field = field
 
 
 class RetriableError(TrackFlowError):

@@ -9,6 +9,7 @@ from typing import Any
 
 from odoo.tools import SQL
 
+from trackflow_core.api.messages import TITLES
 from trackflow_core.connectors import UNCHECKED, UNCHECKED_SECONDS
 from trackflow_core.errors import ConfigError, RetriableError, TrackFlowError
 from trackflow_core.ports import Delivery, IncomingRequest
@@ -55,14 +56,15 @@ class Reply:
         return headers
 
 
-def _problem(status, title, detail, retry_after=0):
+def _problem(status, detail, retry_after=0):
+    title = TITLES[status]
     problem = {"type": "about:blank", "title": title, "status": status, "detail": detail}
     return Reply(status, problem, "application/problem+json", retry_after)
 
 
 ACCEPTED = Reply(202, {"status": "accepted"})
-_REFUSED = _problem(401, "Unauthorized", "The request could not be authenticated.")
-_UNCHECKED = _problem(503, "Service unavailable", UNCHECKED, UNCHECKED_SECONDS)
+_REFUSED = _problem(401, "The request could not be authenticated.")
+_UNCHECKED = _problem(503, UNCHECKED, UNCHECKED_SECONDS)
 
 
 def incoming(http) -> IncomingRequest:

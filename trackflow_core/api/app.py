@@ -213,11 +213,12 @@ class Api:
             detail = str(error.args[0]) if error.args else "There is no such record."
             raise Problem(404, detail, "Check the address.") from None
         except Conflict as error:
-            faults = (Fault(error.field, str(error), "Choose another."),) if error.field else ()
-            raise Problem(409, str(error), "Choose another.", faults=faults) from None
+            raise _refusal(409, error, "Choose another.") from None
         except PermissionError as error:
             raise Problem(403, str(error), "Use a key of somebody who may do this.") from None
-        except (InvalidEvent, ConfigError) as error:
+        except InvalidEvent as error:
+            raise _refusal(422, error, "Send another value.") from None
+        except ConfigError as error:
             raise Problem(422, str(error), "Send another value.") from None
         except RetriableError as error:
             wait = str(round(error.retry_after or 1))
@@ -389,6 +390,11 @@ def _route_of(place: _Place | None, request: Request) -> ApiRoute:
     return known[method]
 
 
+def _refusal(status: int, error: InvalidEvent, remedy: str) -> Problem:
+    faults = (Fault(error.field, str(error), remedy),) if error.field else ()
+    return Problem(status, str(error), remedy, faults=faults)
+
+
 def _not_allowed(request: Request, known: Iterable[str]) -> Problem:
     allowed = {*known} | ({"HEAD"} if "GET" in known else set())
     names = ", ".join(sorted(allowed))
@@ -452,6 +458,7 @@ def _repeated(held: Idempotency, mark: str) -> Response:
             422,
             "This Idempotency-Key was used for another request.",
             "Use a new key for each request, and the same one only to repeat it.",
+            faults=(Fault("Idempotency-Key", "was used for another request", "Use a new one."),),
         )
     headers = {**held.headers, "idempotency-replayed": "true"}
     return Response(held.status, headers, held.body.encode())

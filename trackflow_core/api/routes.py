@@ -503,6 +503,7 @@ def _own_ref(ref: str) -> str:
             422,
             f"{ref!r:.80} cannot be a reference.",
             "Use up to 250 visible ASCII characters.",
+            faults=(Fault("ref", f"is {ref!r:.80}", "Use up to 250 visible ASCII characters."),),
         )
     return full
 
@@ -650,6 +651,7 @@ def _compare(call: Call) -> BaseModel:
                 422,
                 f"More than {_MOST_DEALS} deals began in this time.",
                 "Narrow it with since and until.",
+                faults=(Fault("since", "is too early, or missing", "Send a later one."),),
             )
         if not found.next:
             break

@@ -627,10 +627,20 @@ class AttributionQuery(QueryOf):
 class CreditAnswer(SourceAnswer):
     touch: str | None = Field(examples=["0f3a5c"])
     kind: str = Field(examples=["click"])
-    occurred_at: str | None = Field(examples=["2026-03-02T10:15:00+00:00"])
+    occurred_at: datetime | None = Field(examples=["2026-03-02T10:15:00Z"])
     position: str = Field(examples=["only"])
     weight: float = Field(description="For display; values are exact.", examples=[1.0])
     value: int = Field(description="In minor units.", examples=[25000])
+
+
+class FitAnswer(Answer):
+    """What the fit of a rule that learns was made of."""
+
+    # Fits gain fields with what rules learn.
+    model_config = ConfigDict(extra="allow")
+
+    version: str = Field(examples=["1"])
+    fitted_at: datetime = Field(examples=["2026-03-11T02:00:00Z"])
 
 
 class AttributionAnswer(Answer):
@@ -650,9 +660,12 @@ class AttributionAnswer(Answer):
     parameters: dict[str, str] = Field(examples=[{}])
     channel_rules: list[dict[str, Any]] = Field(examples=[[]])
     lookback_seconds: int = Field(examples=[7776000])
-    anchor: str = Field(examples=["2026-03-11T08:00:00+00:00"])
+    anchor: datetime = Field(examples=["2026-03-11T08:00:00Z"])
     anchor_kind: str = Field(examples=["created"])
-    milestones: dict[str, str | None] | None = Field(examples=[None])
+    milestones: dict[str, datetime | None] | None = Field(examples=[None])
+    fit: FitAnswer | None = Field(
+        None, description="What a rule that learns took.", examples=[None]
+    )
     credits: list[CreditAnswer]
     sum: int = Field(examples=[25000])
     digest: str = Field(

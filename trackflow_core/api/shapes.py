@@ -11,6 +11,7 @@ from typing import Any
 
 from trackflow_core.api import schemas, storage
 from trackflow_core.attribution import Model
+from trackflow_core.errors import ConfigError, InvalidEvent
 from trackflow_core.model import (
     Click,
     ClickEvent,
@@ -219,11 +220,9 @@ def template_answer(record: storage.LinkTemplate) -> schemas.TemplateAnswer:
     return schemas.TemplateAnswer.model_construct(id=record.id, **template_state(record))
 
 
-def template_record(
-    body: schemas.Template, held: storage.LinkTemplate | None = None
-) -> storage.LinkTemplate:
-    variables = tuple(
-        Variable(
+def _variable(place: int, item: schemas.Variable) -> Variable:
+    try:
+        return Variable(
             item.name,
             Kind(item.kind),
             item.default,
@@ -231,9 +230,18 @@ def template_record(
             item.pattern,
             item.max_length,
         )
-        for item in body.variables
-    )
-    template = Template(body.text, variables)
+    except ConfigError as error:
+        raise InvalidEvent(str(error), field=f"variables[{place}]") from None
+
+
+def template_record(
+    body: schemas.Template, held: storage.LinkTemplate | None = None
+) -> storage.LinkTemplate:
+    variables = tuple(_variable(place, item) for place, item in enumerate(body.variables))
+    try:
+        template = Template(body.text, variables)
+    except ConfigError as error:
+        raise InvalidEvent(str(error), field="text") from None
     return storage.LinkTemplate(held.id if held else "", body.name, template, body.description)
 
 

@@ -21,10 +21,6 @@ from trackflow_core.tracking.templates import Template
 class Conflict(InvalidEvent):
     """`field` must be unique and is taken, or the record is still in use."""
 
-    def __init__(self, message: str, *, field: str = "") -> None:
-        super().__init__(message)
-        self.field = field
-
 
 # -- what people make and change ---------------------------------------------------------------
 

@@ -14,6 +14,7 @@ from urllib.request import Request, urlopen
 from uuid import uuid4
 
 from trackflow_core.api.keys import SCOPES
+from trackflow_core.api.messages import TITLES
 from trackflow_core.errors import ConfigError
 from trackflow_core.model import Click
 from trackflow_core.testing.facts import BROWSER
@@ -117,6 +118,9 @@ class ApiContract:
         problem = dict(reply.json)
         assert problem["status"] == status
         assert problem["title"] and problem["detail"] and problem["remedy"], problem
+        assert problem["title"] == TITLES[status]
+        for fault in problem["errors"] if status == 422 else ():
+            assert fault["field"] and fault["detail"] and fault["remedy"], problem
         for word in words:
             assert word in reply.body.decode(), (word, problem)
         return problem
@@ -318,7 +322,12 @@ class ApiContract:
         wrong = self.send("POST", f"{path}/links", {"rows": [rows[0], {"page": "No slug"}]})
         self.refused(wrong, 422, "rows[1].page")
         broken = self.send("PATCH", path, {"text": "https://shop.example/{nothing}"})
-        self.refused(broken, 422, "nothing")
+        problem = self.refused(broken, 422, "nothing")
+        assert [fault["field"] for fault in problem["errors"]] == ["text"]
+        variables = [{"name": "page"}, {"name": "day", "kind": "choice"}]
+        unusable = self.send("PATCH", path, {"variables": variables})
+        problem = self.refused(unusable, 422, "day")
+        assert [fault["field"] for fault in problem["errors"]] == ["variables[1]"]
         assert self.send("DELETE", path).status == 204
 
     def test_endpoints_show_their_secret_once(self) -> None:
@@ -444,6 +453,25 @@ class ApiContract:
         self.refused(self.send("GET", "/links?limit=0"), 422, "limit")
         self.refused(self.send("GET", "/links?colour=red"), 422, "colour")
 
+    def test_a_short_url_is_refused_by_its_field(self) -> None:
+        held = self.make_link()
+        short, shop = held["short_url"], "https://shop.example/"
+        for body, field in (
+            ({"destination": short}, "destination"),
+            ({"destination": shop, "fallback": short}, "fallback"),
+            (
+                {"destination": shop, "variants": [{"name": "B", "destination": short}]},
+                "variants[0].destination",
+            ),
+            (
+                {"destination": shop, "rules": [{"destination": short, "device": "mobile"}]},
+                "rules[0].destination",
+            ),
+        ):
+            for method, path in (("POST", "/links"), ("PATCH", f"/links/{held['code']}")):
+                problem = self.refused(self.send(method, path, body), 422, short)
+                assert [fault["field"] for fault in problem["errors"]] == [field], problem
+
     def test_what_is_no_json_is_refused(self) -> None:
         self.refused(self.send("POST", "/links", b"{"), 400, "JSON")
         self.refused(self.send("POST", "/links", b"\xff\xfe"), 400)
@@ -521,6 +549,11 @@ class ApiContract:
         last = self.send("GET", f"{path}?model={quote(rules['last_touch'])}").json
         assert [credit["value"] for credit in last["credits"]] == [0, 100_01]
         assert len(receipt["digest"]) == 64
+        # One form of moments everywhere.
+        told_at = [receipt["anchor"], *(credit["occurred_at"] for credit in receipt["credits"])]
+        assert told_at == [sold.json["created_at"], *(t["occurred_at"] for t in journey["touches"])]
+        for moment in told_at:
+            assert moment.endswith("Z"), moment
         own = self.send("GET", f"/leads/{lead}/attribution").json
         assert own["deals"][0]["sum"] == 100_01
         names = "&".join(f"model={quote(rules[rule])}" for rule in ("linear", "last_touch"))

@@ -78,7 +78,9 @@ class MemoryCatalog:
             key = (kind, _id(record))
             self._places.setdefault(key, len(self._places))
         if query.after and not query.after.isdecimal():
-            raise InvalidEvent(f"{query.after!r} is the cursor of no page: begin at the first one.")
+            raise InvalidEvent(
+                f"{query.after!r} is the cursor of no page: begin at the first one.", field="cursor"
+            )
         end = int(query.after) if query.after else len(self._places)
         placed = sorted(
             (
@@ -129,7 +131,7 @@ class MemoryCatalog:
 
     def changed_links(self, cursor: str, limit: int) -> Changes:
         if cursor and not cursor.isdecimal():
-            raise InvalidEvent(f"{cursor!r} is no cursor: begin at the first link.")
+            raise InvalidEvent(f"{cursor!r} is no cursor: begin at the first link.", field="cursor")
         for code, link in self._state.links.items():
             if self._seen.get(code, (0, None))[1] != link:
                 self._changes += 1

@@ -88,7 +88,8 @@ def refuse_short_urls(link: Link, bases: Sequence[str], held: Link | None = None
         if url not in before and is_short_url(url, bases):
             raise InvalidEvent(
                 f"{field}: {url:.80} is a short URL of our own, so that visitors could go round: "
-                "send the address that it leads to."
+                "send the address that it leads to.",
+                field=field,
             )
 
 

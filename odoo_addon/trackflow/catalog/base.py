@@ -72,7 +72,9 @@ class Records:
 def number_of(cursor):
     """The number that a cursor is."""
     if not cursor.isdecimal() or len(cursor) > 18:
-        raise InvalidEvent(f"{cursor[:40]!r} is the cursor of no page: begin at the first one.")
+        raise InvalidEvent(
+            f"{cursor[:40]!r} is the cursor of no page: begin at the first one.", field="cursor"
+        )
     return int(cursor)
 
 

@@ -206,7 +206,7 @@ def _position(cursor):
         return datetime.fromisoformat(moment), int(place), int(number)
     except ValueError:
         raise InvalidEvent(
-            f"{cursor[:40]!r} is the cursor of no page: begin at the first one."
+            f"{cursor[:40]!r} is the cursor of no page: begin at the first one.", field="cursor"
         ) from None
 
 

@@ -18,6 +18,7 @@ from trackflow_core.api.storage import Conflict
 from trackflow_core.attribution.allocation import from_minor_units, to_minor_units
 from trackflow_core.errors import InvalidEvent
 from trackflow_core.model import Link, LinkStatus, Variant
+from trackflow_core.tracking.links import refuse_short_urls
 from trackflow_core.tracking.templates import Kind, Template, Variable
 
 from ..redirects import LINK_CODE, RULES, VARIANTS, core_rule
@@ -300,6 +301,8 @@ class Links(Records):
     def create(self, links):
         codes = [tracked.id for tracked in links]
         self._check_codes(codes)
+        for tracked in links:
+            self._check_destinations(tracked)
         # Odoo takes a title that it is not given from the page; the URL stands for none.
         created = self.records.with_context(trackflow_codes=codes).create(self._vals_list(links))
         created = created.with_context(trackflow_codes=None)
@@ -313,6 +316,8 @@ class Links(Records):
         parts = {record.id: of_record for record, _told, of_record in found}
         # Before and after together, since they have most of their words in common.
         pairs = [(record, told) for record, told, _parts in found]
+        for item, (_record, told) in zip(links, pairs, strict=True):
+            self._check_destinations(item, told.link)
         vals_list = self._vals_list([*(told for _record, told in pairs), *links], pairs)
         held, wanted = vals_list[: len(links)], vals_list[len(links) :]
         for record, before, vals in zip(changed, held, wanted, strict=True):
@@ -328,6 +333,10 @@ class Links(Records):
                 del parts[record.id]
         parts.update(self._parts(changed.filtered(lambda record: record.id not in parts)))
         return [told for _record, told in self.told(changed, parts)]
+
+    def _check_destinations(self, item, held=None):
+        """Refuse short URLs by the API's names of their fields, before Odoo does by its own."""
+        refuse_short_urls(item.link, self.env["link.tracker"]._trackflow_short_urls(), held)
 
     def _check_codes(self, codes):
         wanted = [code for code in codes if code]
@@ -583,5 +592,5 @@ def _moment_of(cursor):
         return datetime.fromisoformat(moment).replace(tzinfo=None), int(last)
     except ValueError:
         raise InvalidEvent(
-            f"{cursor[:40]!r} is the cursor of no change: begin at the first link."
+            f"{cursor[:40]!r} is the cursor of no change: begin at the first link.", field="cursor"
         ) from None

@@ -201,6 +201,7 @@ class TestWebhook(WebhookCase, HttpCase):
         self.assertEqual(answer.status_code, 503)
         self.assertEqual(answer.headers["Retry-After"], "60")
         self.assertEqual(answer.headers["Content-Type"], "application/problem+json")
+        self.assertEqual(answer.json()["title"], "Service Unavailable")
         self.assertIn("send this again", answer.json()["detail"])
         self.connector.secret = self.secret
         self.assertEqual(self.post(body).status_code, 202)

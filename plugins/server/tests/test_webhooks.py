@@ -205,6 +205,7 @@ def test_what_cannot_be_checked_yet_is_to_be_sent_again(hooked: Any) -> None:
         answer = send()
         assert answer.headers["retry-after"] == "60"
         assert answer.headers["content-type"] == "application/problem+json"
+        assert answer.json()["title"] == "Service Unavailable"
         assert "send this again" in answer.json()["detail"]
         board.change("webhook/later", {}, Secrets(signing=[SECRET]))
     _wait(lambda: send().status_code == 202, hooked)

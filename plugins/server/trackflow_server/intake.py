@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import json
 import logging
 from collections.abc import Awaitable, Callable, Mapping
 from datetime import datetime, timezone
@@ -13,6 +12,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
+from trackflow_core.api.messages import Problem
 from trackflow_core.connectors import UNCHECKED, UNCHECKED_SECONDS, Receiving
 from trackflow_core.errors import ConfigError, RetriableError, TrackFlowError
 from trackflow_core.hooks import Hooks
@@ -96,7 +96,7 @@ class Intake:
             body += piece
             if len(body) > _MAX_BODY:
                 metrics.WEBHOOKS.labels(connector, "refused").inc()
-                return _problem(413, "The body is too long.", f"Send at most {_MAX_BODY} bytes.")
+                return _problem(413, f"The body is too long: send at most {_MAX_BODY} bytes.")
         now = datetime.now(timezone.utc)
         try:
             if isinstance(receiver, ConfigError):
@@ -125,15 +125,15 @@ class Intake:
 
 def _refused(connector: str) -> Response:
     metrics.WEBHOOKS.labels(connector, "refused").inc()
-    return _problem(401, "Unauthorized", "The request could not be authenticated.")
+    return _problem(401, "The request could not be authenticated.")
 
 
 def _later(detail: str) -> Response:
-    response = _problem(503, "Service unavailable", detail)
+    response = _problem(503, detail)
     response.headers["retry-after"] = str(UNCHECKED_SECONDS)
     return response
 
 
-def _problem(status: int, title: str, detail: str) -> Response:
-    problem = {"type": "about:blank", "title": title, "status": status, "detail": detail}
-    return Response(json.dumps(problem), status, media_type="application/problem+json")
+def _problem(status: int, detail: str) -> Response:
+    told = Problem(status, detail).response()
+    return Response(told.body, told.status, told.headers)

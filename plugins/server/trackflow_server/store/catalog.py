@@ -120,7 +120,8 @@ class SqlCatalog:
         if query.after:
             if not query.after.isdecimal() or len(query.after) > 18:
                 raise InvalidEvent(
-                    f"{query.after!r} is the cursor of no page: begin at the first one."
+                    f"{query.after!r} is the cursor of no page: begin at the first one.",
+                    field="cursor",
                 )
             chosen = chosen.where(place < int(query.after))
         listed = self._store.rows(chosen.order_by(place.desc()).limit(query.limit + 1))
@@ -328,7 +329,9 @@ class SqlCatalog:
         link = schema.link.c
         since, _, last = (cursor or "0.0").partition(".")
         if not all(part.isdecimal() and len(part) < 19 for part in (since, last)):
-            raise InvalidEvent(f"{cursor!r} is the cursor of no change: begin at the first link.")
+            raise InvalidEvent(
+                f"{cursor!r} is the cursor of no change: begin at the first link.", field="cursor"
+            )
         after = (int(since), int(last))
         found = self._store.rows(
             select(schema.link)

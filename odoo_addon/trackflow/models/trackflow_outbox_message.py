@@ -17,6 +17,10 @@ SENT_DAYS = 30
 GC_LIMIT = 10_000
 
 
+def _now():
+    return datetime.now(timezone.utc)
+
+
 class TrackflowOutboxMessage(models.Model):
     """What must leave the database. Rows are written by SQL alone; see `store.outbox`."""
 
@@ -93,13 +97,13 @@ class TrackflowOutboxMessage(models.Model):
     def _cron_deliver(self, limit=50):
         """Send what is due until nothing is, or the job's time is over."""
         progress = self.env["ir.cron"]._commit_progress
-        courier = self._courier(lambda: progress(0))
+        courier, outbox = self._courier(lambda: progress(0)), OdooOutbox(self.env)
         while True:
             delivered = courier.deliver(limit)
-            seconds_left = progress(delivered.claimed, remaining=self._count_due())
+            seconds_left = progress(delivered.claimed, remaining=outbox.is_due(_now()))
             if not delivered.claimed or not seconds_left:
                 break
-        self._wake_for_next()
+        self._wake_for_next(outbox)
 
     @api.model
     def _courier(self, commit):
@@ -115,7 +119,7 @@ class TrackflowOutboxMessage(models.Model):
                 CONNECTOR: partial(self._write_back, WriteBackSender(connection_of)),
             },
             commit=commit,
-            clock=lambda: datetime.now(timezone.utc),
+            clock=_now,
             hooks=plugin_hooks(self.env),
             context=Context(host="odoo", tenant=self.env.cr.dbname),
         )
@@ -133,20 +137,9 @@ class TrackflowOutboxMessage(models.Model):
         connector._wrote_back()
 
     @api.model
-    def _count_due(self):
-        return self.search_count(
-            [
-                ("state", "=", "waiting"),
-                ("due_at", "<=", datetime.now(timezone.utc).replace(tzinfo=None)),
-            ]
-        )
-
-    @api.model
-    def _wake_for_next(self):
+    def _wake_for_next(self, outbox):
         """Run the job when the next attempt is due, rather than at its next turn."""
-        [[due]] = self.env.execute_query(
-            SQL("SELECT min(due_at) FROM trackflow_outbox_message WHERE state = 'waiting'")
-        )
+        due = outbox.next_due()
         if due:
             self.env.ref("trackflow.ir_cron_deliver").sudo()._trigger(
                 max(due, fields.Datetime.now() + timedelta(seconds=1))

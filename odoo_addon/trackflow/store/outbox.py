@@ -15,12 +15,27 @@ _READ = SQL("id, message_key, target, event, ref, body, latest, attempts, create
 # Of what is said of a record, where the latest alone matters.
 _ALIKE = SQL(
     """
-    SELECT FROM trackflow_outbox_message other
+    FROM trackflow_outbox_message other
      WHERE m.latest AND m.ref != ''
        AND other.target = m.target AND other.event = m.event AND other.ref = m.ref
     """
 )
-_REPLACED = SQL("EXISTS (%s AND other.id > m.id)", _ALIKE)
+_REPLACED = SQL("EXISTS (SELECT %s AND other.id > m.id)", _ALIKE)
+# When it may be sent: while somebody sends what is said of the same, it waits.
+_FREE_AT = SQL("GREATEST(m.due_at, (SELECT max(other.claimed_until) %s))", _ALIKE)
+# What waits for a receiver that is switched on.
+_WANTED = SQL(
+    """
+    m.state = 'waiting'
+    AND NOT EXISTS (
+        SELECT FROM trackflow_webhook_endpoint endpoint
+         WHERE m.target = 'webhook/' || endpoint.id AND NOT endpoint.active)
+    AND NOT EXISTS (
+        SELECT FROM trackflow_connector c
+         WHERE m.target = 'connector/' || c.connector || '/' || c.instance
+           AND NOT (c.active AND c.write_back))
+    """
+)
 
 
 class OdooOutbox:
@@ -129,8 +144,7 @@ class OdooOutbox:
         )
 
     def claim(self, now, until, limit):
-        self.env["trackflow.webhook.endpoint"].flush_model(["active"])
-        self.env["trackflow.connector"].flush_model(["active", "write_back"])
+        self._flush_receivers()
         self._drop_replaced(now)
         self.env.cr.execute(
             SQL(
@@ -138,16 +152,7 @@ class OdooOutbox:
                 UPDATE trackflow_outbox_message SET due_at = %(until)s, claimed_until = %(until)s
                  WHERE id IN (
                        SELECT m.id FROM trackflow_outbox_message m
-                        WHERE m.state = 'waiting' AND m.due_at <= %(now)s
-                          AND NOT EXISTS (%(alike)s AND other.claimed_until > %(now)s)
-                          AND NOT EXISTS (
-                              SELECT FROM trackflow_webhook_endpoint endpoint
-                               WHERE m.target = 'webhook/' || endpoint.id
-                                 AND NOT endpoint.active)
-                          AND NOT EXISTS (
-                              SELECT FROM trackflow_connector c
-                               WHERE m.target = 'connector/' || c.connector || '/' || c.instance
-                                 AND NOT (c.active AND c.write_back))
+                        WHERE %(wanted)s AND %(free_at)s <= %(now)s
                         ORDER BY m.due_at, m.id LIMIT %(limit)s
                           FOR UPDATE SKIP LOCKED)
                 RETURNING %(read)s
@@ -156,10 +161,31 @@ class OdooOutbox:
                 until=naive(until),
                 limit=limit,
                 read=_READ,
-                alike=_ALIKE,
+                wanted=_WANTED,
+                free_at=_FREE_AT,
             )
         )
         return [_message(row) for row in sorted(self.env.cr.dictfetchall(), key=lambda r: r["id"])]
+
+    def is_due(self, now):
+        """Whether `claim` would give anything."""
+        due = self.next_due()
+        return due is not None and due <= naive(now)
+
+    def next_due(self):
+        """When `claim` gives something next, in UTC without a zone; None when nothing waits."""
+        self._flush_receivers()
+        return self.env.execute_query(
+            SQL(
+                "SELECT min(%s) FROM trackflow_outbox_message m WHERE %s",
+                _FREE_AT,
+                _WANTED,
+            )
+        )[0][0]
+
+    def _flush_receivers(self):
+        self.env["trackflow.webhook.endpoint"].flush_model(["active"])
+        self.env["trackflow.connector"].flush_model(["active", "write_back"])
 
     def _drop_replaced(self, now):
         """Remove what is due, though something newer was said meanwhile."""

@@ -66,6 +66,16 @@ class TestOdooOutbox(EndpointCase, OutboxContract):
     def now(self):
         return datetime.now(timezone.utc)
 
+    def test_what_waits_for_the_same_is_due_when_that_is_free(self):
+        outbox, now = self.new_outbox(), self.now()
+        self.assertFalse(outbox.next_due())
+        outbox.post([self._told(1, latest=True)])
+        self.assertTrue(outbox.is_due(self.now()))
+        outbox.claim(self.now(), now + timedelta(minutes=10), 10)
+        outbox.post([self._told(2, latest=True)])
+        self.assertFalse(outbox.is_due(self.now()))
+        self.assertEqual(outbox.next_due(), (now + timedelta(minutes=10)).replace(tzinfo=None))
+
     def state_of(self, outbox, message):
         held = self.env["trackflow.outbox.message"].search([("message_key", "=", message.id)])
         return held.state or "", held.reason or ""
@@ -112,6 +122,15 @@ class TestWebhooks(EndpointCase):
         endpoint.active = True
         self.assertFalse(endpoint.problem)
         endpoint.action_retry_dead()
+        self.assertEqual(self._held(endpoint).state, "waiting")
+
+    def test_the_job_is_not_woken_for_a_receiver_that_is_switched_off(self):
+        endpoint = self._endpoint()
+        endpoint.action_test()
+        endpoint.active = False
+        triggers = self.env["ir.cron.trigger"].search([])
+        self._deliver()
+        self.assertFalse(self.env["ir.cron.trigger"].search([]) - triggers)
         self.assertEqual(self._held(endpoint).state, "waiting")
 
     def test_private_addresses_are_not_called(self):

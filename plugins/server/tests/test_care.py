@@ -15,13 +15,17 @@ import pytest
 import typer
 from typer.testing import CliRunner
 
+from trackflow_core.api.storage import WebhookEndpoint
 from trackflow_core.errors import ConfigError
 from trackflow_core.model import Click, Link
+from trackflow_core.outbox import DEAL_ATTRIBUTED
 from trackflow_server import backup, commands, config, doctor, facts, spool
 from trackflow_server.config import ServerConfig
 from trackflow_server.job import take_in
 from trackflow_server.spool import SpoolReader, SpoolWriter
 from trackflow_server.store import Database
+from trackflow_server.store.catalog import SqlCatalog
+from trackflow_server.store.outbox import SqlOutbox
 
 SECRET = "a secret of this test run"
 
@@ -54,6 +58,20 @@ def test_a_healthy_server_is_told_so_and_keeps_nothing_of_it(server: Any) -> Non
     with server.database.reading() as store:
         assert store.deals() == []
         assert store.queue_lengths() == (0, 0)
+
+
+@pytest.mark.slow
+def test_a_receiver_that_takes_nothing_is_named(server: Any) -> None:
+    with server.database.transaction() as store:
+        catalog = SqlCatalog(store, "", (SECRET,))
+        wanted = WebhookEndpoint("", "https://crm.example/hook", frozenset({DEAL_ATTRIBUTED}))
+        [endpoint] = catalog.create([wanted])
+        SqlOutbox(lambda: store).disable(f"webhook/{endpoint.id}", "It answered 410.")
+    found = _parts(_of(server))
+    assert found.pop("messages") == "https://crm.example/hook takes no messages: It answered 410."
+    assert set(found.values()) == {"ok"}
+    with server.database.transaction() as store:
+        SqlCatalog(store, "", (SECRET,)).delete(WebhookEndpoint, [endpoint.id])
 
 
 def test_the_broken_part_is_named(new_file: str) -> None:

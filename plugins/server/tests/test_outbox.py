@@ -73,6 +73,18 @@ class SqlOutboxContract(OutboxContract):
         outbox.retry(dead.id)
         assert [message.id for message in self._claim(outbox)] == [dead.id]
 
+    def test_a_receiver_that_takes_nothing_for_a_while_is_named_with_its_answer(self) -> None:
+        outbox = self.new_outbox()
+        outbox.post([self._told(1), self._told(2)])
+        soon, later = (self.now() + timedelta(minutes=n) for n in (9, 11))
+        assert outbox.refusals(later) == {}, "nothing was tried yet"
+        for message in self._claim(outbox):
+            outbox.defer(message, later, "It answered 500.")
+        assert outbox.refusals(soon) == {}
+        assert outbox.refusals(later) == {"https://a.example/": "It answered 500."}
+        outbox.disable(self.target, "It answered 410.")
+        assert outbox.refusals(soon) == {"https://a.example/": "It answered 410."}
+
     def test_an_endpoint_leaves_no_messages_to_the_next_of_its_id(self) -> None:
         outbox = self.new_outbox()
         outbox.post([self._told()])
@@ -238,10 +250,15 @@ def test_a_receiver_that_fails_is_tried_again_and_one_that_is_gone_is_not(sendin
         assert "410" in dead["reason"]
         held = _ask(sending, "GET", path)
         assert (held["enabled"], held["problem"]) == (False, dead["reason"])
-        assert requests.get(f"{sending.url}/trackflow/health", timeout=20).json()["given_up"] == 1
+        health = requests.get(f"{sending.url}/trackflow/health", timeout=20)
+        told = health.json()
+        assert (health.status_code, told["status"], told["given_up"]) == (200, "degraded", 1)
+        assert told["refusing"] == 1
+        assert receiver.url not in health.text, "an address may hold a secret"
         _page_buttons(sending, path)
         _until(2, receiver)
         assert _ask(sending, "GET", path)["problem"] == ""
+        assert sending.health()["status"] == "ok"
 
 
 def _page_buttons(served: Any, path: str) -> None:

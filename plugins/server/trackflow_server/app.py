@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Mapping
+from datetime import datetime, timezone
 from typing import Any
 
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
@@ -76,16 +77,26 @@ class Application(Front):
         except TrackFlowError as error:
             _log.warning("The health check failed: %s", error)
             return JSONResponse({"status": "failing", "version": __version__}, 503)
-        problem = self.writer.problem
-        told = {"version": __version__, **state, "problem": problem}
-        return JSONResponse(
-            {"status": "failing" if problem else "ok", **told}, 503 if problem else 200
-        )
+        problem, status = self._problem(state["refusing"])
+        told = {"status": status, "version": __version__, **state, "problem": problem}
+        return JSONResponse(told, 503 if status == "failing" else 200)
+
+    def _problem(self, refusing: int) -> tuple[str, str]:
+        """The worst that is wrong, and how bad that is."""
+        if self.writer.problem:
+            return self.writer.problem, "failing"
+        if refusing:
+            # Everybody may read this, and an address may hold a secret.
+            told = f"Receivers that take no messages: {refusing}. `trackflow doctor` names them."
+            return told, "degraded"
+        return "", "ok"
 
     def _look(self) -> dict[str, Any]:
         with self.database.reading() as store:
             queued, rejected = store.queue_lengths()
-            unsent = SqlOutbox(lambda: store).unsent()
+            outbox = SqlOutbox(lambda: store)
+            unsent = outbox.unsent()
+            refusing = len(outbox.refusals(datetime.now(timezone.utc)))
         spooled = spool.room(self.config)
         metrics.REJECTED.set(rejected)
         for state, number in unsent.items():
@@ -96,6 +107,7 @@ class Application(Front):
             "rejected": rejected,
             "outbox": unsent[WAITING],
             "given_up": unsent[DEAD],
+            "refusing": refusing,
         }
 
     async def _metrics(self, _request: Request) -> Response:

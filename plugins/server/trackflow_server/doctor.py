@@ -29,6 +29,7 @@ from trackflow_server.config import ServerConfig
 from trackflow_server.edge import EdgeState, check_store
 from trackflow_server.edge_doctor import Upstream
 from trackflow_server.store import Database, SqlStore, schema
+from trackflow_server.store.outbox import DEAD, WAITING, SqlOutbox
 
 Part = tuple[str, Callable[[], str]]
 """A part's name, and what looks at it: it tells a detail, or raises what is wrong."""
@@ -75,6 +76,7 @@ def _parts(config: ServerConfig, database: Database) -> Sequence[Part]:
         ("spool", lambda: _spool(config)),
         ("click to deal", lambda: _journey(config, database)),
         ("server", lambda: _server(config)),
+        ("messages", lambda: _messages(database)),
     ]
 
 
@@ -166,6 +168,18 @@ def _drive(config: ServerConfig, store: SqlStore) -> str:
     query = select(columns.touch_id, columns.value).where(columns.deal_ref == trial.deal_ref)
     doctor.check(trial, [(touch, value) for touch, value in store.connection.execute(query)])
     return "a click earned its deal to the cent"
+
+
+def _messages(database: Database) -> str:
+    with database.reading() as store:
+        outbox = SqlOutbox(lambda: store)
+        refusals = outbox.refusals(datetime.now(timezone.utc))
+        unsent = outbox.unsent()
+    if refusals:
+        raise TrackFlowError(
+            " ".join(f"{receiver} takes no messages: {why}" for receiver, why in refusals.items())
+        )
+    return f"{unsent[WAITING]} messages wait, {unsent[DEAD]} were given up"
 
 
 def _server(config: ServerConfig) -> str:

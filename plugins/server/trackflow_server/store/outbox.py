@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping, Sequence
-from datetime import datetime, timezone
+from datetime import datetime, timedelta, timezone
 from secrets import token_hex
 from typing import Any
 
@@ -16,6 +16,8 @@ from trackflow_server.store.prepared import Prepared
 from trackflow_server.store.schema import outbox_message, webhook_endpoint
 
 WAITING, SENT, DEAD = "waiting", "sent", "dead"
+# How long a receiver may be away before anybody is told.
+_PATIENCE = timedelta(minutes=10)
 _Key = tuple[str, str, str]
 # Asked with every change.
 _SUBSCRIBED = Prepared(
@@ -128,21 +130,25 @@ class SqlOutbox:
         return self._opened().connection.scalar(query) is not None
 
     def _due(self, now: datetime) -> list[ColumnElement[bool]]:
-        message, endpoint, store = outbox_message.c, webhook_endpoint.c, self._opened()
+        message = outbox_message.c
+        return [
+            message.state == WAITING,
+            message.due_at <= now,
+            message.target.not_in(self._silent()),
+            not_(_exists_alike(lambda other: _under_way(other, now))),
+        ]
+
+    def _silent(self) -> Sequence[str]:
+        """The targets that nothing is to be sent to."""
+        endpoint, store = webhook_endpoint.c, self._opened()
         endpoints = store.connection.scalars(select(endpoint.place).where(not_(endpoint.enabled)))
         crms = {item.namespace for item in store.connectors()}
-        silent = [
+        return [
             *(f"{WEBHOOK}/{place}" for place in endpoints),
             *(
                 f"{CONNECTOR}/{name}"
                 for name in crms.difference(store.connectors_that_write_back())
             ),
-        ]
-        return [
-            message.state == WAITING,
-            message.due_at <= now,
-            message.target.not_in(silent),
-            not_(_exists_alike(lambda other: _under_way(other, now))),
         ]
 
     def sent(self, message: Message, now: datetime) -> None:
@@ -232,6 +238,34 @@ class SqlOutbox:
         )
         found = {row[0]: int(row[1]) for row in self._opened().connection.execute(query)}
         return {WAITING: found.get(WAITING, 0), DEAD: found.get(DEAD, 0)}
+
+    def refusals(self, now: datetime) -> Mapping[str, str]:
+        """Why each receiver that takes no messages takes none: of a webhook by its address, of a CRM
+        by its namespace."""
+        message, endpoint, store = outbox_message.c, webhook_endpoint.c, self._opened()
+        endpoints = store.rows(
+            select(endpoint.place, endpoint.url, endpoint.enabled, endpoint.problem)
+        )
+        urls = {f"{WEBHOOK}/{row['place']}": row["url"] for row in endpoints}
+        newest = (
+            select(func.max(message.place))
+            .where(
+                message.state == WAITING,
+                message.attempts > 0,
+                message.created_at < now - _PATIENCE,
+                message.target.not_in(self._silent()),
+            )
+            .group_by(message.target)
+        )
+        late = store.rows(select(message.target, message.reason).where(message.place.in_(newest)))
+        stopped = [row for row in endpoints if row["problem"] and not row["enabled"]]
+        return {
+            **{row["url"]: row["problem"] for row in stopped},
+            **{
+                urls.get(row["target"], row["target"].partition("/")[2]): row["reason"]
+                for row in late
+            },
+        }
 
     def messages(self, target: str, limit: int) -> Sequence[Mapping[str, Any]]:
         """The newest messages of a target with what became of them."""

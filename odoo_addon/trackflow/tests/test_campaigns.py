@@ -1,5 +1,6 @@
 from datetime import timedelta
 
+from lxml import etree
 from odoo import fields
 from odoo.exceptions import AccessError, UserError
 from odoo.tests import tagged, users
@@ -259,6 +260,21 @@ class TestCostImport(TrackflowCase):
         for model in ("trackflow.campaign.cost", "link.tracker"):
             action = self.env.ref(f"trackflow.{model.replace('.', '_')}_import_action")
             for view_type in ("list", "kanban"):
+    @users("tf_marketer")
+    def test_rows_with_a_problem_come_first_in_the_order_of_the_sheet(self):
+        sheet = self.preview(
+            "campaign,date,amount\n"
+            "TrackFlow Spring,2026-03-01,5\n"
+            "Nobody,2026-03-01,5\n"
+            "TrackFlow Spring,2026-03-02,5\n"
+            "TrackFlow Spring,2026-03-01,five\n"
+        )
+        arch = etree.fromstring(sheet.get_view(view_type="form")["arch"])
+        orders = set(arch.xpath("//field[@name='line_ids']/*/@default_order"))
+        self.assertEqual(len(orders), 1, "a list and cards have the same order")
+        lines = sheet.line_ids.search([("import_id", "=", sheet.id)], order=orders.pop())
+        self.assertEqual(lines.mapped("row"), [2, 4, 1, 3])
+
                 arch = self.env[model].get_view(view_type=view_type)["arch"]
                 self.assertIn(f'name="{action.id}"', arch, f"{model}: {view_type}")
 

@@ -158,4 +158,10 @@ class TrackflowSheetImportLine(models.TransientModel):
     summary = fields.Char("Content", readonly=True)
     values = fields.Json(readonly=True)
     error = fields.Char("Problem", readonly=True)
+    has_problem = fields.Boolean(compute="_compute_has_problem", store=True)
     res_id = fields.Integer("Made", readonly=True)
+
+    @api.depends("error")
+    def _compute_has_problem(self):
+        for line in self:
+            line.has_problem = bool(line.error)

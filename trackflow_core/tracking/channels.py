@@ -10,11 +10,37 @@ from __future__ import annotations
 
 import re
 from collections.abc import Collection, Mapping
+from typing import Literal
 
 from trackflow_core.model import Source
 from trackflow_core.tracking import referrers
 from trackflow_core.tracking.referrers import Kind, Referrer
 from trackflow_core.tracking.urls import parse_click_ids, parse_utm
+
+Channel = Literal[
+    "Direct",
+    "AI Assistant",
+    "Cross-network",
+    "Paid Shopping",
+    "Paid Search",
+    "Paid Social",
+    "Paid Video",
+    "Paid Other",
+    "Display",
+    "Email",
+    "Organic Shopping",
+    "Organic Social",
+    "Organic Video",
+    "Organic Search",
+    "Referral",
+    "Affiliates",
+    "Audio",
+    "Offline",
+    "SMS",
+    "Mobile Push",
+    "Unassigned",
+]
+"""Every channel that `channel_group` knows."""
 
 # What marketers write in utm_source for places; hosts are looked up in the lists of referrers.
 _NAMES: Mapping[str, Kind] = {
@@ -54,7 +80,7 @@ _DISPLAY = {"display", "banner", "expandable", "interstitial", "cpm"}
 _SOCIAL = {"social", "social-network", "social-media", "sm", "social network", "social media"}
 _EMAIL = {"email", "e-mail", "e_mail", "e mail", "newsletter"}
 _ASSISTANT = {"ai-assistant", "ai assistant", "ai", "llm", "chatbot"}
-_BY_MEDIUM = {
+_BY_MEDIUM: Mapping[str, Channel] = {
     "affiliate": "Affiliates",
     "audio": "Audio",
     "qr": "Offline",
@@ -147,7 +173,7 @@ def _advertised(url: str, came_from: Referrer | None) -> tuple[str, str] | None:
     return None
 
 
-def channel_group(source: str, medium: str, campaign: str = "") -> str:
+def channel_group(source: str, medium: str, campaign: str = "") -> Channel:
     """The default channel of a source, medium and campaign name."""
     source, medium = source.strip().lower(), medium.strip().lower()
     if (not source or source in ("direct", "(direct)")) and medium in ("", "(none)", "(not set)"):
@@ -164,16 +190,20 @@ def channel_group(source: str, medium: str, campaign: str = "") -> str:
     return _organic(kind, source, medium, campaign)
 
 
-_PAID_KINDS = {Kind.SEARCH: "Paid Search", Kind.SOCIAL: "Paid Social", Kind.VIDEO: "Paid Video"}
+_PAID_KINDS: Mapping[Kind, Channel] = {
+    Kind.SEARCH: "Paid Search",
+    Kind.SOCIAL: "Paid Social",
+    Kind.VIDEO: "Paid Video",
+}
 
 
-def _paid(kind: Kind | None, campaign: str) -> str:
+def _paid(kind: Kind | None, campaign: str) -> Channel:
     if kind is Kind.SHOPPING or _SHOP_CAMPAIGN.fullmatch(campaign):
         return "Paid Shopping"
     return _PAID_KINDS.get(kind, "Paid Other") if kind else "Paid Other"
 
 
-def _organic(kind: Kind | None, source: str, medium: str, campaign: str) -> str:
+def _organic(kind: Kind | None, source: str, medium: str, campaign: str) -> Channel:
     # What the marketer says of the medium is believed before what is known of the source.
     if medium in _EMAIL or source in _EMAIL or kind is Kind.EMAIL:
         return "Email"
@@ -190,7 +220,7 @@ def _organic(kind: Kind | None, source: str, medium: str, campaign: str) -> str:
     return _by_medium(source, medium)
 
 
-def _by_medium(source: str, medium: str) -> str:
+def _by_medium(source: str, medium: str) -> Channel:
     if medium in _BY_MEDIUM:
         return _BY_MEDIUM[medium]
     if "sms" in (source, medium):

@@ -1,12 +1,18 @@
+import re
 from datetime import timedelta
+from typing import get_args
 
 from lxml import etree
 from odoo import fields
 from odoo.exceptions import AccessError
 from odoo.fields import Domain
 from odoo.tests import tagged
-from odoo.tools import SQL
+from odoo.tools import SQL, file_open
 
+from trackflow_core.model import UNATTRIBUTED
+from trackflow_core.tracking.channels import Channel
+
+from ..models.mail_activity import SALES_CHANNEL
 from .common import TrackflowCase
 
 REPORTS = ("campaign", "funnel", "journey", "lead", "model")
@@ -162,6 +168,11 @@ class TestReports(ReportCase):
         self.assertEqual(
             [after[step] - before.get(step, 0) for step in sorted(after)], [4, 2, 2, 1]
         )
+
+    def test_each_channel_has_an_icon(self):
+        with file_open("trackflow/static/src/channel/channels.js") as script:
+            entries = re.findall(r'^    "?([^":]+)"?: \{ icon: .*\},$', script.read(), re.MULTILINE)
+        self.assertEqual(sorted(entries), sorted([*get_args(Channel), SALES_CHANNEL, UNATTRIBUTED]))
 
     def steps(self):
         self.env.flush_all()

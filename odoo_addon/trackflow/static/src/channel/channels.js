@@ -6,11 +6,15 @@ export const PALE = "#9a9ca5";
 
 const PALETTE = "lg";
 
-/** Icon of each channel of the core's channel group, and its colour's place in Odoo's palette. */
+/**
+ * Icon of each channel of the core's channel group, of calls and meetings and of what no touch earned,
+ * and its colour's place in Odoo's palette.
+ */
 const CHANNELS = {
     "AI Assistant": { icon: "fa-magic", color: 4 },
     Affiliates: { icon: "fa-handshake-o", color: 7 },
     Audio: { icon: "fa-headphones", color: 17 },
+    "Cross-network": { icon: "fa-random", color: 5 },
     Direct: { icon: "fa-location-arrow", color: 15 },
     Display: { icon: "fa-picture-o", color: 1 },
     Email: { icon: "fa-envelope-o", color: 6 },
@@ -27,6 +31,8 @@ const CHANNELS = {
     "Paid Video": { icon: "fa-youtube-play", color: 13 },
     Referral: { icon: "fa-external-link", color: 21 },
     SMS: { icon: "fa-commenting-o", color: 16 },
+    Sales: { icon: "fa-phone", color: 18 },
+    Unassigned: { icon: "fa-question-circle-o", color: 19 },
     Unattributed: { icon: "fa-circle-o" },
 };
 

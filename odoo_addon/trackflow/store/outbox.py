@@ -276,14 +276,20 @@ class OdooOutbox:
                 [*visitor_ids],
             )
         )
-        for number, body in self.env.cr.fetchall():
-            self.env.cr.execute(
-                SQL(
-                    "UPDATE trackflow_outbox_message SET body = %s WHERE id = %s",
-                    without_visitors(body, visitor_ids),
-                    number,
-                )
+        rows = [
+            {"id": number, "body": without_visitors(body, visitor_ids)}
+            for number, body in self.env.cr.fetchall()
+        ]
+        self.env.cr.execute(
+            SQL(
+                """
+                UPDATE trackflow_outbox_message m SET body = r.body
+                  FROM jsonb_to_recordset(%s::jsonb) AS r(id int, body text)
+                 WHERE m.id = r.id
+                """,
+                json.dumps(rows),
             )
+        )
         self.env["trackflow.outbox.message"].invalidate_model(flush=False)
 
     def disable(self, target, reason):

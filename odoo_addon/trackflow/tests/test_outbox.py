@@ -12,6 +12,7 @@ from odoo.tests import tagged, users
 from odoo.tools import mute_logger
 from standardwebhooks import Webhook
 
+from trackflow_core.model import Outgoing
 from trackflow_core.outbox import EVENTS
 from trackflow_core.testing import OutboxContract
 
@@ -231,6 +232,21 @@ class TestWebhooks(EndpointCase):
         outbox.sent(message, now - timedelta(days=31))
         self.env["trackflow.outbox.message"]._gc_sent()
         self.assertFalse(self._held(endpoint))
+
+    def test_many_messages_forget_a_visitor_by_as_many_queries_as_few(self):
+        endpoint = self._endpoint("deal.attributed")
+        outbox = OdooOutbox(self.env)
+        body = '{"visitor_ids":["v_1"]}'
+        for number in (1, 30):
+            outbox.post(
+                [
+                    Outgoing(endpoint._target, "deal.attributed", f"crm/{number}/{deal}", body)
+                    for deal in range(number)
+                ]
+            )
+            with self.assertQueryCount(2):
+                outbox.forget(["v_1"])
+        self.assertEqual({*self._held(endpoint).mapped("body")}, {'{"visitor_ids":[]}'})
 
     @users("tf_salesman", "tf_marketer")
     def test_managers_alone_see_endpoints(self):

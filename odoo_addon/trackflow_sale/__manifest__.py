@@ -7,5 +7,6 @@
     "license": "LGPL-3",
     "depends": ["trackflow", "sale_crm"],
     "post_init_hook": "post_init_hook",
+    "uninstall_hook": "uninstall_hook",
     "auto_install": True,
 }

@@ -2,7 +2,7 @@ from odoo.addons.trackflow.tests.common import TrackflowCase
 from odoo.fields import Command
 from odoo.tests import tagged
 
-from ..hooks import post_init_hook
+from ..hooks import post_init_hook, uninstall_hook
 
 
 @tagged("post_install", "-at_install")
@@ -142,3 +142,11 @@ class TestOrders(TrackflowCase):
         self.env.invalidate_all()
         post_init_hook(self.env)
         self.assertEqual(self.credits(lead), [15.0, 15.0])
+
+    def test_without_the_addon_a_won_deal_is_worth_what_was_expected(self):
+        lead = self.won()
+        self.order(lead, 30).action_confirm()
+        self.assertEqual(self.credits(lead), [15.0, 15.0])
+        uninstall_hook(self.env)
+        self.drain()
+        self.assertEqual(self.credits(lead), [50.0, 50.0])

@@ -1,9 +1,9 @@
 from odoo import api, fields, models
-from odoo.tools import SQL
 
 from trackflow_core.tracking.consent import IpPolicy, anonymise
 
 from ..relations import UncheckedMany2one, drop_foreign_keys, see_to
+from ..store import OdooStore
 
 MANAGER = "trackflow.group_trackflow_campaign_manager"
 
@@ -121,33 +121,20 @@ class LinkTrackerClick(models.Model):
                 for vals in vals_list
             ]
         )
-        clicks._trackflow_count(1)
+        clicks._trackflow_count()
         return clicks
 
     def unlink(self):
-        self._trackflow_count(-1)
+        # What still waits to be counted is in no counter.
+        self.sudo().filtered("trackflow_rolled_up")._trackflow_count(-1)
         result = super().unlink()
         see_to(self)
         return result
 
-    def _trackflow_count(self, sign):
+    def _trackflow_count(self, sign=1):
         """Add these clicks to, or take them from, the counters of their links."""
-        for link, clicks in self.sudo().filtered("trackflow_counts").grouped("link_id").items():
-            link.flush_recordset(["count"])
-            self.env.cr.execute(
-                SQL(
-                    """
-                    UPDATE link_tracker
-                       SET count = GREATEST(COALESCE(count, 0) + %s, 0),
-                           trackflow_last_click = GREATEST(trackflow_last_click, %s)
-                     WHERE id = %s
-                    """,
-                    sign * len(clicks),
-                    max(clicks.mapped("trackflow_occurred_at")) if sign > 0 else None,
-                    link.id,
-                )
-            )
-            link.invalidate_recordset(["count", "trackflow_last_click"], flush=False)
+        self.flush_recordset()
+        OdooStore(self.env).count_clicks(self.ids, sign)
 
     def _prepare_click_values_from_route(self, **route_values):
         if route_values.get("ip"):

@@ -23,6 +23,9 @@ from trackflow_core.model import (
 from .base import BaseStore
 from .values import array_text, aware, naive, text_time
 
+# What a link keeps of its clicks.
+_COUNTERS = ["count", "trackflow_unique_visitors", "trackflow_scans", "trackflow_last_click"]
+
 
 def queueing(clicks, country_code=None, scan=False, rule_id=None, variant_id=None, company_id=None):
     """The statement that appends `clicks` to the queue, each event id once."""
@@ -230,7 +233,7 @@ class ClickStore(BaseStore):
             others = [event for event in events if event.click.kind != CLICK]
             self._save_events(others, visitors, visits)
             if not self._defer_counters:
-                self._count_clicks(click_ids)
+                self.count_clicks(click_ids)
             self._settle([event.click.event_id for event in events])
         self.env["trackflow.visitor"].invalidate_model(flush=False)
         self.env["trackflow.session"].invalidate_model(flush=False)
@@ -584,18 +587,21 @@ class ClickStore(BaseStore):
             )
         )
         if rows:
-            self._count_clicks([row[0] for row in rows])
+            self.count_clicks([row[0] for row in rows])
 
-    def _count_clicks(self, click_ids):
-        self.env["link.tracker"].flush_model(["count"])
+    def count_clicks(self, click_ids, sign=1):
+        """Add these clicks to, or take them from, the counters of their links."""
+        self.env["link.tracker"].flush_model(_COUNTERS)
         self.env.cr.execute(
             SQL(
                 """
                 UPDATE link_tracker link
-                   SET count = COALESCE(link.count, 0) + new.clicks,
-                       trackflow_unique_visitors =
-                           COALESCE(link.trackflow_unique_visitors, 0) + new.visitors,
-                       trackflow_scans = COALESCE(link.trackflow_scans, 0) + new.scans,
+                   SET count = GREATEST(COALESCE(link.count, 0) + %(sign)s * new.clicks, 0),
+                       trackflow_unique_visitors = GREATEST(
+                           COALESCE(link.trackflow_unique_visitors, 0)
+                           + %(sign)s * new.visitors, 0),
+                       trackflow_scans = GREATEST(
+                           COALESCE(link.trackflow_scans, 0) + %(sign)s * new.scans, 0),
                        trackflow_last_click = GREATEST(link.trackflow_last_click, new.last_click)
                   FROM (
                     SELECT person.link_id, sum(person.clicks) AS clicks,
@@ -623,12 +629,10 @@ class ClickStore(BaseStore):
                  WHERE link.id = new.link_id
                 """,
                 ids=click_ids,
+                sign=sign,
             )
         )
-        self.env["link.tracker"].invalidate_model(
-            ["count", "trackflow_unique_visitors", "trackflow_scans", "trackflow_last_click"],
-            flush=False,
-        )
+        self.env["link.tracker"].invalidate_model(_COUNTERS, flush=False)
 
 
 def _count_of(kind, events):

@@ -181,6 +181,33 @@ class TestVisitors(TrackflowCase):
         self.assertEqual(self.links[0].trackflow_unique_visitors, 0)
         self.assertEqual(self.links[1].trackflow_unique_visitors, 0)
 
+    def test_a_deleted_click_is_in_no_counter_of_its_link(self):
+        anna, ben = new_visitor_id(), new_visitor_id()
+        for key, number in ((anna, 0), (anna, 0), (ben, 0), (ben, 1)):
+            self.click(key, 1, self.links[number])
+        self.drain()
+        clicks = self.links[0].link_click_ids
+        clicks.trackflow_scan = True
+        self.links[0].trackflow_scans = 3
+        of_anna = clicks.filtered(lambda click: click.trackflow_visitor_id.visitor_key == anna)
+        counters = ("count", "trackflow_unique_visitors", "trackflow_scans")
+        of_anna[0].unlink()
+        self.assertEqual([self.links[0][counter] for counter in counters], [2, 2, 2])
+        (of_anna[1] | self.links[1].link_click_ids).unlink()
+        self.assertEqual([self.links[0][counter] for counter in counters], [1, 1, 1])
+        self.assertEqual([self.links[1][counter] for counter in counters], [0, 0, 0])
+
+    def test_a_click_that_waits_to_be_counted_is_deleted_from_no_counter(self):
+        self.click(new_visitor_id(), 1, self.links[0])
+        self.drain()
+        self.click(new_visitor_id(), 1, self.links[0])
+        self.drain()
+        waiting = self.links[0].link_click_ids[0]
+        waiting.sudo().trackflow_rolled_up = False
+        self.links[0].count = 1
+        waiting.unlink()
+        self.assertEqual(self.links[0].count, 1)
+
     def test_sales_and_employees_read_no_journeys(self):
         visitor = self.journey(1)
         self.drain()

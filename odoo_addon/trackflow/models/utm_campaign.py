@@ -1,11 +1,13 @@
 from datetime import timedelta
 
 from odoo import api, fields, models
+from odoo.exceptions import ValidationError
 from odoo.fields import Domain
 from odoo.tools import SQL
 
 from ..relations import see_to
 from ..statistics import campaign_statistics
+from .trackflow_campaign_cost import MAX_AMOUNT
 
 MONEY_READERS = "sales_team.group_sale_salesman,trackflow.group_trackflow_campaign_manager"
 QUIET_DAYS = 7
@@ -139,6 +141,11 @@ class UtmCampaign(models.Model):
         "CHECK (trackflow_end_date >= trackflow_start_date)",
         "A campaign must not end before it starts.",
     )
+
+    @api.constrains("trackflow_budget")
+    def _check_trackflow_budget(self):
+        if any(campaign.trackflow_budget >= MAX_AMOUNT for campaign in self.sudo()):
+            raise ValidationError(self.env._("The budget must be below 10,000,000,000,000."))
 
     @api.depends("trackflow_start_date", "trackflow_end_date", "trackflow_paused")
     def _compute_trackflow_status(self):

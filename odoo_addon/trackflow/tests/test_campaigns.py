@@ -2,7 +2,7 @@ from datetime import timedelta
 
 from lxml import etree
 from odoo import fields
-from odoo.exceptions import AccessError, UserError
+from odoo.exceptions import AccessError, UserError, ValidationError
 from odoo.tests import tagged, users
 from odoo.tools import mute_logger
 from psycopg2 import IntegrityError
@@ -147,6 +147,11 @@ class TestCampaignFigures(TrackflowCase):
                 self.campaign.write(vals)
                 self.env.flush_all()
 
+    def test_a_budget_that_no_number_keeps_is_refused_in_words(self):
+        self.campaign.trackflow_budget = 10**13 - 1
+        with self.assertRaisesRegex(ValidationError, "below 10,000,000,000,000"):
+            self.campaign.trackflow_budget = 10**13
+
     def test_a_new_link_takes_the_campaigns_source_and_medium(self):
         self.campaign.trackflow_source_id = self.links[0].source_id
         self.campaign.trackflow_medium_id = self.links[0].medium_id
@@ -256,11 +261,6 @@ class TestCostImport(TrackflowCase):
         self.assertEqual(sheet.import_batch(), {"done": 1, "total": 1})
 
     @users("tf_marketer")
-    def test_lists_and_cards_offer_the_sheet(self):
-        for model in ("trackflow.campaign.cost", "link.tracker"):
-            action = self.env.ref(f"trackflow.{model.replace('.', '_')}_import_action")
-            for view_type in ("list", "kanban"):
-    @users("tf_marketer")
     def test_rows_with_a_problem_come_first_in_the_order_of_the_sheet(self):
         sheet = self.preview(
             "campaign,date,amount\n"
@@ -275,6 +275,11 @@ class TestCostImport(TrackflowCase):
         lines = sheet.line_ids.search([("import_id", "=", sheet.id)], order=orders.pop())
         self.assertEqual(lines.mapped("row"), [2, 4, 1, 3])
 
+    @users("tf_marketer")
+    def test_lists_and_cards_offer_the_sheet(self):
+        for model in ("trackflow.campaign.cost", "link.tracker"):
+            action = self.env.ref(f"trackflow.{model.replace('.', '_')}_import_action")
+            for view_type in ("list", "kanban"):
                 arch = self.env[model].get_view(view_type=view_type)["arch"]
                 self.assertIn(f'name="{action.id}"', arch, f"{model}: {view_type}")
 

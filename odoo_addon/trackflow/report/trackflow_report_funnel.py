@@ -30,12 +30,21 @@ class TrackflowReportFunnel(models.Model):
     company_id = fields.Many2one("res.company", readonly=True)
     currency_id = fields.Many2one("res.currency", readonly=True)
     number = fields.Integer(readonly=True)
+    # A sum over the steps counts a deal once as a lead, too; a sum of each step does not.
+    visit_count = fields.Integer("Visits", readonly=True)
+    lead_count = fields.Integer("Leads", readonly=True)
+    deal_count = fields.Integer("Deals", readonly=True)
+    won_count = fields.Integer("Won", readonly=True)
     value = fields.Monetary(readonly=True)
 
     @property
     def _table_query(self):
         return SQL(
             """
+            SELECT funnel.*, (step = '1_visit')::int AS visit_count,
+                   (step = '2_lead')::int AS lead_count, (step = '3_deal')::int AS deal_count,
+                   (step = '4_won')::int AS won_count
+              FROM (
             SELECT session.id::bigint * 4 AS id, '1_visit' AS step, session.session_start AS date,
                    session.channel, session.source, session.medium, session.campaign,
                    NULL::int AS lead_id, session.visitor_id, session.company_id,
@@ -57,6 +66,7 @@ class TrackflowReportFunnel(models.Model):
                    (3, '4_won', lead.trackflow_closed_date, lead.won_status = 'won')
                    ) AS step(number, name, date, reached)
              WHERE lead.trackflow_touch_count > 0 AND step.reached
+                   ) funnel
             """,
             # What has no company, and so no currency, must not make sums look mixed.
             currency=self.env.company.currency_id.id,

@@ -174,6 +174,18 @@ class TestReports(ReportCase):
             entries = re.findall(r'^    "?([^":]+)"?: \{ icon: .*\},$', script.read(), re.MULTILINE)
         self.assertEqual(sorted(entries), sorted([*get_args(Channel), SALES_CHANNEL, UNATTRIBUTED]))
 
+    def test_each_step_of_the_funnel_has_a_sum_of_its_own(self):
+        counts = ["visit_count:sum", "lead_count:sum", "deal_count:sum", "won_count:sum"]
+        self.env.flush_all()
+        [before] = self.env["trackflow.report.funnel"]._read_group([], [], counts)
+        self.won()
+        self.opportunity(self.journey(1), user_id=self.salesman.id)
+        self.drain()
+        self.env.flush_all()
+        [after] = self.env["trackflow.report.funnel"]._read_group([], [], counts)
+        more = [now - (then or 0) for now, then in zip(after, before, strict=True)]
+        self.assertEqual(more, [4, 2, 2, 1])
+
     def steps(self):
         self.env.flush_all()
         return dict(self.env["trackflow.report.funnel"]._read_group([], ["step"], ["number:sum"]))

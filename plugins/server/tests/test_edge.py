@@ -169,6 +169,28 @@ def test_links_follow_and_visitors_are_known_upstream(pair: Pair) -> None:
 
 
 @pytest.mark.slow
+def test_nobody_goes_round_under_a_host_that_upstream_does_not_know(pair: Pair) -> None:
+    own = "https://go.example/r"
+    links = [
+        Link("itself2", f"{own}/itself2?a=1"),
+        Link("there22", f"{own}/back222"),
+        Link("back222", "https://GO.example/r/there22"),
+        Link("chain22", f"{own}/offer22"),
+    ]
+    with pair.upstream() as upstream, pair.edge("round") as edge:
+        upstream.save(*links)
+
+        def answers(host: str) -> list[int]:
+            headers = {"Host": host}
+            return [edge.get(f"/r/{link.code}", headers=headers).status_code for link in links]
+
+        _until(lambda: answers("other.example") == [302] * 4, "no copy of the links")
+        assert answers("go.example") == [410, 410, 410, 302]
+        assert "The link itself2 leads back to itself by" in edge.log.read_text()
+        _until(lambda: edge.health()["spooled"] == 0, "facts stay in the spool")
+
+
+@pytest.mark.slow
 def test_hours_without_upstream_cost_no_click_and_count_none_twice(pair: Pair) -> None:
     before = pair.recorded()
     spool = pair.folder / "outage" / "spool"

@@ -8,11 +8,17 @@ import secrets
 from collections.abc import Awaitable, Callable, MutableMapping
 from datetime import datetime, timezone
 from typing import Any
+from urllib.parse import unquote, urlsplit
 
 from trackflow_core.hooks import Hooks
 from trackflow_core.model import CLICK, Context, Tier
 from trackflow_core.tracking import agents, links
-from trackflow_core.tracking.urls import build_destination, header_safe, raw_query
+from trackflow_core.tracking.urls import (
+    build_destination,
+    header_safe,
+    is_short_url,
+    raw_query,
+)
 from trackflow_server import facts, metrics
 from trackflow_server.client import Client, Scope
 from trackflow_server.spool import Fact, SpoolWriter
@@ -66,6 +72,13 @@ class Redirects:
         client = Client(scope)
         query = raw_query(scope["query_string"])
         location, in_use = self._locate(target, client, query, now)
+        if PREFIX in location and await self._goes_round(target, location, client, now):
+            _log.warning(
+                "The link %s leads back to itself by %.200s: change where it leads to.",
+                target.link.code,
+                location,
+            )
+            location = ""
         if not location:
             metrics.answers["gone"] += 1
             await self._page(send, 410, method)
@@ -100,6 +113,27 @@ class Redirects:
         if target.always and not query and destination == link.destination:
             return target.always, True
         return header_safe(build_destination(destination, target.utm, query)), True
+
+    async def _goes_round(
+        self, target: Target, location: str, client: Client, now: datetime
+    ) -> bool:
+        """Whether a visitor who is sent from `target` to `location` would go round.
+
+        Links to short URLs are refused where they are made, but only of the hosts known there.
+        """
+        own_urls = [f"http://{client.header('host')}{PREFIX}"]
+        seen = {target.link.code}
+        while is_short_url(location, own_urls):
+            parts = urlsplit(location)
+            code = unquote(parts.path)[len(PREFIX) :]
+            if code in seen:
+                return True
+            seen.add(code)
+            following = await self._targets.find(code)
+            if following is None:
+                return False
+            location, _ = self._locate(following, client, parts.query, now)
+        return False
 
     def _asked(self, target: Target, client: Client, query: str) -> links.Request:
         device = country = ""

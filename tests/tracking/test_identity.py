@@ -117,8 +117,14 @@ def test_no_id_leaves_our_domains(url: str) -> None:
 def test_a_crossing_is_taken_out_again(url: str) -> None:
     crossed = identity.cross(url, ANNA, KEYS, NOW, OWN)
     assert crossed != url
-    assert identity.without_crossing(crossed) == url
-    assert identity.without_crossing(url) == url
+    assert identity.without_visitor(crossed) == url
+    assert identity.without_visitor(url) == url
+
+
+def test_a_token_in_the_address_is_taken_out() -> None:
+    token = identity.issue_token(ANNA, KEYS, NOW)
+    sent = f"https://shop.example/thanks?a=1&{identity.FORM_FIELD}={token}#top"
+    assert identity.without_visitor(sent) == "https://shop.example/thanks?a=1#top"
 
 
 def test_a_crossing_is_believed_where_it_leads_only() -> None:

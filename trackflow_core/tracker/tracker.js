@@ -61,7 +61,8 @@
             .then((answer) => {
                 if (answer) {
                     settle(sent);
-                    token = answer.token || token;
+                    // None for who refused meanwhile.
+                    token = answer.token || "";
                     bind();
                 }
                 sending = false;
@@ -79,10 +80,12 @@
     });
 
     const bind = safe(() => {
-        for (const form of token ? document.querySelectorAll(options.forms || "form[data-trackflow]") : []) {
+        for (const form of document.querySelectorAll(options.forms || "form[data-trackflow]")) {
             const name = "trackflow_visitor_token";
-            const input = form.elements[name] || form.appendChild(document.createElement("input"));
-            Object.assign(input, { type: "hidden", name, value: token });
+            const input = form.elements[name] || (token && form.appendChild(document.createElement("input")));
+            if (input) {
+                Object.assign(input, { type: "hidden", name, value: token });
+            }
         }
     });
     const cross = safe(({ target }) => {

@@ -112,12 +112,12 @@ def _click(event: Mapping[str, Any], seen: Observed) -> Click:
     if data is not None and not isinstance(data, dict):
         raise InvalidEvent("'data' is no object.")
     came_from = event.get("referrer", "")
-    referrer = identity.without_crossing(came_from) if isinstance(came_from, str) else ""
+    referrer = identity.without_visitor(came_from) if isinstance(came_from, str) else ""
     return Click(
         event_id=event_id,
         occurred_at=seen.now - min(timedelta(milliseconds=min(age, 1e12)), _OLDEST),
         link_code="",
-        destination=identity.without_crossing(safe_destination(url).replace("\0", "")),
+        destination=identity.without_visitor(safe_destination(url).replace("\0", "")),
         visitor_id=seen.visitor_id,
         ip=seen.ip,
         user_agent=seen.user_agent,

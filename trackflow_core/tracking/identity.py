@@ -27,6 +27,8 @@ from trackflow_core.tracking.urls import build_destination, query_pairs
 COOKIE_NAME = "trackflow_vid"
 CROSSING = "trackflow_x"
 """The query parameter of a crossing."""
+FORM_FIELD = "trackflow_visitor_token"
+"""The field of a form that carries a token; a form sent by GET puts it into the next address."""
 _VISITOR_ID = re.compile(r"[0-9a-f]{32}\Z")
 _MAX_SIGNED_LENGTH = 256
 # A clock that runs ahead of ours by less than this is believed.
@@ -114,14 +116,16 @@ def read_crossing(
         return None
 
 
-def without_crossing(url: str) -> str:
-    """`url` as it was before it was given a crossing: what is kept of a page names no visitor."""
-    if CROSSING not in url:
+def without_visitor(url: str) -> str:
+    """`url` without a crossing or token in its query: what is kept of a page proves no visitor."""
+    if CROSSING not in url and FORM_FIELD not in url:
         return url
     address, hash_mark, fragment = url.partition("#")
     page, _, query = address.partition("?")
     kept = "&".join(
-        piece for piece in query.split("&") if piece and not piece.startswith(f"{CROSSING}=")
+        piece
+        for piece in query.split("&")
+        if piece and not piece.startswith((f"{CROSSING}=", f"{FORM_FIELD}="))
     )
     return f"{page}?{kept}{hash_mark}{fragment}" if kept else f"{page}{hash_mark}{fragment}"
 

@@ -36,6 +36,31 @@ _VISIT = """
     })();
 """
 
+# The page's own dialogue is answered after the form was given its token.
+_REFUSE = """
+    (async () => {
+        const form = document.createElement("form");
+        form.dataset.trackflow = "";
+        document.body.append(form);
+        const until = async (done) => {
+            for (let i = 0; i < 100 && !done(); i++) {
+                await new Promise((resolve) => setTimeout(resolve, 50));
+            }
+        };
+        const field = () => form.elements.trackflow_visitor_token;
+        await until(() => field());
+        if (!field().value) {
+            throw new Error("The form has no token.");
+        }
+        trackflow.consent("denied");
+        await until(() => !field().value);
+        if (field().value || trackflow.token()) {
+            throw new Error("The visitor's token is still there.");
+        }
+        console.log("test successful");
+    })();
+"""
+
 # A pointer comes near a link to another site of ours, presses it, and does so again much later.
 _CROSS = """
     (async () => {
@@ -191,6 +216,9 @@ class TestTracker(HttpCase, TrackflowCase):
     def test_links_to_other_sites_of_ours_are_signed_before_they_are_pressed(self):
         self.env["website"].search([], limit=1).domain = "https://www.shop.example"
         self.browse("/contactus", _CROSS)
+
+    def test_who_refuses_on_the_page_sends_no_token(self):
+        self.browse("/contactus", _REFUSE)
 
     def test_a_real_browser_tells_of_its_visit(self):
         self.browse("/contactus?utm_source=fair", _VISIT)

@@ -22,13 +22,18 @@ def build_engine(env, store=None) -> Engine:
 
 
 def plugin_hooks(env):
-    """The hooks of the plugins that are switched on in this database.
+    """The hooks of the plugins that are switched on in this database."""
+    return usable_hooks(env["trackflow.plugin"].sudo()._enabled_names())
+
+
+def usable_hooks(names):
+    """The hooks of the plugins `names`.
 
     A plugin that cannot be used, say after an upgrade, must not stop the others' leads and clicks:
     until it is mended, ours work alone.
     """
     try:
-        return hooks.load(env["trackflow.plugin"].sudo()._enabled_names())
+        return hooks.load(names)
     except ConfigError as error:
         _logger.error("Plugins are switched off until this is mended: %s", error)
         return hooks.load(OWN_PLUGINS)

@@ -5,7 +5,7 @@ from trackflow_core import hooks
 from trackflow_core.errors import ConfigError
 from trackflow_core.hooks import manager
 
-from ..engine import OWN_PLUGINS
+from ..engine import OWN_PLUGINS, plugin_hooks, usable_hooks
 
 
 class TrackflowPlugin(models.Model):
@@ -35,8 +35,10 @@ class TrackflowPlugin(models.Model):
             self._check_not_used()
         result = super().write(vals)
         self.env.registry.clear_cache()
+        if vals.get("active"):
+            self._check_usable()
         if "active" in vals:
-            self._load_hooks()
+            self._tell_hooks()
         return result
 
     def unlink(self):
@@ -47,8 +49,8 @@ class TrackflowPlugin(models.Model):
         """Refuse to switch off what attribution models count on."""
         enabled = self._enabled_names()
         rules = (
-            hooks.load(enabled).rules.keys()
-            - hooks.load(enabled - set(self.mapped("name"))).rules.keys()
+            usable_hooks(enabled).rules.keys()
+            - usable_hooks(enabled - set(self.mapped("name"))).rules.keys()
         )
         models_in_use = (
             self.env["trackflow.attribution.model"].sudo().with_context(active_test=True)
@@ -62,12 +64,16 @@ class TrackflowPlugin(models.Model):
                 )
             )
 
-    def _load_hooks(self):
-        """Load what is switched on, and say of these plugins what they take part in."""
+    def _check_usable(self):
+        """Refuse to switch on what cannot be loaded."""
         try:
-            loaded = hooks.load(self._enabled_names())
+            hooks.load(self._enabled_names())
         except ConfigError as error:
             raise UserError(str(error)) from error
+
+    def _tell_hooks(self):
+        """Say of these plugins what they take part in."""
+        loaded = plugin_hooks(self.env)
         for plugin in self:
             plugin.hooks = ", ".join(loaded.implemented_by(plugin.name))
 
@@ -82,7 +88,7 @@ class TrackflowPlugin(models.Model):
         """Make one row for each installed plugin; new ones but our own are switched off."""
         known = {plugin.name: plugin for plugin in self.with_context(active_test=False).search([])}
         # Describing a plugin means importing it: what is switched off stays unread.
-        loaded = hooks.load(self._enabled_names())
+        loaded = plugin_hooks(self.env)
         found = {plugin.name: plugin for plugin in manager.describe(loaded)}
         for name, plugin in found.items():
             vals = {

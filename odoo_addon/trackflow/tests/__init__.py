@@ -23,6 +23,7 @@ from . import (
     test_parallel,
     test_person,
     test_plans,
+    test_plugins,
     test_privacy,
     test_recompute,
     test_redirect,

@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
 from threading import Lock
+from time import monotonic, sleep
 from typing import Any
 
 from alembic import command
@@ -153,8 +154,22 @@ def _engine(url: URL) -> Engine:
 def _prepare(connection: sqlite3.Connection, _record: Any) -> None:
     # The driver would begin transactions by its own rules; ours begin them below.
     connection.isolation_level = None
-    for pragma in ("journal_mode = WAL", "synchronous = FULL", "cache_size = -65536"):
+    _write_ahead(connection)
+    for pragma in ("synchronous = FULL", "cache_size = -65536"):
         connection.execute(f"PRAGMA {pragma}")
+
+
+def _write_ahead(connection: sqlite3.Connection) -> None:
+    """Keep the file's log of writes; SQLite does not wait itself while others switch it on."""
+    end = monotonic() + _BUSY_SECONDS
+    while True:
+        try:
+            connection.execute("PRAGMA journal_mode = WAL")
+            return
+        except sqlite3.OperationalError as error:
+            if "locked" not in str(error) or monotonic() > end:
+                raise
+            sleep(0.01)
 
 
 def _begin(connection: Connection) -> None:

@@ -152,25 +152,34 @@ class OdooOutbox:
                 UPDATE trackflow_outbox_message SET due_at = %(until)s, claimed_until = %(until)s
                  WHERE id IN (
                        SELECT m.id FROM trackflow_outbox_message m
-                        WHERE %(wanted)s AND %(free_at)s <= %(now)s
+                        WHERE %(due)s
                         ORDER BY m.due_at, m.id LIMIT %(limit)s
                           FOR UPDATE SKIP LOCKED)
                 RETURNING %(read)s
                 """,
-                now=naive(now),
                 until=naive(until),
                 limit=limit,
                 read=_READ,
-                wanted=_WANTED,
-                free_at=_FREE_AT,
+                due=self._due(now),
             )
         )
         return [_message(row) for row in sorted(self.env.cr.dictfetchall(), key=lambda r: r["id"])]
 
     def is_due(self, now):
         """Whether `claim` would give anything."""
-        due = self.next_due()
-        return due is not None and due <= naive(now)
+        self._flush_receivers()
+        return self.env.execute_query(
+            SQL("SELECT EXISTS (SELECT FROM trackflow_outbox_message m WHERE %s)", self._due(now))
+        )[0][0]
+
+    def _due(self, now):
+        # `_FREE_AT` is never before `due_at`, which the index knows.
+        return SQL(
+            "%(wanted)s AND m.due_at <= %(now)s AND %(free_at)s <= %(now)s",
+            wanted=_WANTED,
+            free_at=_FREE_AT,
+            now=naive(now),
+        )
 
     def next_due(self):
         """When `claim` gives something next, in UTC without a zone; None when nothing waits."""

@@ -1,4 +1,4 @@
-from collections import defaultdict
+from collections import Counter, defaultdict
 from datetime import date, datetime, time, timedelta, timezone
 from zoneinfo import ZoneInfo
 
@@ -13,6 +13,21 @@ from ..statistics import converted
 
 _TOP = 10
 _LONGEST = 366
+# What is told of each channel and campaign.
+_RESULTS = ("clicks", "leads", "deals", "revenue")
+# Each fact as a whole, by day, by channel and by campaign: read once, summed four times.
+_GROUPS = SQL(
+    "GROUPING SETS ((name, current), (name, current, day), (name, current, channel), "
+    "(name, current, campaign_id))"
+)
+_GROUP_AND_KEY = SQL(
+    """
+    CASE grouping(day, channel, campaign_id)
+        WHEN 7 THEN '' WHEN 3 THEN 'day' WHEN 5 THEN 'channel' ELSE 'campaign' END,
+    COALESCE(day::text, channel, campaign_id::text)
+    """
+)
+_WHOLE = ("", None)
 
 
 class TrackflowDashboard(models.AbstractModel):
@@ -35,16 +50,17 @@ class TrackflowDashboard(models.AbstractModel):
         the deals' own one by default. Without a company those count that the reader has switched on.
         """
         dashboard, scope = self._begin(filters)
-        clicks, conversions, revenue = facts = dashboard._facts(scope)
+        facts = dashboard._facts(scope)
+        landing = dashboard._landing(scope)
         return {
-            **dashboard._overview(scope, *facts),
-            "campaigns": dashboard._campaigns(scope, clicks, conversions, revenue),
-            "links": dashboard._links(scope, clicks),
-            "funnel": dashboard._funnel(scope),
-            "landing": dashboard._landing(scope),
+            **dashboard._overview(scope, facts),
+            "campaigns": dashboard._campaigns(scope, facts),
+            "links": dashboard._links(scope, facts),
+            "funnel": dashboard._funnel(scope, landing["new"] + landing["returning"]),
+            "landing": landing,
             "models": dashboard._models(scope),
             "tables": dashboard._tables(scope),
-            "options": dashboard._options(scope, clicks),
+            "options": dashboard._options(scope, facts),
         }
 
     @api.readonly
@@ -52,7 +68,7 @@ class TrackflowDashboard(models.AbstractModel):
     def get_campaign_data(self, filters):
         """The figures of one campaign for its form; `filters` are those of `get_data`."""
         dashboard, scope = self._begin(filters)
-        overview = dashboard._overview(scope, *dashboard._facts(scope))
+        overview = dashboard._overview(scope, dashboard._facts(scope))
         return {
             **overview,
             # What nobody earned is no figure of a campaign.
@@ -142,73 +158,99 @@ class TrackflowDashboard(models.AbstractModel):
 
     @api.model
     def _facts(self, scope):
-        """Clicks, conversions and revenue, as the methods of these names tell them."""
-        return self._clicks(scope), self._conversions(scope), self._revenue(scope)
+        """Clicks, visitors, leads, deals won and their revenue in the company's currency.
+
+        By name and whether it was in the current period, and then by group and key: as a whole, by
+        day, channel and campaign, and clicks of the current period by link.
+        """
+        facts = defaultdict(Counter)
+        for read in (self._clicks, self._visitors, self._conversions, self._revenue):
+            for name, current, group, key, number in read(scope):
+                facts[name, current][group, key] = number
+        return facts
 
     @api.model
     def _clicks(self, scope):
-        """Clicks and visitors by (kind, current): all of them and by day, and of the current period
-        by channel, campaign and link."""
-        where = self._where_clicks(scope)
-        # Each reads the same index and keeps few groups, which is quicker than all in one.
-        rows = self.env.execute_query(
+        return self.env.execute_query(
             SQL(
                 """
-                WITH part AS MATERIALIZED (
-                     SELECT trackflow_channel AS channel, campaign_id, link_id, count(*) AS clicks
-                       FROM link_tracker_click
-                      WHERE trackflow_counts AND trackflow_occurred_at >= %(since)s AND %(where)s
-                      GROUP BY 1, 2, 3)
-                SELECT 'visitor', NULL, current, sum(clicks)::bigint, count(visitor)
-                  FROM (SELECT trackflow_occurred_at >= %(since)s AS current,
-                               trackflow_visitor_id AS visitor, count(*) AS clicks
-                          FROM link_tracker_click
-                         WHERE trackflow_counts AND %(where)s
-                         GROUP BY 1, 2) person
-                 GROUP BY current
+                WITH day AS MATERIALIZED (
+                    SELECT day.name, day.since >= %(since)s AS current,
+                           (SELECT count(*) FROM link_tracker_click
+                             WHERE trackflow_occurred_at >= day.since
+                               AND trackflow_occurred_at < day.until
+                               AND trackflow_counts AND %(where)s) AS clicks
+                      FROM unnest(%(days)s::date[], %(begins)s::timestamp[], %(ends)s::timestamp[])
+                           AS day(name, since, until)
+                ), part AS MATERIALIZED (
+                    -- Of a long period the planner would read the table, and not the index that
+                    -- has it all; as a join it can't know how long the period is.
+                    SELECT trackflow_channel AS channel, campaign_id, link_id, count(*) AS clicks
+                      FROM unnest(ARRAY[%(since)s::timestamp], ARRAY[%(until)s::timestamp])
+                           AS period(since, until)
+                      JOIN link_tracker_click ON trackflow_occurred_at >= period.since
+                       AND trackflow_occurred_at < period.until
+                     WHERE trackflow_counts AND %(where)s
+                     GROUP BY 1, 2, 3
+                )
+                SELECT 'clicks', current, '', NULL, sum(clicks)::bigint FROM day GROUP BY current
                  UNION ALL
-                SELECT 'day', day.name::text, day.since >= %(since)s, count(*), 0
-                  FROM unnest(%(days)s::date[], %(begins)s::timestamp[], %(ends)s::timestamp[])
-                       AS day(name, since, until)
-                  JOIN link_tracker_click
-                    ON trackflow_occurred_at >= day.since AND trackflow_occurred_at < day.until
-                 WHERE trackflow_counts AND %(where)s
-                 GROUP BY day.name, day.since
+                SELECT 'clicks', current, 'day', name::text, clicks FROM day
                  UNION ALL
-                SELECT 'channel', channel, TRUE, sum(clicks)::bigint, 0 FROM part GROUP BY 2
+                SELECT 'clicks', TRUE, 'channel', channel, sum(clicks)::bigint
+                  FROM part GROUP BY channel
                  UNION ALL
-                SELECT 'campaign', campaign_id::text, TRUE, sum(clicks)::bigint, 0
-                  FROM part GROUP BY 2
+                SELECT 'clicks', TRUE, 'campaign', campaign_id::text, sum(clicks)::bigint
+                  FROM part GROUP BY campaign_id
                  UNION ALL
-                SELECT 'link', link_id::text, TRUE, sum(clicks)::bigint, 0 FROM part GROUP BY 2
+                SELECT 'clicks', TRUE, 'link', link_id::text, sum(clicks)::bigint
+                  FROM part GROUP BY link_id
                 """,
                 since=scope["since"],
-                where=where,
+                until=scope["until"],
+                where=self._where_clicks(scope),
                 days=scope["days"],
                 begins=scope["midnights"][:-1],
                 ends=scope["midnights"][1:],
             )
         )
-        found = defaultdict(dict)
-        for kind, key, current, clicks, visitors in rows:
-            found[kind, current][key] = (clicks, visitors)
-        return found
+
+    @api.model
+    def _visitors(self, scope):
+        [(now, earlier)] = self.env.execute_query(
+            SQL(
+                """
+                SELECT count(*) FILTER (WHERE latest >= %(since)s),
+                       count(*) FILTER (WHERE earliest < %(since)s)
+                  FROM (SELECT min(trackflow_occurred_at) AS earliest,
+                               max(trackflow_occurred_at) AS latest
+                          FROM link_tracker_click
+                         WHERE trackflow_counts AND trackflow_visitor_id IS NOT NULL AND %(where)s
+                         GROUP BY trackflow_visitor_id) visitor
+                """,
+                since=scope["since"],
+                where=self._where_clicks(scope),
+            )
+        )
+        return [("visitors", True, *_WHOLE, now), ("visitors", False, *_WHOLE, earlier)]
 
     @api.model
     def _conversions(self, scope):
-        """Numbers of leads and wins by (kind, current) and by day, channel and campaign."""
-        rows = self.env.execute_query(
+        return self.env.execute_query(
             SQL(
                 """
-                SELECT kind, occurred_at >= %(since)s,
-                       (occurred_at AT TIME ZONE 'UTC' AT TIME ZONE %(zone)s)::date::text,
-                       channel, campaign_id, count(*)
-                  FROM trackflow_conversion
-                 WHERE kind IN ('lead', 'won') AND %(where)s
-                 GROUP BY 1, 2, 3, 4, 5
+                SELECT name, current, %(group_and_key)s, count(*)
+                  FROM (SELECT CASE kind WHEN 'lead' THEN 'leads' ELSE 'deals' END AS name,
+                               occurred_at >= %(since)s AS current, %(day)s AS day,
+                               channel, campaign_id
+                          FROM trackflow_conversion
+                         WHERE kind IN ('lead', 'won') AND %(where)s) fact
+                 GROUP BY %(groups)s
                 """,
                 since=scope["since"],
-                zone=scope["zone"],
+                day=self._day(scope, SQL("occurred_at")),
+                group_and_key=_GROUP_AND_KEY,
+                groups=_GROUPS,
                 where=self._where(
                     scope,
                     SQL("occurred_at"),
@@ -218,34 +260,30 @@ class TrackflowDashboard(models.AbstractModel):
                 ),
             )
         )
-        found = defaultdict(lambda: defaultdict(int))
-        for kind, current, day, channel, campaign, number in rows:
-            for key in ("", f"day {day}", f"channel {channel}", f"campaign {campaign}"):
-                found[kind, current][key] += number
-        return found
 
     @api.model
     def _revenue(self, scope):
-        """Won revenue by current and by day, channel and campaign, in the company's currency."""
         table, chosen = SQL("trackflow_deal_attribution"), SQL("TRUE")
         if scope["model"]:
             table = SQL("trackflow_model_credit")
             chosen = SQL("credit.attribution_model_id = %s", scope["model"].id)
-        rows = self.env.execute_query(
+        return self.env.execute_query(
             SQL(
                 """
-                SELECT lead.trackflow_closed_date >= %(since)s,
-                       (lead.trackflow_closed_date AT TIME ZONE 'UTC' AT TIME ZONE %(zone)s)
-                           ::date::text,
-                       credit.channel, credit.campaign_id, sum(%(value)s)
-                  FROM %(table)s credit
-                  JOIN crm_lead lead ON lead.id = credit.lead_id
-                  JOIN res_company company ON company.id = credit.company_id
-                 WHERE lead.won_status = 'won' AND %(chosen)s AND %(where)s
-                 GROUP BY 1, 2, 3, 4
+                SELECT name, current, %(group_and_key)s, sum(value)::float8
+                  FROM (SELECT 'revenue' AS name,
+                               lead.trackflow_closed_date >= %(since)s AS current, %(day)s AS day,
+                               credit.channel, credit.campaign_id, %(value)s AS value
+                          FROM %(table)s credit
+                          JOIN crm_lead lead ON lead.id = credit.lead_id
+                          JOIN res_company company ON company.id = credit.company_id
+                         WHERE lead.won_status = 'won' AND %(chosen)s AND %(where)s) fact
+                 GROUP BY %(groups)s
                 """,
                 since=scope["since"],
-                zone=scope["zone"],
+                day=self._day(scope, SQL("lead.trackflow_closed_date")),
+                group_and_key=_GROUP_AND_KEY,
+                groups=_GROUPS,
                 table=table,
                 chosen=chosen,
                 value=self._in_currency(scope, SQL("credit.value"), SQL("credit.currency_id")),
@@ -258,11 +296,11 @@ class TrackflowDashboard(models.AbstractModel):
                 ),
             )
         )
-        found = {True: defaultdict(float), False: defaultdict(float)}
-        for current, day, channel, campaign, value in rows:
-            for key in ("", f"day {day}", f"channel {channel}", f"campaign {campaign}"):
-                found[current][key] += float(value)
-        return found
+
+    @api.model
+    def _day(self, scope, moment):
+        """The reader's day of a moment."""
+        return SQL("(%s AT TIME ZONE 'UTC' AT TIME ZONE %s)::date", moment, scope["zone"])
 
     @api.model
     def _in_currency(self, scope, value, currency):
@@ -314,18 +352,21 @@ class TrackflowDashboard(models.AbstractModel):
     # -- what is shown ----------------------------------------------------------------------
 
     @api.model
-    def _overview(self, scope, clicks, conversions, revenue):
+    def _overview(self, scope, facts):
         """What every reader of these facts is shown."""
         return {
             "currency_id": scope["company"].currency_id.id,
-            "kpis": self._kpis(scope, clicks, conversions, revenue),
-            "trend": self._trend(scope, clicks, conversions),
-            "channels": self._channels(scope, clicks, conversions, revenue),
+            "kpis": self._kpis(scope, facts),
+            "trend": self._trend(scope, facts),
+            "channels": self._channels(scope, facts),
         }
 
     @api.model
-    def _kpis(self, scope, clicks, conversions, revenue):
+    def _kpis(self, scope, facts):
         costs = self._costs(scope)
+
+        def whole(name, current):
+            return facts[name, current][_WHOLE]
 
         def both(value):
             return {"value": value(True), "previous": value(False)}
@@ -334,43 +375,29 @@ class TrackflowDashboard(models.AbstractModel):
             return costs[current][""] if costs else 0.0
 
         def cost_per_lead(current):
-            return ratio(cost(current), lead(current)) if cost(current) else None
+            return ratio(cost(current), whole("leads", current)) if cost(current) else None
 
-        days = self._days(scope)
-        series = {
-            "clicks": [clicks["day", True].get(day, (0,))[0] for day in days],
-            "leads": [conversions["lead", True][f"day {day}"] for day in days],
-            "deals": [conversions["won", True][f"day {day}"] for day in days],
-            "revenue": [revenue[True][f"day {day}"] for day in days],
-        }
-
-        def ratio(part, whole):
-            return part / whole if whole else None
-
-        def person(current, place):
-            return clicks["visitor", current].get(None, (0, 0))[place]
-
-        def total(current):
-            return revenue[current][""]
+        def ratio(part, among):
+            return part / among if among else None
 
         def unattributed(current):
-            return revenue[current].get(f"channel {UNATTRIBUTED}", 0.0)
+            return facts["revenue", current]["channel", UNATTRIBUTED]
 
-        def lead(current):
-            return conversions["lead", current][""]
+        def revenue(current):
+            return whole("revenue", current)
 
         env = self.env
         kpis = [
-            ("clicks", env._("Clicks"), "integer", lambda c: person(c, 0)),
-            ("visitors", env._("Visitors"), "integer", lambda c: person(c, 1)),
-            ("leads", env._("Leads"), "integer", lead),
-            ("deals", env._("Deals Won"), "integer", lambda c: conversions["won", c][""]),
-            ("revenue", env._("Won Revenue"), "monetary", total),
+            ("clicks", env._("Clicks"), "integer", lambda c: whole("clicks", c)),
+            ("visitors", env._("Visitors"), "integer", lambda c: whole("visitors", c)),
+            ("leads", env._("Leads"), "integer", lambda c: whole("leads", c)),
+            ("deals", env._("Deals Won"), "integer", lambda c: whole("deals", c)),
+            ("revenue", env._("Won Revenue"), "monetary", revenue),
             (
                 "unattributed",
                 env._("Unattributed"),
                 "percentage",
-                lambda c: ratio(unattributed(c), total(c)),
+                lambda c: ratio(unattributed(c), revenue(c)),
             ),
         ]
         if costs:
@@ -386,7 +413,7 @@ class TrackflowDashboard(models.AbstractModel):
                     "roi",
                     env._("ROI"),
                     "percentage",
-                    lambda c: ratio(total(c) - unattributed(c) - cost(c), cost(c)),
+                    lambda c: ratio(revenue(c) - unattributed(c) - cost(c), cost(c)),
                 ),
             ]
         return [
@@ -395,22 +422,26 @@ class TrackflowDashboard(models.AbstractModel):
                 "label": label,
                 "format": shown,
                 "action": self._action(scope, key, label),
-                "series": series.get(key),
+                "series": (
+                    [facts[key, True]["day", day] for day in self._days(scope)]
+                    if key in _RESULTS
+                    else None
+                ),
                 **both(value),
             }
             for key, label, shown, value in kpis
         ]
 
     @api.model
-    def _trend(self, scope, clicks, conversions):
+    def _trend(self, scope, facts):
         days = self._days(scope)
         length = timedelta(days=len(days))
         earlier = [str(fields.Date.to_date(day) - length) for day in days]
         return {
             "days": days,
-            "clicks": [clicks["day", True].get(day, (0,))[0] for day in days],
-            "previous": [clicks["day", False].get(day, (0,))[0] for day in earlier],
-            "leads": [conversions["lead", True][f"day {day}"] for day in days],
+            "clicks": [facts["clicks", True]["day", day] for day in days],
+            "previous": [facts["clicks", False]["day", day] for day in earlier],
+            "leads": [facts["leads", True]["day", day] for day in days],
         }
 
     @api.model
@@ -421,46 +452,32 @@ class TrackflowDashboard(models.AbstractModel):
         ]
 
     @api.model
-    def _channels(self, scope, clicks, conversions, revenue):
-        names = {key for key in clicks["channel", True] if key}
-        for found in (conversions["lead", True], conversions["won", True], revenue[True]):
-            names |= {
-                key.removeprefix("channel ") for key in found if key.startswith("channel ")
-            } - {"None"}
+    def _results(self, facts, group):
+        """What the current period brought by the keys of `group`; what has no key is left out."""
+        keys = {
+            key for name in _RESULTS for part, key in facts[name, True] if part == group and key
+        }
+        return {key: {name: facts[name, True][group, key] for name in _RESULTS} for key in keys}
+
+    @api.model
+    def _channels(self, scope, facts):
         rows = [
             {
-                "channel": name,
-                "clicks": clicks["channel", True].get(name, (0,))[0],
-                "leads": conversions["lead", True][f"channel {name}"],
-                "deals": conversions["won", True][f"channel {name}"],
-                "revenue": revenue[True][f"channel {name}"],
+                "channel": channel,
+                **results,
                 "actions": {
-                    key: self._action({**scope, "channel": name}, key, name)
-                    for key in ("clicks", "leads", "deals", "revenue")
+                    name: self._action({**scope, "channel": channel}, name, channel)
+                    for name in _RESULTS
                 },
             }
-            for name in names
+            for channel, results in self._results(facts, "channel").items()
         ]
         return sorted(rows, key=lambda row: (-row["revenue"], -row["clicks"], row["channel"]))
 
     @api.model
-    def _campaigns(self, scope, clicks, conversions, revenue):
-        ids = {int(key) for key in clicks["campaign", True] if key}
-        for found in (conversions["lead", True], conversions["won", True], revenue[True]):
-            ids |= {
-                int(key.removeprefix("campaign "))
-                for key in found
-                if key.startswith("campaign ") and key != "campaign None"
-            }
+    def _campaigns(self, scope, facts):
         rows = [
-            {
-                "id": campaign_id,
-                "clicks": clicks["campaign", True].get(str(campaign_id), (0,))[0],
-                "leads": conversions["lead", True][f"campaign {campaign_id}"],
-                "deals": conversions["won", True][f"campaign {campaign_id}"],
-                "revenue": revenue[True][f"campaign {campaign_id}"],
-            }
-            for campaign_id in ids
+            {"id": int(key), **results} for key, results in self._results(facts, "campaign").items()
         ]
         rows.sort(key=lambda row: (-row["revenue"], -row["clicks"], row["id"]))
         campaigns = self.env["utm.campaign"].browse(row["id"] for row in rows[:_TOP]).exists()
@@ -473,7 +490,7 @@ class TrackflowDashboard(models.AbstractModel):
                     key: self._action(
                         {**scope, "campaign": campaigns.browse(row["id"])}, key, names[row["id"]]
                     )
-                    for key in ("clicks", "leads", "deals", "revenue")
+                    for key in _RESULTS
                 },
             }
             for row in rows[:_TOP]
@@ -516,8 +533,12 @@ class TrackflowDashboard(models.AbstractModel):
         ]
 
     @api.model
-    def _links(self, scope, clicks):
-        numbers = {int(key): row[0] for key, row in clicks["link", True].items() if key}
+    def _links(self, scope, facts):
+        numbers = {
+            int(key): clicks
+            for (group, key), clicks in facts["clicks", True].items()
+            if group == "link"
+        }
         top = sorted(numbers, key=lambda link_id: (-numbers[link_id], link_id))[:_TOP]
         links = self.env["link.tracker"].browse(top).exists()
         return [
@@ -533,12 +554,19 @@ class TrackflowDashboard(models.AbstractModel):
         ]
 
     @api.model
-    def _funnel(self, scope):
-        """How many visits, leads, deals and wins fell into the period; see the report."""
+    def _funnel(self, scope, visits):
+        """How many visits, leads, deals and wins fell into the period; see the report.
+
+        Visits are many, and counted already.
+        """
         domain = self._funnel_domain(scope)
-        counted = dict(
-            self.env["trackflow.report.funnel"]._read_group(domain, ["step"], ["number:sum"])
-        )
+        later = domain & Domain("step", "!=", "1_visit")
+        counted = {
+            "1_visit": visits,
+            **dict(
+                self.env["trackflow.report.funnel"]._read_group(later, ["step"], ["number:sum"])
+            ),
+        }
         steps = self.env["trackflow.report.funnel"]._fields["step"]._description_selection(self.env)
         rows, before = [], 0
         for step, label in steps:
@@ -677,9 +705,10 @@ class TrackflowDashboard(models.AbstractModel):
         ]
 
     @api.model
-    def _options(self, scope, clicks):
+    def _options(self, scope, facts):
         """What the filters offer; of channels those that had a click or a conversion."""
-        channels = {scope["channel"], *clicks["channel", True]}
+        channels = {key for group, key in facts["clicks", True] if group == "channel"}
+        channels.add(scope["channel"])
         converted_from = self.env["trackflow.conversion"]._read_group([], ["channel"])
         channels |= {channel for [channel] in converted_from}
         channels -= {"", None, False}
@@ -711,16 +740,15 @@ class TrackflowDashboard(models.AbstractModel):
                 action["context"]["trackflow_model_id"] = scope["model"].id
             return action
 
-        results = ("clicks", "leads", "deals", "revenue")
         # Under a chosen model, revenue is known by channel and campaign.
-        of_links = results[:-1] if scope["model"] else results
+        of_links = _RESULTS[:-1] if scope["model"] else _RESULTS
         env = self.env
         return {
             "trend": facts_by(env._("Clicks and leads"), "date:day", "clicks", "leads"),
             "channels": facts_by(
-                env._("Channels"), "channel", *results, among=Domain("channel", "!=", False)
+                env._("Channels"), "channel", *_RESULTS, among=Domain("channel", "!=", False)
             ),
-            "campaigns": facts_by(env._("Campaigns"), "campaign_id", *results, "cost"),
+            "campaigns": facts_by(env._("Campaigns"), "campaign_id", *_RESULTS, "cost"),
             "links": facts_by(env._("Links"), "link_id", *of_links),
             "funnel": self._pivot(
                 env._("From visit to win"),

@@ -62,3 +62,21 @@ class TestStory(TourCase):
         self.start_tour(
             f"/odoo/crm.lead/{lead.id}", "trackflow_salesperson_story", login="tf_salesman"
         )
+
+    def agrees_and_asks(self, path):
+        """The lead of a visitor who comes to `path`, agrees to cookies there and sends the form."""
+        self.env["website"].search([]).cookies_bar = True
+        with self.as_a_person(), RecordCapturer(self.env["crm.lead"]) as captured:
+            self.start_tour(path, "trackflow_visitor_agrees")
+        self.assertEqual(captured.records.trackflow_touch_count, 1)
+        return captured.records
+
+    def test_who_agrees_on_the_page_of_an_ad_came_from_the_ad(self):
+        lead = self.agrees_and_asks("/contactus?utm_source=newsletter&utm_medium=email")
+        self.assertEqual(lead.trackflow_source, "newsletter")
+        self.assertEqual(lead.trackflow_medium, "email")
+
+    def test_who_agrees_behind_a_link_came_by_its_campaign(self):
+        lead = self.agrees_and_asks(f"/r/{self.links[0].code}")
+        self.assertEqual(lead.trackflow_source, "google")
+        self.assertEqual(lead.campaign_id, self.campaign)

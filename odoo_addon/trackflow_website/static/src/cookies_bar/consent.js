@@ -1,9 +1,18 @@
 import { registry } from "@web/core/registry";
 import { Interaction } from "@web/public/interaction";
 
-/** Shows in the cookie bar what consent is for. The website's editor has the bar without it. */
+/**
+ * Shows in the cookie bar what consent is for, and tells the tracker what was answered.
+ * The website's editor has the bar without it.
+ */
 export class Consent extends Interaction {
     static selector = "#website_cookies_bar";
+    dynamicContent = {
+        _document: {
+            "t-on-optionalCookiesAccepted": () => this.answered("granted"),
+            "t-on-optionalCookiesDenied": () => this.answered("denied"),
+        },
+    };
 
     start() {
         const text = document.querySelector(".o_trackflow_consent");
@@ -18,6 +27,12 @@ export class Consent extends Interaction {
                 .forEach((link) => link.remove());
             this.insert(shown, bar);
         }
+    }
+
+    /** What brought somebody here is known on this page alone. */
+    answered(state) {
+        // The bar keeps the answer in its cookie after it has told of it.
+        this.waitForTimeout(() => window.trackflow?.consent(state), 0);
     }
 }
 

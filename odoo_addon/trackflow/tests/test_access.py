@@ -15,7 +15,6 @@ CLOSED_TO_SALES = (
     "trackflow.event",
     "trackflow.visitor",
     "trackflow.session",
-    "trackflow.touch",
 )
 MANAGERS_ONLY = (
     "trackflow.click.queue",
@@ -26,6 +25,7 @@ MANAGERS_ONLY = (
     "trackflow.merged.visitor",
     "trackflow.outbox.message",
     "trackflow.plugin",
+    "trackflow.touch",
     "trackflow.webhook.endpoint",
     "trackflow.webhook.event",
 )

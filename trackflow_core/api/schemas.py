@@ -639,8 +639,16 @@ class FitAnswer(Answer):
     # Fits gain fields with what rules learn.
     model_config = ConfigDict(extra="allow")
 
-    version: str = Field(examples=["1"])
+    version: int = Field(examples=[1])
     fitted_at: datetime = Field(examples=["2026-03-11T02:00:00Z"])
+    journeys: int = Field(description="How many it learned from.", examples=[5200])
+    conversions: int = Field(description="How many of them ended in one.", examples=[410])
+    weights: dict[str, int] = Field(
+        description="By channel; only proportions matter.", examples=[{"Email": 3, "Direct": 1}]
+    )
+    unseen: int = Field(description="The weight of any other channel.", examples=[2])
+    enough: bool = Field(description="Whether that is enough to rely on.", examples=[True])
+    note: str = Field(description="What it rests on, in a sentence.", examples=["410 conversions."])
 
 
 class AttributionAnswer(Answer):

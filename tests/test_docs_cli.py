@@ -45,6 +45,6 @@ def test_the_options_of_a_command_are_described(name: str) -> None:
     assert described == commands()[name]
 
 
-@pytest.mark.parametrize("name", ["attribute", "explain"])
+@pytest.mark.parametrize("name", ["attribute", "explain", "check-receipt"])
 def test_a_command_has_a_section(name: str) -> None:
     assert name in SECTIONS

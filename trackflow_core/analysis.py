@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from datetime import timedelta
@@ -15,6 +16,7 @@ from trackflow_core import hooks
 from trackflow_core.attribution import Attribution, ChannelRule, Fit, Model, Rule, attribute
 from trackflow_core.attribution.allocation import currency_digits, from_minor_units
 from trackflow_core.attribution.fits import no_progress
+from trackflow_core.attribution.receipts import check
 from trackflow_core.errors import ConfigError, InvalidEvent
 from trackflow_core.model import Deal, DealStatus, Touch, zone_named
 from trackflow_core.ports import CreditRows, PathRows, TableEngine
@@ -332,6 +334,24 @@ def explanation_of(
     ]
     model = _fitted(model, touches, conversions)
     return attribute(items, deal, model, lead_created_at=told["lead_created_at"])
+
+
+def differences_in(text: bytes) -> Sequence[str]:
+    """What does not add up in a receipt that was written as JSON.
+
+    Raises Misuse when `text` is no receipt or cannot be checked here.
+    """
+    try:
+        receipt = json.loads(text)
+    except (ValueError, RecursionError) as error:
+        raise Misuse(f"The receipt cannot be read: it is no JSON ({error}).") from None
+    if not isinstance(receipt, dict):
+        raise Misuse("This is no receipt of TrackFlow: it is no JSON object.")
+    rules = hooks.load().rules
+    try:
+        return check(receipt, rules)
+    except (ConfigError, InvalidEvent) as error:
+        raise Misuse(str(error)) from error
 
 
 def rows_for_programs(rows: pa.RecordBatchReader) -> Sequence[dict[str, object]]:

@@ -332,6 +332,24 @@ def explain(
         typer.echo(receipt.explain())
 
 
+@app.command("check-receipt")
+def check_receipt(
+    file: Annotated[
+        typer.FileBinaryRead,
+        typer.Argument(help="The receipt as JSON; - for standard input.", metavar="FILE"),
+    ],
+    as_json: AsJson = False,
+) -> None:
+    """Split a receipt's deal again from what it tells, and compare the credits and the digest."""
+    found = analysis.differences_in(file.read())
+    if as_json:
+        _print_json({"adds_up": not found, "differences": found})
+    else:
+        typer.echo("\n".join(found) or "The receipt adds up.")
+    if found:
+        raise typer.Exit(1)
+
+
 def _print_json(value: object) -> None:
     typer.echo(json.dumps(value, indent=2, ensure_ascii=False))
 

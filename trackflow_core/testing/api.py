@@ -13,8 +13,10 @@ from urllib.parse import quote
 from urllib.request import Request, urlopen
 from uuid import uuid4
 
+from trackflow_core import hooks
 from trackflow_core.api.keys import SCOPES
 from trackflow_core.api.messages import TITLES
+from trackflow_core.attribution.receipts import check
 from trackflow_core.errors import ConfigError
 from trackflow_core.model import Click
 from trackflow_core.testing.facts import BROWSER
@@ -554,6 +556,12 @@ class ApiContract:
         assert told_at == [sold.json["created_at"], *(t["occurred_at"] for t in journey["touches"])]
         for moment in told_at:
             assert moment.endswith("Z"), moment
+        known = hooks.load().rules
+        for name in (model["name"] for model in models):
+            told = self.send("GET", f"{path}?model={quote(name)}").json
+            assert check(told, known) == [], name
+            told["credits"][0]["value"] += 1
+            assert len(check(told, known)) == 1, name
         own = self.send("GET", f"/leads/{lead}/attribution").json
         assert own["deals"][0]["sum"] == 100_01
         names = "&".join(f"model={quote(rules[rule])}" for rule in ("linear", "last_touch"))

@@ -14,6 +14,7 @@ from decimal import Decimal
 from types import MappingProxyType
 
 from trackflow_core.attribution import Attribution, Fit, Journey, Model, Rule, attribute
+from trackflow_core.attribution.receipts import check
 from trackflow_core.model import UNATTRIBUTED, Deal, DealStatus, Touch
 from trackflow_core.testing.facts import at, deal
 
@@ -124,6 +125,11 @@ class AttributionModelContract:
             random.Random(seed).shuffle(shuffled)
             first, again = self._attribute(touches), self._attribute([*shuffled, *touches])
             assert (again.credits, again.digest) == (first.credits, first.digest)
+
+    def test_a_receipt_adds_up_by_itself(self) -> None:
+        for touches in self.journeys():
+            receipt = self._attribute(touches).receipt()
+            assert check(receipt, {self.rule.name: self.rule}) == []
 
     def test_scaling_the_value_scales_the_credit(self) -> None:
         for touches in self.journeys():

@@ -99,6 +99,13 @@ class UtmCampaign(models.Model):
         groups=MONEY_READERS,
         help="This campaign's share of all won deals, by each deal's attribution model.",
     )
+    trackflow_own_revenue = fields.Monetary(
+        "My Won Revenue",
+        currency_field="trackflow_currency_id",
+        compute="_compute_trackflow_own_revenue",
+        groups="sales_team.group_sale_salesman",
+        help="This campaign's share of the won deals that you see: yours, and those of nobody.",
+    )
     trackflow_cost = fields.Monetary(
         "Cost",
         currency_field="trackflow_currency_id",
@@ -218,6 +225,26 @@ class UtmCampaign(models.Model):
             campaign.trackflow_roi = (revenue - cost) / cost if cost else 0.0
             campaign.trackflow_budget_used = 100 * float(entered or 0) / budget if budget else 0.0
             campaign.trackflow_warning = campaign._trackflow_find_warning(row)
+
+    @api.depends("trackflow_currency_id")
+    @api.depends_context("uid", "allowed_company_ids")
+    def _compute_trackflow_own_revenue(self):
+        credits = self.env["trackflow.deal.attribution"].search_fetch(
+            [("campaign_id", "in", self._origin.ids), ("deal_status", "=", "won")],
+            ["campaign_id", "company_id", "currency_id", "lead_id", "value"],
+        )
+        earned = credits.grouped("campaign_id")
+        for campaign in self:
+            currency = campaign.trackflow_currency_id
+            campaign.trackflow_own_revenue = sum(
+                credit.currency_id._convert(
+                    credit.value,
+                    currency or credit.currency_id,
+                    credit.company_id,
+                    credit.lead_id.trackflow_closed_date or fields.Date.today(),
+                )
+                for credit in earned.get(campaign._origin, ())
+            )
 
     def write(self, vals):
         result = super().write(vals)

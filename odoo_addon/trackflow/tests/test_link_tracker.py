@@ -1,7 +1,8 @@
 from unittest.mock import patch
 
+from lxml import etree
 from odoo.exceptions import AccessError, ValidationError
-from odoo.tests import tagged, users
+from odoo.tests import new_test_user, tagged, users
 
 from .common import TrackflowCase
 
@@ -166,6 +167,40 @@ class TestLinkTracker(TrackflowCase):
         self.assertEqual((visitor.conversion_count, visitor.has_converted), (2, True))
         self.assertIn(visitor, visitor.search([("has_converted", "=", True)]))
         self.assertNotIn(visitor, visitor.search([("has_converted", "=", False)]))
+
+    def test_a_salespersons_revenue_is_the_sum_of_the_list_behind_it(self):
+        for salesperson in (self.salesman, self.colleague, self.env["res.users"]):
+            lead = self.opportunity(self.journey())
+            lead.user_id = salesperson
+            lead.action_set_won()
+        self.env.flush_all()
+        self.env.invalidate_all()
+        own = self.campaign.with_user(self.salesman)
+        action = self.env["ir.actions.actions"]._for_xml_id(
+            "trackflow.trackflow_deal_attribution_action_campaign"
+        )
+        listed = own.env[action["res_model"]].search(
+            [("campaign_id", "=", own.id), ("deal_status", "=", "won")]
+        )
+        self.assertEqual(own.trackflow_own_revenue, sum(listed.mapped("value")))
+        self.assertEqual(own.trackflow_own_revenue, 200.0)
+        self.assertEqual(own.trackflow_revenue, 300.0)
+
+    def test_the_button_counts_what_its_reader_may_see(self):
+        everything, own = "trackflow_revenue", "trackflow_own_revenue"
+        all_leads = new_test_user(
+            self.env, login="tf_all_leads", groups="sales_team.group_sale_salesman_all_leads"
+        )
+        for user, shown in (
+            (self.salesman, own),
+            (all_leads, everything),
+            (self.marketer, everything),
+        ):
+            view = self.env["utm.campaign"].with_user(user).get_view(view_type="form")
+            names = etree.fromstring(view["arch"]).xpath(
+                "//div[@name='button_box']//field[contains(@name, '_revenue')]/@name"
+            )
+            self.assertEqual(names, [shown], user.login)
 
     def test_another_companys_revenue_is_not_shown(self):
         company = self.env["res.company"].create({"name": "Other"})

@@ -16,26 +16,28 @@ _ZIP = b"PK\x03\x04"
 
 
 def read_rows(content):
-    """The rows of `content` (bytes or text) as dicts by lower-case column name; all values are text.
+    """The rows of `content` (bytes or text) by their number in the sheet, as a spreadsheet counts.
 
-    Empty rows are left out. Raises InvalidEvent, in words for the person who brought the sheet.
+    Each is a dict of texts by lower-case column name; empty rows are left out. Raises InvalidEvent, in words for the person who brought the sheet.
     """
     if isinstance(content, bytes) and content.startswith(_ZIP):
         table = _workbook(content)
     else:
         table = _csv(content if isinstance(content, str) else _decoded(content))
-    table = [[cell.strip() for cell in row] for row in table]
-    table = [row for row in table if any(row)]
+    table = [(number, [cell.strip() for cell in row]) for number, row in enumerate(table, 1)]
+    table = [(number, row) for number, row in table if any(row)]
     if len(table) < 2:
         raise InvalidEvent("The sheet needs a row of column names and at least one row below it.")
     if len(table) - 1 > MAX_ROWS:
         raise InvalidEvent(f"The sheet has more than {MAX_ROWS:,} rows: bring it in parts.")
-    names = [name.lower() for name in table[0]]
+    _number, header = table[0]
+    names = [name.lower() for name in header]
     if len({name for name in names if name}) < len([name for name in names if name]):
         raise InvalidEvent("Two columns of the sheet have the same name.")
-    return [
-        {name: value for name, value in zip(names, row, strict=False) if name} for row in table[1:]
-    ]
+    return {
+        number: {name: value for name, value in zip(names, row, strict=False) if name}
+        for number, row in table[1:]
+    }
 
 
 def _decoded(content):
@@ -48,6 +50,7 @@ def _decoded(content):
 
 
 def _csv(text):
+    text = text.removeprefix("\ufeff")
     if "\0" in text:
         raise InvalidEvent("The file is neither CSV nor XLSX.")
     first = text.lstrip().partition("\n")[0]

@@ -21,17 +21,18 @@ class LinkTracker(models.Model):
     @api.model
     def _trackflow_check_sheet(self, rows, template):
         """What becomes of each row: (summary, values, errors)."""
-        rendered = template._core_template().render_rows(rows) if template else None
+        rendered = template._core_template().render_rows(rows.values()) if template else None
         campaigns = self.env["utm.campaign"]._trackflow_by_name()
-        taken = self._trackflow_links_of_codes(rows)
+        taken = self._trackflow_links_of_codes(rows.values())
         checked, seen, codes = [], {}, set()
-        for number, row in enumerate(rows):
+        for position, (number, row) in enumerate(rows.items()):
             errors, values = [], {"row": row}
             if rendered:
                 errors += [
-                    f"{item.variable or 'URL'}: {item.reason}" for item in rendered[number].problems
+                    f"{item.variable or 'URL'}: {item.reason}"
+                    for item in rendered[position].problems
                 ]
-                values["url"] = rendered[number].url
+                values["url"] = rendered[position].url
                 if not errors:
                     errors += self._trackflow_url_problems(values["url"])
                 values["title"] = row.get("name") or template._title(row)
@@ -64,7 +65,7 @@ class LinkTracker(models.Model):
             )
             if not errors and identity in seen:
                 errors.append(self.env._("is the same as row %s", seen[identity]))
-            seen.setdefault(identity, number + 1)
+            seen.setdefault(identity, number)
             values["template_id"] = template.id if template else False
             summary = " · ".join(filter(None, (values["title"], values["url"]))) or " · ".join(
                 filter(None, row.values())

@@ -63,7 +63,7 @@ class TrackflowCampaignCost(models.Model):
         campaigns = self.env["utm.campaign"]._trackflow_by_name()
         currencies = {currency.name: currency for currency in self.env["res.currency"].search([])}
         checked, seen = [], {}
-        for number, row in enumerate(rows, 1):
+        for number, row in rows.items():
             summary, values, errors = self._trackflow_check_row(row, campaigns, currencies)
             if not errors:
                 cost = (values["campaign_id"], values["date"], values["name"])

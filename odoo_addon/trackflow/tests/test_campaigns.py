@@ -200,13 +200,14 @@ class TestCostImport(TrackflowCase):
     @users("tf_marketer")
     def test_a_pasted_sheet(self):
         sheet = self.preview(
-            "Campaign\tDate\tAmount\tName\n"
+            "\ufeffCampaign\tDate\tAmount\tName\n"
             "TrackFlow Spring\t2026-03-01\t1,234.50\tSearch ads\n"
             "TrackFlow Spring\t2026-03-02\t1.234,50\tSearch ads\n"
             "\n"
             "TrackFlow Spring\t2026-03-03\t80\t\n"
         )
         self.assertEqual((sheet.good_count, sheet.bad_count), (3, 0))
+        self.assertEqual(sheet.line_ids.mapped("row"), [2, 3, 5])
         self.assertEqual(sheet.import_batch(), {"done": 3, "total": 3})
         costs = self.campaign.with_env(self.env).trackflow_cost_ids
         self.assertEqual(sorted(costs.mapped("amount")), [80.0, 1234.5, 1234.5])
@@ -273,7 +274,7 @@ class TestCostImport(TrackflowCase):
         orders = set(arch.xpath("//field[@name='line_ids']/*/@default_order"))
         self.assertEqual(len(orders), 1, "a list and cards have the same order")
         lines = sheet.line_ids.search([("import_id", "=", sheet.id)], order=orders.pop())
-        self.assertEqual(lines.mapped("row"), [2, 4, 1, 3])
+        self.assertEqual(lines.mapped("row"), [3, 5, 2, 4])
 
     @users("tf_marketer")
     def test_lists_and_cards_offer_the_sheet(self):
@@ -292,7 +293,7 @@ class TestCostImport(TrackflowCase):
             "TrackFlow Spring,2026-03-01,9,Social ads\n"
         )
         self.assertEqual(sheet.line_ids.mapped(lambda line: bool(line.error)), [False, True, False])
-        self.assertIn("row 1", sheet.line_ids[1].error)
+        self.assertIn("row 2", sheet.line_ids[1].error)
         sheet.import_batch()
         self.assertEqual(self.campaign.with_env(self.env).trackflow_cost, 14.0)
 

@@ -498,6 +498,7 @@ class TestManyLinks(TrackflowCase):
             template_id=template.id,
         )
         self.assertEqual((sheet.good_count, sheet.bad_count), (3, 1))
+        self.assertEqual(sheet.line_ids.mapped("row"), [2, 3, 4, 6])
         self.assertIn("size: is not one of A4, A3", sheet.line_ids[2].error)
         links = self.make(sheet)
         self.assertEqual(
@@ -532,7 +533,7 @@ class TestManyLinks(TrackflowCase):
         self.assertEqual((sheet.good_count, sheet.bad_count), (2, 9))
         for number, words in enumerate(
             ("cannot be a destination", "missing", "no campaign", "taken", "cannot be a code",
-             "taken", "same as row 2", "url: http", "its host contains ="), 2,
+             "taken", "same as row 3", "url: http", "its host contains ="), 2,
         ):  # fmt: skip
             self.assertIn(words, sheet.line_ids[number].error)
         links = self.make(sheet).sorted("title")

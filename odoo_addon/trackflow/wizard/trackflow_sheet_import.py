@@ -16,7 +16,8 @@ class TrackflowSheetImport(models.TransientModel):
     """Many records from a sheet: read, look over, then make them batch by batch.
 
     The model that the rows are for has `_trackflow_sheet_columns(template)`,
-    `_trackflow_check_sheet(rows, template)` and `_trackflow_import_sheet(values_list)`.
+    `_trackflow_check_sheet(rows, template)` and `_trackflow_import_sheet(values_list)`; `rows` are
+    by their number in the sheet.
     """
 
     _name = "trackflow.sheet.import"
@@ -77,7 +78,7 @@ class TrackflowSheetImport(models.TransientModel):
                     "values": values,
                     "error": "; ".join(errors),
                 }
-                for number, (summary, values, errors) in enumerate(checked, 1)
+                for number, (summary, values, errors) in zip(rows, checked, strict=True)
             ]
         )
         return self._reopen()

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterable, Mapping
-from datetime import datetime, timedelta
+from datetime import datetime, timedelta, timezone
 
 import pytest
+from standardwebhooks import Webhook
 
+from trackflow_core.attribution import BUILTIN_RULES, Fit, Model, Rule, attribute
+from trackflow_core.attribution.receipts import check
 from trackflow_core.connectors import WriteBack
 from trackflow_core.engine import Engine
 from trackflow_core.errors import ConfigError, RetriableError, TerminalError
@@ -23,6 +26,7 @@ from trackflow_core.outbox import (
     Endpoint,
     WebhookSender,
     WriteBackSender,
+    of_facts,
     of_record,
     signed,
     trial,
@@ -82,6 +86,30 @@ def test_the_engine_posts_what_subscribers_want() -> None:
     assert bodies[-2]["credits"][0]["value"] == 10_000
     back = WriteBack.from_json(bodies[-1])
     assert (back.kind, back.ref, back.touch_count) == ("deal", "crm/deal-1", 1)
+
+
+def test_moments_are_told_as_the_api_tells_them() -> None:
+    engine, outbox = engine_with(ALL)
+    engine.record_click(click("c1", 1))
+    engine.apply([lead()], [deal(status=DealStatus.WON)])
+    bodies = [held.message.outgoing.body for held in outbox.held]
+    assert all('"occurred_at":"2026-' in body for body in bodies)
+    assert "+00:00" not in "".join(bodies)
+
+
+def test_moments_of_milestones_and_fits_are_told_so_too() -> None:
+    known = {rule.name: rule for rule in BUILTIN_RULES}
+    learned = Rule(
+        "learned", "", "", lambda journey: [1] * len(journey.touches), learn=lambda *_: fit
+    )
+    fit = Fit("learned", at(1), {"Email": 1})
+    won = deal(status=DealStatus.WON)
+    for model in (Model(known["full_path"]), Model(learned, fit=fit)):
+        told = attribute([], won, model)
+        [sent] = of_facts([ALL], attributions=[told])
+        assert "+00:00" not in sent.body
+        rules = {model.rule.name: model.rule}
+        assert check(json.loads(sent.body), rules) == []
 
 
 def test_what_did_not_change_is_not_told_again() -> None:
@@ -267,6 +295,20 @@ def test_the_vector_of_standard_webhooks() -> None:
     )
     assert sent["webhook-timestamp"] == "1614265330"
     assert sent["webhook-signature"] == "v1,g0hM9SsE+OTPJTGt/tmIKtSyZlE3uFJELVlNIOLJ1OE="
+
+
+def test_the_signed_body_tells_its_moment_in_the_form_of_the_api() -> None:
+    secret, sent = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw", list[tuple[dict[str, str], bytes]]()
+
+    def post(url: str, headers: Mapping[str, str], body: bytes) -> Answer:
+        sent.append((dict(headers), body))
+        return Answer(200, {})
+
+    now = datetime.now(timezone.utc)
+    sender = WebhookSender(lambda _: Endpoint("https://a.example", [secret]), post)
+    sender(Message("msg_1", trial("webhook/1"), at()), now)
+    [(headers, body)] = sent
+    assert Webhook(secret).verify(body, headers)["timestamp"] == "2026-03-02T09:00:00Z"
 
 
 def answering(status: int, **headers: str) -> Callable[..., Answer]:

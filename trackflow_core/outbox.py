@@ -119,7 +119,12 @@ def of_facts(
         ),
         *(_Fact(CONVERSION_RECORDED, one.ref, partial(_conversion, one)) for one in conversions),
         *(
-            _Fact(DEAL_ATTRIBUTED, one.deal.ref, one.receipt, partial(WriteBack.of_deal, one))
+            _Fact(
+                DEAL_ATTRIBUTED,
+                one.deal.ref,
+                partial(_receipt, one),
+                partial(WriteBack.of_deal, one),
+            )
             for one in attributions
         ),
     ]
@@ -185,11 +190,32 @@ def _json(value: Any) -> str:
     return json.dumps(value, ensure_ascii=False, sort_keys=True, separators=(",", ":"))
 
 
+def _moment(told: str) -> str:
+    """A moment in UTC in the form of the REST API, which ends in Z."""
+    return told.replace("+00:00", "Z")
+
+
+def _receipt(attribution: Attribution) -> dict[str, Any]:
+    told = attribution.receipt()
+    milestones, fit = told["milestones"], told["fit"]
+    return {
+        **told,
+        "anchor": _moment(told["anchor"]),
+        "milestones": milestones
+        and {name: moment and _moment(moment) for name, moment in milestones.items()},
+        "fit": fit and {**fit, "fitted_at": _moment(fit["fitted_at"])},
+        "credits": [
+            {**credit, "occurred_at": credit["occurred_at"] and _moment(credit["occurred_at"])}
+            for credit in told["credits"]
+        ],
+    }
+
+
 def _click(event: ClickEvent) -> dict[str, Any]:
     source = event.source
     return {
         "id": event.click.event_id,
-        "occurred_at": event.click.occurred_at.isoformat(),
+        "occurred_at": _moment(event.click.occurred_at.isoformat()),
         "link": event.click.link_code,
         "destination": event.click.destination,
         "visitor_id": event.click.visitor_id,
@@ -208,7 +234,7 @@ def _click(event: ClickEvent) -> dict[str, Any]:
 def _lead(lead: Lead, summary: LeadSummary) -> dict[str, Any]:
     return {
         "lead": lead.ref,
-        "created_at": lead.came_in_at.isoformat(),
+        "created_at": _moment(lead.came_in_at.isoformat()),
         "visitor_ids": sorted(lead.visitor_ids),
         "touch_count": summary.touch_count,
         "first_touch": _touch(summary.first),
@@ -220,7 +246,7 @@ def _conversion(conversion: Conversion) -> dict[str, Any]:
     return {
         "ref": conversion.ref,
         "kind": conversion.kind,
-        "occurred_at": conversion.occurred_at.isoformat(),
+        "occurred_at": _moment(conversion.occurred_at.isoformat()),
         "value": conversion.value,
         "currency": conversion.currency,
         "digits": conversion.digits,
@@ -234,7 +260,7 @@ def _touch(touch: Touch | None) -> dict[str, Any] | None:
     return {
         "id": touch.id,
         "kind": touch.kind,
-        "occurred_at": touch.occurred_at.isoformat(),
+        "occurred_at": _moment(touch.occurred_at.isoformat()),
         "channel": touch.channel,
         "source": touch.source,
         "medium": touch.medium,
@@ -308,7 +334,7 @@ class WebhookSender:
         body = _json(
             {
                 "type": message.outgoing.event,
-                "timestamp": message.created_at.isoformat(),
+                "timestamp": _moment(message.created_at.isoformat()),
                 "data": json.loads(message.outgoing.body),
             }
         )

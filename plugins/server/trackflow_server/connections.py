@@ -141,7 +141,7 @@ class _Plain:
             return (Finding("It maps what a host hands to it."),)
         return (
             Finding(
-                f"{len(self._secrets)} signing secrets are known.",
+                f"Signing secrets known: {len(self._secrets)}.",
                 bool(self._secrets),
                 "Make one and give it to the sender, or enter the sender's.",
             ),

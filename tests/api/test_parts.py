@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import threading
 import time
 from dataclasses import replace
@@ -10,15 +11,16 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
+from pydantic import ValidationError
 
 from tests.api.host import MemoryHost
 from trackflow_core.api import keys, openapi
 from trackflow_core.api.app import Api, ApiSettings
 from trackflow_core.api.limits import Limiter, client_address
 from trackflow_core.api.masking import masked
-from trackflow_core.api.messages import Problem, Request
+from trackflow_core.api.messages import Problem, Request, invalid
 from trackflow_core.api.routes import routes
-from trackflow_core.api.schemas import WebhookEndpoint, example_of
+from trackflow_core.api.schemas import IN_WORDS, Link, WebhookEndpoint, example_of
 from trackflow_core.api.storage import ApiKey, LoggedRequest, Query
 from trackflow_core.errors import ConfigError
 from trackflow_core.hooks import ApiRoute, Hooks, hookimpl
@@ -330,3 +332,33 @@ def test_an_endpoint_is_tried_and_gets_messages_again() -> None:
     assert host.outbox.held[0].state == "waiting"
     late = {"since": at(1).isoformat()}
     assert told(host, "POST", f"{path}/replay", late) == {"waiting": 0}
+
+
+# -- refusals ------------------------------------------------------------------------------------
+
+
+def test_no_remedy_is_a_regular_expression() -> None:
+    """Every pattern of the description is told in words; moments have words of their own."""
+    text = json.dumps(openapi.document(routes()))
+    patterns = {json.loads(found) for found in re.findall(r'"pattern": ("(?:[^"\\]|\\.)*")', text)}
+    # The example of a link template has an empty one; two are of headers, refused elsewhere.
+    patterns -= {"", "^[!-~]+$", "^[ -~]*$"}
+    assert len(patterns) > 10
+    dates = {pattern for pattern in patterns if pattern.startswith("^(19[7-9][0-9]|")}
+    assert patterns - dates <= set(IN_WORDS)
+
+
+def test_a_refusal_says_what_to_send() -> None:
+    with pytest.raises(ValidationError) as caught:
+        Link.model_validate_json(b'{"destination": "shop"}')
+    [fault] = invalid(caught.value).faults
+    told = "Send an address that begins with http:// or https://, without spaces."
+    assert (fault.field, fault.remedy) == ("destination", told)
+
+
+def test_half_a_character_is_told_without_the_bytes() -> None:
+    with pytest.raises(ValidationError) as caught:
+        Link.model_validate_json(rb'{"destination": "https://a.example/\ud800"}')
+    [fault] = invalid(caught.value).faults
+    assert (fault.field, fault.detail) == ("body", "cannot be read")
+    assert fault.remedy.startswith("Mend the JSON: ")

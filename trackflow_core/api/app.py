@@ -213,7 +213,8 @@ class Api:
             detail = str(error.args[0]) if error.args else "There is no such record."
             raise Problem(404, detail, "Check the address.") from None
         except Conflict as error:
-            raise _refusal(409, error, "Choose another.") from None
+            remedy = "Choose another." if error.field else "Change first what the detail names."
+            raise _refusal(409, error, remedy) from None
         except PermissionError as error:
             raise Problem(403, str(error), "Use a key of somebody who may do this.") from None
         except InvalidEvent as error:

@@ -9,6 +9,8 @@ from typing import Any
 
 from pydantic import ValidationError
 
+from trackflow_core.api.schemas import IN_WORDS
+
 TITLES: Mapping[int, str] = {
     400: "Bad Request",
     401: "Unauthorized",
@@ -135,8 +137,12 @@ def _fault(item: Mapping[str, Any]) -> Fault:
         return Fault(path, "is missing", "Send it.")
     if item["type"] == "extra_forbidden":
         return Fault(path, "is not known", "Leave it out.")
+    if item["type"] == "json_invalid":
+        return Fault(path, "cannot be read", f"Mend the JSON: {item['ctx']['error']}.")
     value = repr(item["input"])
     hidden = path.endswith(("secret", "token", "cookie", "email", "phone"))
     shown = "not usable" if hidden else f"{value[:60]}{'…' if len(value) > 60 else ''}"
+    if item["type"] == "string_pattern_mismatch" and item["ctx"]["pattern"] in IN_WORDS:
+        return Fault(path, f"is {shown}", f"Send {IN_WORDS[item['ctx']['pattern']]}.")
     remedy = message.replace("Input should be", "Send").replace("String should", "It should")
     return Fault(path, f"is {shown}", f"{remedy[:1].upper()}{remedy[1:]}.")

@@ -24,6 +24,31 @@ from pydantic import (
 _CLEAN = r"^[^\x00]*$"
 _LINE = r"^[^\x00-\x1f\x7f]*$"
 _URL = r"^[Hh][Tt][Tt][Pp][Ss]?://[^\x00-\x20\x7f]+$"
+_PAGE = r"^$|^[Hh][Tt][Tt][Pp][Ss]?://[^\x00-\x1f\x7f]+$"
+_CODE = r"^[A-Za-z0-9_-]+$"
+_LANGUAGE = r"^([A-Za-z]{2,8}(-[A-Za-z0-9]{1,8})*)?$"
+_ADDRESS = "an address that begins with http:// or https://, without spaces"
+# What a value must be, for people who do not read regular expressions.
+IN_WORDS = {
+    _CLEAN: "text without the character NUL",
+    _LINE: "one line of text, without control characters",
+    _URL: _ADDRESS,
+    f"^$|{_URL}": f"{_ADDRESS}, or nothing",
+    _PAGE: f"{_ADDRESS.partition(',')[0]}, on one line, or nothing",
+    _CODE: "letters a to z, digits, - and _ only",
+    r"^[A-Za-z0-9_-]*$": "letters a to z, digits, - and _ only",
+    r"^[A-Za-z0-9_.:-]*$": "letters a to z, digits, - _ . and : only",
+    r"^[a-z][a-z0-9_]{0,63}$": "a small letter, then small letters, digits and _, 64 in all",
+    r"^[\x21-\x7e]+$": "visible ASCII characters, without spaces",
+    r"^[\x21-\x7e]*$": "visible ASCII characters, without spaces",
+    r"^[A-Z]{3}$": "the three capital letters of a currency, such as EUR",
+    r"^([A-Z]{3})?$": "the three capital letters of a currency, such as EUR, or nothing",
+    r"^[A-Z]{2}$": "the two capital letters of a country, such as DE",
+    _LANGUAGE: "a language such as de or pt-BR, or nothing",
+    r"^[0-9a-f]{32}$": "32 digits 0 to 9 and a to f",
+    r"^([0-9a-f]{32})?$": "32 digits 0 to 9 and a to f, or nothing",
+    r"^[0-9A-Fa-f:.]*$": "an IP address",
+}
 # What databases of 64 bits can keep.
 MAX_MONEY = 9_000_000_000_000_000
 # In characters: of a page, of what a browser calls itself.
@@ -63,7 +88,7 @@ When = Day | Moment
 Line = Annotated[str, Field(max_length=255, pattern=_LINE)]
 Prose = Annotated[str, Field(max_length=4000, pattern=_CLEAN)]
 Url = Annotated[str, Field(max_length=MAX_URL, pattern=_URL)]
-Code = Annotated[str, Field(min_length=1, max_length=64, pattern=r"^[A-Za-z0-9_-]+$")]
+Code = Annotated[str, Field(min_length=1, max_length=64, pattern=_CODE)]
 Currency = Annotated[str, Field(pattern=r"^[A-Z]{3}$")]
 Money = Annotated[int, Field(ge=-MAX_MONEY, le=MAX_MONEY)]
 Ref = Annotated[str, Field(min_length=1, max_length=255, pattern=r"^[\x21-\x7e]+$")]
@@ -186,7 +211,7 @@ class Rule(Body):
     language: str = Field(
         "",
         max_length=35,
-        pattern=r"^([A-Za-z]{2,8}(-[A-Za-z0-9]{1,8})*)?$",
+        pattern=_LANGUAGE,
         description="The visitor's language.",
         examples=["de-AT"],
     )
@@ -238,7 +263,7 @@ class LinkState(Body):
     language: str = Field(
         "",
         max_length=35,
-        pattern=r"^([A-Za-z]{2,8}(-[A-Za-z0-9]{1,8})*)?$",
+        pattern=_LANGUAGE,
         description="The language of `destination`.",
         examples=["en"],
     )
@@ -411,7 +436,7 @@ class Event(Body):
     url: str = Field(
         "",
         max_length=MAX_URL,
-        pattern=r"^$|^[Hh][Tt][Tt][Pp][Ss]?://[^\x00-\x1f\x7f]+$",
+        pattern=_PAGE,
         description="The page, or where a click led.",
         examples=["https://shop.example/signup"],
     )

@@ -19,7 +19,7 @@ from trackflow_core.tracking.templates import Template
 
 
 class Conflict(InvalidEvent):
-    """`field` must be unique and is taken, or the record is still in use."""
+    """`field` must be unique and is taken; without one, the record is still in use."""
 
 
 # -- what people make and change ---------------------------------------------------------------

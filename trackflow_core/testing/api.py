@@ -227,7 +227,8 @@ class ApiContract:
         made = self.send("POST", "/links", {"destination": "https://shop.example/"})
         assert len(made.json["code"]) >= 5
         body = {"code": made.json["code"], "destination": "https://other.example/"}
-        self.refused(self.send("POST", "/links", body), 409, "code", made.json["code"])
+        taken = self.refused(self.send("POST", "/links", body), 409, "code", made.json["code"])
+        assert taken["remedy"] == "Choose another."
 
     def test_two_editors_do_not_overwrite_each_other(self) -> None:
         link = self.make_link()
@@ -300,7 +301,8 @@ class ApiContract:
         cleared = self.send("PATCH", path, {"ends": None})
         assert cleared.json["ends"] is None
         link = self.make_link(campaign=name)
-        self.refused(self.send("DELETE", path), 409)
+        used = self.refused(self.send("DELETE", path), 409, "has links")
+        assert used["remedy"] == "Change first what the detail names."
         assert self.send("PATCH", f"/links/{link['code']}", {"campaign": ""}).status == 200
         assert self.send("DELETE", path).status == 204
         self.refused(self.send("GET", path), 404)

@@ -35,9 +35,17 @@ class TrackflowInternalIpRange(models.Model):
     def _check_ip_range(self):
         for own in self:
             try:
-                networks.parse(own.ip_range)
+                network = networks.parse(own.ip_range)
             except ConfigError as error:
                 raise ValidationError(str(error)) from error
+            if not network.prefixlen:
+                raise ValidationError(
+                    self.env._(
+                        "“%s” holds every address, so that nobody would count: name your own "
+                        "networks only.",
+                        own.ip_range,
+                    )
+                )
 
     @api.model_create_multi
     def create(self, vals_list):

@@ -116,7 +116,7 @@ class TestPrivacy(TrackflowCase, HttpCase):
         self.assertFalse(self.visit()[1].internal)
 
     def test_what_is_no_network_is_refused(self):
-        for text in ("office", "192.0.2.1/24", "2001:db8::/129"):
+        for text in ("office", "192.0.2.1/24", "2001:db8::/129", "0.0.0.0/0", "::/0"):
             with self.subTest(text=text), self.assertRaises(ValidationError):
                 self.ranges.create({"ip_range": text})
         self.ranges.create({"ip_range": "192.0.2.0/24"})

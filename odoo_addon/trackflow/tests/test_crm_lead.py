@@ -116,6 +116,8 @@ class TestCrmLead(TrackflowCase):
         self.click(visitor, 1, self.links[1])
         self.drain()
         self.assertEqual(lead.trackflow_touch_count, 1)
+        self.assertTrue(lead.trackflow_first_touch_date)
+        self.assertEqual(lead.trackflow_last_touch_date, lead.trackflow_first_touch_date)
         self.assertEqual(self.credits(lead), [50.0, 50.0])
 
     # -- what the deal is worth ------------------------------------------------------------

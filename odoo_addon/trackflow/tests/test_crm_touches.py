@@ -3,7 +3,7 @@ from unittest.mock import patch
 
 from odoo import fields
 from odoo.exceptions import AccessError, ValidationError
-from odoo.tests import tagged
+from odoo.tests import Form, tagged
 from odoo.tools import mute_logger
 from psycopg2 import IntegrityError
 from psycopg2.errors import SerializationFailure
@@ -28,6 +28,13 @@ class TestChannelRules(TrackflowCase):
         custom.action_recompute()
         self.assertEqual(self.credits(lead), [0.0, 50.0, 50.0])
         self.assertEqual(custom.channel_rule_ids.match_conditions, "Channel: paid*")
+
+    def test_a_model_is_named_and_described(self):
+        model = self.env.ref("trackflow.attribution_model_linear")
+        with Form(model.with_user(self.manager)) as form:
+            form.name = "Even"
+            form.description = "Who took part?"
+        self.assertEqual((model.name, model.description), ("Even", "Who took part?"))
 
     def test_highest_priority_counts(self):
         model = self.env["trackflow.attribution.model"].create(

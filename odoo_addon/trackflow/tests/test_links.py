@@ -515,6 +515,16 @@ class TestManyLinks(TrackflowCase):
         self.assertEqual(template.link_count, 3)
 
     @users("tf_marketer")
+    def test_a_template_is_described(self):
+        template = self.template()
+        with Form(template) as form:
+            form.description = "For the posters of a city"
+            with form.variable_ids.edit(0) as variable:
+                variable.description = "As on the map"
+        self.assertEqual(template.description, "For the posters of a city")
+        self.assertEqual(template.variable_ids[0].description, "As on the map")
+
+    @users("tf_marketer")
     def test_a_sheet_of_urls(self):
         sheet = self.preview(
             "name;url;campaign;code;content\n"

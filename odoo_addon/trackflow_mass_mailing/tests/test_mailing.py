@@ -6,8 +6,9 @@ from lxml import etree
 from odoo.addons.mail.tests.common import MockEmail
 from odoo.addons.trackflow.store.values import aware
 from odoo.addons.trackflow.tests.common import BROWSER, TrackflowCase
+from odoo.addons.trackflow.tests.test_roles import ROLES
 from odoo.exceptions import AccessError
-from odoo.tests import Form, HttpCase, tagged
+from odoo.tests import Form, HttpCase, new_test_user, tagged
 from odoo.tools import email_normalize
 from psycopg2.errors import SerializationFailure
 
@@ -314,6 +315,16 @@ class TestMailing(TrackflowCase, MockEmail, HttpCase):
         self.assertIn("anna@shop.example", anna.display_name)
         with self.assertRaises(AccessError):
             self.env["trackflow.email.log"].with_user(self.employee).search([])
+
+    def test_the_log_is_read_by_marketers_and_changed_by_nobody(self):
+        readers = ("campaign manager", "trackflow manager", "system manager")
+        for role, group in ROLES.items():
+            user = new_test_user(self.env, login=f"log {role}", groups=group)
+            logs = self.env["trackflow.email.log"].with_user(user)
+            for operation in ("create", "read", "write", "unlink"):
+                with self.subTest(role=role, operation=operation):
+                    allowed = operation == "read" and role in readers
+                    self.assertEqual(logs.has_access(operation), allowed)
 
     def test_the_log_of_another_companys_campaign_stays_closed(self):
         self.send(self.lead)

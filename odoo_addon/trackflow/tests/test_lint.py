@@ -21,6 +21,7 @@ from odoo.addons.test_lint.tests import (
 )
 from odoo.modules import Manifest
 from odoo.tests import TransactionCase, tagged
+from odoo.tools import html2plaintext
 
 _CHECKS = (
     test_docstring.TestDocstring("test_docstring"),
@@ -68,3 +69,10 @@ class TestOdooLint(TransactionCase):
             TestSuite(_CHECKS).run(result)
         self.assertEqual(result.testsRun, len(_CHECKS))
         self.assertFalse([found for _check, found in (*result.failures, *result.errors)])
+
+    def test_each_addon_has_an_icon_and_a_page_in_the_list_of_apps(self):
+        for addon in self.env["ir.module.module"].search([("name", "=like", "trackflow%")]):
+            with self.subTest(addon=addon.name):
+                self.assertEqual(addon.icon, f"/{addon.name}/static/description/icon.png")
+                self.assertIn(f"<h1>{addon.shortdesc}</h1>", addon.description_html)
+                self.assertIn(addon.summary, html2plaintext(addon.description_html))

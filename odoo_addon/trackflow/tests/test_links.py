@@ -594,6 +594,13 @@ class TestManyLinks(TrackflowCase):
             with self.assertRaises(UserError):
                 self.preview(False, file=base64.b64encode(content))
 
+    def test_a_sheet_is_refused_in_the_language_of_its_reader(self):
+        self.env["res.lang"]._activate_lang("de_DE")
+        self.env["ir.module.module"]._load_module_terms(["trackflow"], ["de_DE"])
+        self.env = self.env(context={**self.env.context, "lang": "de_DE"})
+        with self.assertRaisesRegex(UserError, "Zwei Spalten der Tabelle heißen gleich"):
+            self.preview("url,url\nhttps://shop.example/a,https://shop.example/b\n")
+
     def test_a_csv_that_a_spreadsheet_could_run(self):
         sheet = self.preview("url,name\nhttps://shop.example/f,=1+1\n")
         self.make(sheet)

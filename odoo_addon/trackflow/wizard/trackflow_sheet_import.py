@@ -5,8 +5,6 @@ import io
 from odoo import api, fields, models
 from odoo.exceptions import UserError
 
-from trackflow_core.errors import InvalidEvent
-
 from ..sheets import read_rows
 
 BATCH = 100
@@ -63,10 +61,7 @@ class TrackflowSheetImport(models.TransientModel):
         self.ensure_one()
         if not self.file and not (self.text or "").strip():
             raise UserError(self.env._("Paste rows or choose a file first."))
-        try:
-            rows = read_rows(base64.b64decode(self.file) if self.file else self.text)
-        except InvalidEvent as error:
-            raise UserError(str(error)) from error
+        rows = read_rows(self.env, base64.b64decode(self.file) if self.file else self.text)
         checked = self.env[self.target]._trackflow_check_sheet(rows, self._template())
         self.line_ids.unlink()
         self.env["trackflow.sheet.import.line"].create(

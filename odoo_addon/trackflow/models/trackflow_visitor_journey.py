@@ -1,5 +1,6 @@
 from odoo import api, fields, models
 from odoo.exceptions import AccessError, UserError
+from odoo.fields import Domain
 
 from ..engine import build_engine
 from ..guard import guard
@@ -37,14 +38,17 @@ class TrackflowVisitor(models.Model):
 
     @api.readonly
     def trackflow_journey(self):
-        """Visits with what was done in them, and the leads and deals that followed."""
+        """Visits with what was done in them, and the leads and deals that followed.
+
+        A visitor may be known to several companies, whose visits and leads are their own.
+        """
         self.ensure_one()
         self.check_access("read")
         journey = self.env["trackflow.journey"].sudo()
         visitor = self.sudo().with_context(active_test=False)
-        sessions = visitor.env["trackflow.session"].search(
-            [("visitor_id", "=", visitor.id)], limit=_VISITS
-        )
+        visits = self.env["trackflow.session"].with_context(active_test=False)
+        own = Domain("visitor_id", "=", self.id)
+        sessions = visits.search(own, limit=_VISITS).sudo()
         steps = journey._steps(sessions.ids)
         entries = [
             self._visit_entry(journey, session, steps[session.id])
@@ -55,7 +59,7 @@ class TrackflowVisitor(models.Model):
             entries[0]["milestones"] = ["first_touch"]
         return {
             "timeline": journey._sorted(entries + self._lead_entries(journey, visitor)),
-            "more": max(visitor.session_count - len(sessions), 0),
+            "more": visits.search_count(own) - _VISITS if len(sessions) == _VISITS else 0,
         }
 
     def _visit_entry(self, journey, session, steps):
@@ -81,7 +85,9 @@ class TrackflowVisitor(models.Model):
 
     def _lead_entries(self, journey, visitor):
         """Milestones of the leads that this visitor became, named for those who may read them."""
-        leads = visitor.lead_ids
+        leads = visitor.lead_ids.filtered_domain(
+            [("company_id", "in", [*self.env.companies.ids, False])]
+        )
         may_read = self.env["crm.lead"].has_access("read")
         readable = leads.with_env(self.env)._filtered_access("read") if may_read else self.browse()
         entries = []

@@ -307,5 +307,9 @@ class TrackflowApiIpWhitelist(models.Model):
         for network in self:
             try:
                 networks.parse(network.ip_address)
-            except ConfigError as error:
-                raise ValidationError(str(error)) from error
+            except ConfigError:
+                raise ValidationError(
+                    self.env._(
+                        "“%s” is no network: write it as in 10.1.0.0/16.", network.ip_address
+                    )
+                ) from None

@@ -36,8 +36,10 @@ class TrackflowInternalIpRange(models.Model):
         for own in self:
             try:
                 network = networks.parse(own.ip_range)
-            except ConfigError as error:
-                raise ValidationError(str(error)) from error
+            except ConfigError:
+                raise ValidationError(
+                    self.env._("“%s” is no network: write it as in 10.1.0.0/16.", own.ip_range)
+                ) from None
             if not network.prefixlen:
                 raise ValidationError(
                     self.env._(

@@ -119,6 +119,8 @@ class TestPrivacy(TrackflowCase, HttpCase):
         for text in ("office", "192.0.2.1/24", "2001:db8::/129", "0.0.0.0/0", "::/0"):
             with self.subTest(text=text), self.assertRaises(ValidationError):
                 self.ranges.create({"ip_range": text})
+        with self.assertRaisesRegex(ValidationError, "“10.1.2.3/16” is no network: write it"):
+            self.ranges.create({"ip_range": "10.1.2.3/16"})
         self.ranges.create({"ip_range": "192.0.2.0/24"})
         with (
             self.assertRaises(IntegrityError),

@@ -48,8 +48,10 @@ _REFUSE = """
             }
         };
         const field = () => form.elements.trackflow_visitor_token;
-        await until(() => field());
-        if (!field().value) {
+        await until(() => trackflow.token());
+        // The page may have told its view before the form came.
+        form.dispatchEvent(new Event("submit", { bubbles: true }));
+        if (!field() || !field().value) {
             throw new Error("The form has no token.");
         }
         trackflow.consent("denied");
